@@ -1,0 +1,84 @@
+"""The paper: IU X-ray, DenseNet121, BioBERT, 312 px.
+
+    python -m cxr_jax.train --config configs/base.py --workdir runs/iu_xray --config.data.path=/data/iu_xray
+
+A variant follows a colon: `configs/base.py:frozen_bert`. They are the ablations of the paper's Table 3 and section V.
+"unstated" marks what the paper does not say and this file had to choose.
+"""
+
+from ml_collections import ConfigDict
+
+from cxr_jax.errors import InputError
+
+VARIANTS = {
+    "": {},
+    "plain_densenet": {
+        "image.multi_scale": False,
+        "image.channel_attention": False,
+        "image.spatial_attention": False,
+        "image.pooling": "mean",
+    },
+    "frozen_bert": {"text.num_prompts": 0},
+    "finetune_bert": {"text.num_prompts": 0, "text.frozen": False},
+    "unscaled_prompts": {"text.scaled_prompts": False},
+}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    if variant not in VARIANTS:
+        raise InputError(f"configs/base.py: no variant {variant!r}; there are {', '.join(filter(None, VARIANTS))}")
+    config = ConfigDict()
+    config.seed = 0  # unstated
+    config.num_steps = 10_000  # unstated
+    config.batch_size = 64  # unstated
+    config.image_size = 312  # section IV
+    config.embed_dim = 256  # the width of Eq. (12)'s output
+    config.temperature = 0.07  # unstated; learnt
+    config.compute_dtype = "bfloat16"  # unstated
+    config.log_every = 50
+    config.eval_every = 500
+
+    config.data = ConfigDict()
+    config.data.dataset = "openi"
+    config.data.path = ""
+    config.data.csv = ""
+    config.data.split = "paper"  # section IV: 7:2:1
+    config.data.section = "findings"  # unstated
+    config.data.view = "frontal"  # unstated
+    config.data.stored_size = 336
+    config.data.cache = "~/.cache/cxr_jax"
+    config.data.augment = True  # unstated
+    config.data.num_threads = 8
+    config.data.num_studies = 3955  # of a drawn release of the same size
+
+    config.image = ConfigDict()
+    config.image.block_sizes = (6, 12, 24, 16)  # DenseNet121
+    config.image.growth_rate = 32
+    config.image.multi_scale = True
+    config.image.multi_scale_width = 128  # Eq. (9)
+    config.image.channel_attention = True
+    config.image.spatial_attention = True
+    config.image.pooling = "adaptive"
+    config.image.mean = (0.485, 0.456, 0.406)  # ImageNet's
+    config.image.std = (0.229, 0.224, 0.225)
+
+    config.text = ConfigDict()
+    config.text.pretrained = "dmis-lab/biobert-v1.1"  # section III
+    config.text.bert = ConfigDict()
+    config.text.frozen = True
+    config.text.max_tokens = 128  # unstated
+    config.text.num_prompts = 16  # section III
+    config.text.scaled_prompts = True  # Eq. (3)
+    config.text.pooling = "mean"
+    config.text.projection_layers = 2  # K is unstated
+    config.text.dropout = 0.1
+
+    config.optim = ConfigDict()
+    config.optim.learning_rate = 3e-4  # unstated, as all below
+    config.optim.warmup_steps = 500
+    config.optim.weight_decay = 0.05
+    config.optim.b2 = 0.98
+    config.optim.clip_norm = 1.0
+
+    config.update_from_flattened_dict(VARIANTS[variant])
+    return config

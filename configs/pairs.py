@@ -1,0 +1,36 @@
+"""Your own images and reports, from a CSV with the columns image and report.
+
+    python -m cxr_jax.train --config configs/pairs.py --workdir runs/mine --config.data.csv=/data/pairs.csv
+
+Further columns, each optional: patient_id, study_id, view, split, labels. `--config.text.pretrained` names a BERT's
+folder or its name on the hub.
+"""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from cxr_jax import config as configuration
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = configuration.read(Path(__file__).with_name("base.py"), variant)
+    config.num_steps = 300
+    config.batch_size = 32
+    config.image_size = 160
+    config.compute_dtype = "float32"
+    config.log_every = 10
+    config.eval_every = 50
+
+    config.data.dataset = "pairs"
+    config.data.split = "auto"
+    config.data.stored_size = 256
+    config.data.num_threads = 2
+
+    # Small, for a few hundred images on a CPU; with more of both take base.py's DenseNet121.
+    config.image.block_sizes = (3, 4, 6, 4)
+    config.image.growth_rate = 16
+
+    config.optim.learning_rate = 1e-3
+    config.optim.warmup_steps = 30
+    return config

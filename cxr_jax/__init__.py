@@ -1,0 +1,20 @@
+"""cxr_jax: chest X-rays and radiology reports in one embedding space, and reports by retrieval."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cxr_jax.inference import Model
+
+__version__ = "0.1.0"
+
+
+def load(workdir: str | Path) -> "Model":
+    """The model of a run's folder; see `cxr_jax.inference.Model` for what it can do.
+
+    Raises:
+      cxr_jax.errors.InputError: the folder holds no run, or an unfinished one.
+    """
+    from cxr_jax import inference  # late: `import cxr_jax` alone stays quick
+
+    return inference.load(workdir)

@@ -1,0 +1,71 @@
+"""Checkpoints of a run: the only file that imports Orbax. Model state and data iterator are saved as one unit."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from cxr_jax.errors import InputError
+
+logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax reports every file it touches
+
+
+class Checkpoints:
+    """`folder/<step>/`: the newest checkpoint and the one of the best validation. Saving does not hold up training.
+
+    Args:
+      folder: made when missing.
+      metric: the validation metric that decides which is best; larger is better.
+    """
+
+    def __init__(self, folder: Path, metric: str):
+        self.folder, self.metric = folder, metric
+        policies = checkpoint_managers
+        best = policies.BestN(get_metric_fn=lambda metrics: metrics[metric], n=1)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(1), best]),
+            best_fn=lambda metrics: metrics[metric],
+            best_mode="max",
+            enable_async_checkpointing=True,
+        )
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_names=("state", "data"))
+
+    def latest_step(self) -> int | None:
+        """The step of the newest checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def best_step(self) -> int | None:
+        """The step of the best validation so far, or None."""
+        return self._manager.best_step()
+
+    def save(self, step: int, state: Any, data: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
+        """Saves in the background a state of NumPy arrays, the iterator's state and the validation metrics."""
+        args = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(dict(data)))
+        self._manager.save(step, args=args, metrics=dict(metrics))
+
+    def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
+        """The state, in the shape of `like` (arrays or ShapeDtypeStructs), and the iterator's state.
+
+        Raises:
+          InputError: the checkpoint is damaged, or of another model.
+        """
+        abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore())
+        try:
+            restored = self._manager.restore(step, args=args)
+        except Exception as error:  # Orbax and TensorStore raise many kinds
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise InputError(
+                f"{self.folder / str(step)}: checkpoint cannot be read ({reason}); remove this folder to go on from "
+                "an earlier one"
+            ) from error
+        return restored["state"], restored["data"]
+
+    def close(self) -> None:
+        """Waits until all is on disk."""
+        self._manager.wait_until_finished()
+        self._manager.close()

@@ -1,0 +1,229 @@
+"""Configurations: which keys there are and what they mean, reading a file, overriding, checking, comparing.
+
+A configuration file is Python with `get_config(variant="")` that returns an `ml_collections.ConfigDict`. SCHEMA is the one
+place that says which keys exist; a file must give every one of them, most simply by starting from configs/base.py.
+"""
+
+import ast
+import difflib
+import importlib.util
+import inspect
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from cxr_jax.errors import InputError
+
+
+class Key(NamedTuple):
+    """What a key holds: its type, its meaning, and the values it may take where these are few."""
+
+    kind: type
+    meaning: str
+    choices: tuple[str, ...] = ()
+
+
+SCHEMA = {
+    "seed": Key(int, "root of every random stream: weights, dropout, order of the data, splits"),
+    "num_steps": Key(int, "optimiser steps in all"),
+    "batch_size": Key(int, "pairs a step, over all devices together"),
+    "image_size": Key(int, "side of the square image that the model sees, in pixels"),
+    "embed_dim": Key(int, "width of the shared space"),
+    "temperature": Key(float, "τ at the start; it is learnt, and 1/τ is clipped at 100"),
+    "compute_dtype": Key(
+        str, "of activations; parameters, logits, loss and statistics are float32", ("float32", "bfloat16")
+    ),
+    "log_every": Key(int, "steps between two lines of metrics"),
+    "eval_every": Key(int, "steps between two validations, each followed by a checkpoint"),
+    "data.dataset": Key(str, "which builder reads the data", ("openi", "pairs", "phantom")),
+    "data.path": Key(str, "openi, phantom: the release's folder; phantom draws it where it is missing"),
+    "data.csv": Key(
+        str, "pairs: CSV with columns image and report; optional patient_id, study_id, view, split, labels"
+    ),
+    "data.split": Key(
+        str,
+        "paper: by study, 7:2:1, seeded; patient: the same by patient; column: the CSV's split column; "
+        "auto: column where there is one, else patient",
+        ("paper", "patient", "column", "auto"),
+    ),
+    "data.section": Key(str, "which part of a report is used", ("findings", "impression", "both")),
+    "data.view": Key(str, "frontal: all that is not known to be lateral", ("frontal", "lateral", "all")),
+    "data.stored_size": Key(int, "short side in pixels at which images are stored, once, before training"),
+    "data.cache": Key(str, "folder for prepared data sets"),
+    "data.augment": Key(bool, "shift, scale, turn and re-expose training images slightly; never flip them"),
+    "data.num_threads": Key(int, "threads that decode images"),
+    "data.num_studies": Key(int, "phantom: studies to draw"),
+    "image.block_sizes": Key(tuple, "DenseNet: layers of each dense block"),
+    "image.growth_rate": Key(int, "DenseNet: channels that each layer adds"),
+    "image.multi_scale": Key(bool, "Eq. (8), (9)"),
+    "image.multi_scale_width": Key(int, "channels of each of the two scales"),
+    "image.channel_attention": Key(bool, "Eq. (10)"),
+    "image.spatial_attention": Key(bool, "Eq. (11)"),
+    "image.pooling": Key(
+        str, "Eq. (12): one learnt w; a w for each image; or no maximum at all", ("adaptive", "gated", "mean")
+    ),
+    "image.mean": Key(tuple, "of the three (equal) input channels, subtracted"),
+    "image.std": Key(tuple, "of the three input channels, divided by"),
+    "text.pretrained": Key(
+        str, "BERT's folder or hub name; empty: text.bert with random weights and a learnt vocabulary"
+    ),
+    "text.bert": Key(dict, "transformers.BertConfig's fields, where text.pretrained is empty"),
+    "text.frozen": Key(bool, "BERT's own weights stay as they are"),
+    "text.max_tokens": Key(int, "L: longer reports are cut"),
+    "text.num_prompts": Key(int, "P of Eq. (2); 0 for none"),
+    "text.scaled_prompts": Key(bool, "Eq. (3)"),
+    "text.pooling": Key(str, "Eq. (5): its formula, or its words", ("mean", "attention")),
+    "text.projection_layers": Key(int, "K of Eq. (6), (7)"),
+    "text.dropout": Key(float, "of the projection layers"),
+    "optim.learning_rate": Key(float, "AdamW's, at its peak"),
+    "optim.warmup_steps": Key(int, "linear from 0; then a cosine to 0 at num_steps"),
+    "optim.weight_decay": Key(float, "of matrices and kernels"),
+    "optim.b2": Key(float, "AdamW's second-moment decay"),
+    "optim.clip_norm": Key(float, "of the trained parameters' gradient"),
+}
+POSITIVE = ("num_steps", "batch_size", "image_size", "embed_dim", "temperature", "log_every", "eval_every", "data.stored_size",
+            "data.num_threads", "data.num_studies", "text.max_tokens", "optim.clip_norm")  # fmt: skip
+# What may change between a run and its continuation without changing what is computed.
+FREE_KEYS = ("log_every", "data.path", "data.csv", "data.cache", "data.num_threads")
+
+
+def read(path: str | Path, variant: str = "") -> ConfigDict:
+    """Imports a configuration file and calls its `get_config`, with `variant` where one is given.
+
+    Raises:
+      InputError: the file is missing, cannot be run, or has no such variant.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such configuration file; configs/ holds base.py, phantom.py and pairs.py")
+    spec = importlib.util.spec_from_file_location(f"cxr_jax_config_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        get_config = module.get_config
+        return get_config(variant) if inspect.signature(get_config).parameters else get_config()
+    except InputError:
+        raise
+    except Exception as error:  # the user's own code: any exception is possible
+        raise InputError(f"{path}: cannot be read as a configuration: {type(error).__name__}: {error}") from error
+
+
+def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
+    """`path.py` or `path.py:variant`, with overrides such as `batch_size=128` or `optim.learning_rate=1e-4`.
+
+    Raises:
+      InputError: a missing or unknown key, or a value of the wrong kind; the line names it.
+    """
+    path, _, variant = spec.partition(":")
+    config = read(path, variant)
+    _check_keys(flatten(config), source=path)
+    with config.unlocked():
+        for override in overrides:
+            name, separator, text = override.partition("=")
+            if name not in SCHEMA or not separator:
+                raise InputError(
+                    f"--config.{override}: {_unknown(name)}"
+                    if name not in SCHEMA
+                    else f"--config.{name}: has no value; write --config.{name}=VALUE"
+                )
+            config.update_from_flattened_dict({name: _parse(name, text)})
+    check(config, source=path)
+    return config.lock()
+
+
+def check(config: ConfigDict, source: str) -> None:
+    """Holds every value against SCHEMA.
+
+    Raises:
+      InputError: naming `source`, the key, what is wrong and what is wanted.
+    """
+    flat = flatten(config)
+    _check_keys(flat, source)
+    for name, (kind, _, choices) in SCHEMA.items():
+        value = flat[name]
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, (tuple, list) if kind is tuple else kind) or (kind is int and isinstance(value, bool)):
+            raise InputError(f"{source}: {name} = {value!r} is not of type {kind.__name__}; set --config.{name}=…")
+        if choices and value not in choices:
+            raise InputError(f"{source}: {name} = {value!r}; it is one of {', '.join(choices)}")
+        if name in POSITIVE and not value > 0:
+            raise InputError(f"{source}: {name} = {value!r} must be positive")
+    check_positions(config, source)
+
+
+def check_positions(config: Mapping[str, Any], source: str) -> None:
+    """Prompts and tokens together must have a position each.
+
+    Raises:
+      InputError: they have not.
+    """
+    positions = config["text"]["bert"].get("max_position_embeddings", 512)
+    wanted = config["text"]["num_prompts"] + config["text"]["max_tokens"]
+    if wanted > positions:
+        raise InputError(
+            f"{source}: text.num_prompts + text.max_tokens = {wanted} passes BERT's {positions} positions; lower "
+            "text.max_tokens"
+        )
+
+
+def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys to values; `text.bert` and what is not in SCHEMA's shape stay whole."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if isinstance(value, ConfigDict | dict) and any(key.startswith(f"{name}.") for key in SCHEMA):
+            for inner, inner_value in value.items():
+                is_dict = isinstance(inner_value, ConfigDict)
+                flat[f"{name}.{inner}"] = inner_value.to_dict() if is_dict else inner_value
+        else:
+            flat[name] = value
+    return flat
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs between a run's configuration and another, one `key: old → new` each, FREE_KEYS aside."""
+    old, new = flatten(old), flatten(new)
+    names = [name for name in dict.fromkeys([*old, *new]) if name not in FREE_KEYS]
+    plain = lambda value: list(value) if isinstance(value, tuple) else value
+    return [f"{n}: {old.get(n)} → {new.get(n)}" for n in names if plain(old.get(n)) != plain(new.get(n))]
+
+
+def describe() -> str:
+    """Every key with its type and meaning, a line each."""
+    rows = (
+        (name, k.kind.__name__, k.meaning, f" [{' | '.join(k.choices)}]" if k.choices else "")
+        for name, k in SCHEMA.items()
+    )
+    return "\n".join(f"  {name:26} {kind:6} {meaning}{choices}" for name, kind, meaning, choices in rows)
+
+
+def _check_keys(flat: Mapping[str, Any], source: str) -> None:
+    for name, key in SCHEMA.items():
+        if name not in flat:
+            raise InputError(
+                f"{source}: key {name} is missing ({key.kind.__name__}: {key.meaning}); set it in get_config()"
+            )
+    for name in flat:
+        if name not in SCHEMA:
+            raise InputError(f"{source}: {_unknown(name)}")
+
+
+def _unknown(name: str) -> str:
+    close = difflib.get_close_matches(name, SCHEMA, n=1, cutoff=0.5)
+    return f"there is no key {name}" + (f"; did you mean {close[0]}?" if close else "; --help lists them")
+
+
+def _parse(name: str, text: str) -> Any:
+    kind = SCHEMA[name].kind
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        if kind in (tuple, dict):
+            value = ast.literal_eval(text)
+            return tuple(value) if kind is tuple else dict(value)
+        return kind(text)
+    except (KeyError, ValueError, TypeError, SyntaxError) as error:
+        raise InputError(f"--config.{name}={text}: not of type {kind.__name__}") from error

@@ -1,0 +1,1 @@
+"""From files to batches. Nothing here imports jax."""

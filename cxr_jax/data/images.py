@@ -1,0 +1,113 @@
+"""Radiographs from files: any mode to 8-bit grey, shrunk for storing, fitted to the model's square."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cxr_jax.errors import InputError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def read_grey(path: str | Path) -> np.ndarray:
+    """An image file as uint8 (H, W).
+
+    Colour and palette become luminance, transparency is laid on black. Of 16- and 32-bit images the bits in use are
+    kept: the largest value decides whether 8, 10, 12, … bits are scaled to 255, so that 12-bit data in a 16-bit file is
+    not four bits too dark.
+
+    Raises:
+      InputError: the file is missing, truncated or no image.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            return to_grey(ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such image; mend the path or leave the row out") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: not an image that can be read ({', '.join(SUFFIXES)}); replace it") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: damaged image ({error}); replace it or leave it out") from error
+
+
+def to_grey(image: Image.Image) -> np.ndarray:
+    """A PIL image of any mode as uint8 (H, W); see `read_grey`."""
+    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
+        values = np.asarray(image).astype(np.float64)
+        values = np.clip(np.nan_to_num(values), 0, None)
+        bits = max(8, int(np.ceil(np.log2(values.max() + 1))))
+        return np.round(values * (255 / (2**bits - 1))).astype(np.uint8)
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        colour = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", colour.size, "black"), colour)
+    return np.asarray(image.convert("L"))
+
+
+def shrink(image: np.ndarray, short_side: int) -> np.ndarray:
+    """uint8 (H, W) to a short side of `short_side` pixels; smaller images stay as they are."""
+    height, width = image.shape
+    scale = short_side / min(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+
+
+def fit_square(image: np.ndarray, side: int, affine: np.ndarray | None = None) -> np.ndarray:
+    """uint8 (H, W) to (side, side): the whole image, its proportions kept, on black.
+
+    Args:
+      affine: (2, 3), from output to input in units of the side about the centre; None for the identity.
+    """
+    height, width = image.shape
+    if affine is None:
+        if (height, width) == (side, side):
+            return image
+        scale = side / max(height, width)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        square = np.zeros((side, side), np.uint8)
+        top, left = (side - size[1]) // 2, (side - size[0]) // 2
+        fitted = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)
+        square[top : top + size[1], left : left + size[0]] = np.asarray(fitted)
+        return square
+    square = fit_square(image, side)
+    linear, shift, centre = affine[:, :2], affine[:, 2] * side, np.full(2, (side - 1) / 2)
+    offset = centre + shift - linear @ centre
+    matrix = (*linear[0], offset[0], *linear[1], offset[1])
+    turned = Image.fromarray(square).transform((side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    return np.asarray(turned)
+
+
+def augment(image: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    """`fit_square` with a random turn (± 4°), scale (± 6 %), shift (± 3 %) and exposure; never a flip: sides matter."""
+    angle, scale = np.deg2rad(rng.uniform(-4, 4)), rng.uniform(0.94, 1.06)
+    cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
+    shift = rng.uniform(-0.03, 0.03, size=2)
+    image = fit_square(image, side, np.array([[cos, sin, shift[0]], [-sin, cos, shift[1]]]))
+    gain, bias = rng.uniform(0.9, 1.1), rng.uniform(-12, 12)
+    table = np.clip(np.arange(256) * gain + bias, 0, 255).astype(np.uint8)
+    return table[image]
+
+
+def encode_jpeg(image: np.ndarray, quality: int = 85) -> bytes:
+    """uint8 (H, W) as a JPEG."""
+    return _encode(image, "JPEG", quality=quality)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """uint8 (H, W) as a PNG, without loss."""
+    return _encode(image, "PNG", compress_level=3)
+
+
+def decode(encoded: bytes) -> np.ndarray:
+    """A stored image back to uint8 (H, W)."""
+    return np.asarray(Image.open(io.BytesIO(encoded)).convert("L"))
+
+
+def _encode(image: np.ndarray, form: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, form, **options)
+    return buffer.getvalue()

@@ -1,0 +1,95 @@
+"""IU X-ray from the release that Open-i publishes: `ecgen-radiology/*.xml` and `NLMCXR_png/*.png`.
+
+The phantom writes the same layout, so the builder that is practised on drawings is the one that reads the real thing.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+from cxr_jax.data.records import Record, RecordBuilder, SourceConfig, fingerprint, split_by_group
+from cxr_jax.errors import InputError
+
+REPORTS, IMAGES, PROJECTIONS = "ecgen-radiology", "NLMCXR_png", "indiana_projections.csv"
+
+
+class Openi(RecordBuilder):
+    """One record an image of the release; studies without findings and impression, or without an image, are left out."""
+
+    def records(self) -> dict[str, list[Record]]:
+        """Splits by study (`paper`); Open-i has no patient ids, so a study is its own patient."""
+        records = list(read_release(Path(self.builder_config.source)))
+        split_of = split_by_group((r.study_id for r in records), self.builder_config.seed)
+        splits: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
+        for record in records:
+            splits[split_of[record.study_id]].append(record)
+        return splits
+
+
+def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> SourceConfig:
+    """The builder's configuration for a release's folder.
+
+    Raises:
+      InputError: the folder is not a release, or the split is not one of a release's.
+    """
+    folder = Path(path).expanduser()
+    for name in (REPORTS, IMAGES):
+        if not (folder / name).is_dir():
+            raise InputError(
+                f"data.path = {path}: there is no folder {name} in it; unpack NLMCXR_reports.tgz and NLMCXR_png.tgz there"
+            )
+    if split not in ("paper", "auto"):
+        raise InputError(f"data.split = {split}: a release is split by study; set data.split=paper")
+    files = [*(folder / REPORTS).glob("*.xml"), *(folder / IMAGES).glob("*.png")]
+    name = fingerprint("openi", "paper", seed, stored_size, files=files)
+    return SourceConfig(name=name, source=str(folder), split="paper", seed=seed, stored_size=stored_size)
+
+
+def read_release(folder: Path) -> Iterator[Record]:
+    """Every image that has both a file and a report, study by study in numeric order.
+
+    Raises:
+      InputError: a report is not well-formed XML or has no id.
+    """
+    views = read_projections(folder / PROJECTIONS)
+    available = {file.stem: file for file in (folder / IMAGES).glob("*.png")}
+    numbered = sorted((folder / REPORTS).glob("*.xml"), key=lambda f: (len(f.stem), f.stem))
+    for file in numbered:
+        try:
+            root = ElementTree.parse(file).getroot()
+        except ElementTree.ParseError as error:
+            raise InputError(f"{file}: not well-formed XML ({error}); unpack the release again") from error
+        identifier = root.find("uId")
+        if identifier is None or not identifier.get("id"):
+            raise InputError(f"{file}: has no uId; unpack the release again")
+        study = str(identifier.get("id"))
+        sections = {e.get("Label", ""): (e.text or "").strip() for e in root.iter("AbstractText")}
+        if not sections.get("FINDINGS") and not sections.get("IMPRESSION"):
+            continue
+        labels = tuple((e.text or "").strip() for e in root.iterfind("MeSH/major"))
+        for image_id in (e.get("id", "") for e in root.iter("parentImage")):
+            if image_id in available:
+                yield Record(
+                    image_id=image_id,
+                    image=available[image_id],
+                    study_id=study,
+                    patient_id=study,
+                    view=views.get(image_id, ""),
+                    findings=sections.get("FINDINGS", ""),
+                    impression=sections.get("IMPRESSION", ""),
+                    indication=sections.get("INDICATION", ""),
+                    labels=labels,
+                )
+
+
+def read_projections(table: Path) -> dict[str, str]:
+    """Image id to "frontal" or "lateral", from the table of projections; empty where there is none."""
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return {f"CXR{row['filename'].split('.')[0]}": row["projection"].strip().lower() for row in rows}
+    except (KeyError, AttributeError) as error:
+        raise InputError(f"{table}: the columns uid, filename and projection are wanted") from error

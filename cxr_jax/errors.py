@@ -1,0 +1,20 @@
+"""The one error that is the user's to mend, and how a command line reports it; anything else raised is a bug of ours."""
+
+import sys
+from collections.abc import Callable
+
+
+class InputError(ValueError):
+    """Bad input: one line that names the file or key, says what is wrong and what to do."""
+
+
+def run_command(command: Callable[[], None]) -> None:
+    """Runs a command line and exits: 0 when it is done, 2 with one line on bad input, 130 when interrupted."""
+    try:
+        command()
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as interrupt:
+        print(f"interrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
+        sys.exit(130)

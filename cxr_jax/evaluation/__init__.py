@@ -1,0 +1,5 @@
+"""Scores of reports and of retrieval, the floors they must pass, and the page that shows them."""
+
+from cxr_jax.evaluation.text_metrics import score_reports
+
+__all__ = ["score_reports"]

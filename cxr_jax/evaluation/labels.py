@@ -1,0 +1,101 @@
+"""F1 of findings: whether the retrieved report's study has the findings that the true one has."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+
+from cxr_jax.errors import InputError
+
+Labels = Sequence[Collection[str]]
+
+
+def finding_f1(
+    reference_labels: Labels, predicted_labels: Labels, resamples: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Scores predicted_labels[i] against reference_labels[i], each the set of one study's findings.
+
+    Returns:
+        "macro": mean F1 over the findings that occur in the references.
+        "micro": F1 of all decisions pooled, findings that are only ever predicted included.
+        "per_finding": {finding: {"precision", "recall", "f1", "support"}}, sorted by name, for every finding on either
+            side; support is the number of reference studies that have it. A ratio over nothing is 0.
+        "interval_macro": (low, high), 95 % percentile interval of macro over resamples of the studies; each resample
+            averages over the findings that occur in its own references.
+
+    Raises InputError for lists of different length, labels that are strings instead of sets, or references in which no
+    study has a finding.
+    """
+    findings, reference, predicted = _indicators(reference_labels, predicted_labels)
+    hits, supports, predictions = (each.sum(axis=0) for each in (reference & predicted, reference, predicted))
+
+    count = len(reference)
+    # Drawing n of n with replacement is a multinomial draw of how often each is taken.
+    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    macros = resampled_macro(reference, predicted, weights)
+    low, high = np.nanpercentile(macros, [2.5, 97.5])
+    f1 = _ratio(2 * hits, supports + predictions)
+    precision, recall = _ratio(hits, predictions), _ratio(hits, supports)
+    return {
+        "macro": float(f1[supports > 0].mean()),
+        "micro": float(2 * hits.sum() / (supports.sum() + predictions.sum())),
+        "per_finding": {
+            finding: {
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+                "support": int(supports[i]),
+            }
+            for i, finding in enumerate(findings)
+        },
+        "interval_macro": (float(low), float(high)),
+    }
+
+
+def macro_f1(reference_labels: Labels, predicted_labels: Labels) -> float:
+    """Returns `finding_f1`'s "macro" alone, without the bootstrap; the same errors."""
+    _, reference, predicted = _indicators(reference_labels, predicted_labels)
+    return float(resampled_macro(reference, predicted, np.ones((1, len(reference)), np.int64))[0])
+
+
+def resampled_macro(reference: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns macro F1 of resamples, float64 (resamples,); NaN for a resample whose references have no finding.
+
+    reference, predicted: bool (studies, findings). weights: (resamples, studies), how often each study is drawn.
+    """
+    # Float products go through BLAS; counts this small are exact in them.
+    weights = weights.astype(np.float64)
+    supports = weights @ reference
+    f1 = _ratio(2 * (weights @ (reference & predicted)), supports + weights @ predicted)
+    occurring = (supports > 0).sum(axis=1)
+    # A finding without support has no hits, so its F1 adds nothing to the sum.
+    return np.divide(f1.sum(axis=1), occurring, out=np.full(len(weights), np.nan), where=occurring > 0)
+
+
+def _indicators(reference_labels: Labels, predicted_labels: Labels) -> tuple[list[str], np.ndarray, np.ndarray]:
+    if len(reference_labels) != len(predicted_labels):
+        raise InputError(
+            f"predicted_labels: {len(predicted_labels)} for {len(reference_labels)} references; pass one set for each"
+        )
+    for name, labels in (("reference_labels", reference_labels), ("predicted_labels", predicted_labels)):
+        for position, study in enumerate(labels):
+            if isinstance(study, str):
+                raise InputError(f"{name}[{position}]: got one string, {study[:40]!r}; pass a set of findings")
+    if not any(len(study) for study in reference_labels):
+        raise InputError("reference_labels: no study has a finding; leave the score of findings out")
+    findings = sorted(
+        {finding for labels in (reference_labels, predicted_labels) for study in labels for finding in study}
+    )
+    columns = {finding: i for i, finding in enumerate(findings)}
+    return findings, _matrix(reference_labels, columns), _matrix(predicted_labels, columns)
+
+
+def _matrix(labels: Labels, columns: dict[str, int]) -> np.ndarray:
+    matrix = np.zeros((len(labels), len(columns)), bool)
+    for row, study in enumerate(labels):
+        matrix[row, [columns[finding] for finding in study]] = True
+    return matrix
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator > 0)

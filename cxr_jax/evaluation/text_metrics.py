@@ -1,0 +1,237 @@
+"""BLEU and ROUGE-L of reports under a named protocol, with bootstrap intervals.
+
+The numbers are those of pycocoevalcap, which the field's tables quote, computed by sacrebleu and rouge-score. Their
+defaults give other numbers on the same strings, so the settings below are part of the protocol.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenizers import Tokenizer
+from sacrebleu.metrics.bleu import BLEU
+
+from cxr_jax.errors import InputError
+
+PROTOCOLS = ("r2gen", "raw")
+SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l")
+
+# R2Gen's defaults for IU X-ray: --threshold 3, --max_seq_length 60, of which the start token is one.
+_R2GEN_MIN_COUNT = 3
+_R2GEN_REFERENCE_TOKENS = 59
+# As R2Gen wrote it, ":-\[" is a range from ":" to "[": it deletes ; < = > ? @ and spares the hyphen.
+_R2GEN_DELETED = re.compile(r"""[.,?;*!%^&_+():-\[\]{}"'/\\]""")
+_ROUGE_BETA = 1.2
+
+Prepare = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class PairStatistics:
+    """What the scores of any resample of n (reference, prediction) pairs are made of.
+
+    matches: int (n, 4), n-grams of the prediction found in the reference (clipped), for orders 1 to 4.
+    totals: int (n, 4), n-grams of the prediction.
+    prediction_tokens, reference_tokens: int (n,).
+    rouge_l: float (n,).
+    """
+
+    matches: np.ndarray
+    totals: np.ndarray
+    prediction_tokens: np.ndarray
+    reference_tokens: np.ndarray
+    rouge_l: np.ndarray
+
+
+class _WhitespaceTokenizer(Tokenizer):
+    def tokenize(self, text: str) -> list[str]:
+        return text.split()
+
+
+def clean_r2gen(report: str) -> str:
+    """Returns the report as R2Gen scores it: lower-case sentences, stripped of punctuation, joined by " . ".
+
+    Matches `clean_report_iu_xray` of cuhksz-nlp/R2Gen, modules/tokenizers.py, in its tokens (it leaves runs of spaces,
+    which the next step of R2Gen splits at). An empty report becomes ".", as there.
+    """
+    for _ in range(3):
+        report = report.replace("..", ".")
+    report = report.replace("1. ", "")
+    for number in "2345":
+        report = report.replace(f". {number}. ", ". ")
+    for number in "2345":
+        report = report.replace(f" {number}. ", ". ")
+    sentences = report.strip().lower().split(". ")
+    cleaned = " . ".join(_R2GEN_DELETED.sub("", sentence) for sentence in sentences) + " ."
+    return " ".join(cleaned.split())
+
+
+def report_preparers(protocol: str, train_reports: Sequence[str] | None = None) -> tuple[Prepare, Prepare]:
+    """Returns the two functions that turn a reference, and a prediction, into the string that is scored.
+
+    "r2gen": `clean_r2gen`; words seen fewer than 3 times in `train_reports` become "<unk>"; references keep their first
+    59 tokens (R2Gen's dataset cuts start token + report to 60, its decoder drops the start token), predictions keep all
+    (R2Gen's model stops writing at 60; a retrieved report that is longer pays for it in precision).
+    "raw": lower-cased and split at white space.
+
+    Raises InputError for another protocol, or "r2gen" without training reports.
+    """
+    if protocol == "raw":
+        return _prepare_raw, _prepare_raw
+    if protocol != "r2gen":
+        raise InputError(f"protocol: {protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
+    if train_reports is None or not len(train_reports):
+        raise InputError('train_reports: protocol "r2gen" takes its vocabulary from the training reports; pass them')
+    check_reports("train_reports", train_reports)
+    counts = Counter(token for report in train_reports for token in clean_r2gen(report).split())
+    vocabulary = {token for token, count in counts.items() if count >= _R2GEN_MIN_COUNT}
+
+    def tokens(report: str) -> list[str]:
+        return [token if token in vocabulary else "<unk>" for token in clean_r2gen(report).split()]
+
+    return (lambda report: " ".join(tokens(report)[:_R2GEN_REFERENCE_TOKENS])), (
+        lambda report: " ".join(tokens(report))
+    )
+
+
+def score_reports(
+    references: Sequence[str],
+    predictions: Sequence[str],
+    protocol: str = "r2gen",
+    train_reports: Sequence[str] | None = None,
+) -> dict[str, float]:
+    """Scores predictions[i] against references[i]; returns bleu_1 to bleu_4 and rouge_l as fractions.
+
+    BLEU-n is the corpus BLEU of orders 1 to n, unsmoothed: 0 where no n-gram matches, where pycocoevalcap's epsilons
+    leave up to .001. ROUGE-L is the mean over pairs of the F-measure with beta 1.2.
+    An empty prediction is allowed and earns nothing. `report_preparers` describes the protocols.
+
+    Raises InputError, in one line, for lists of different or no length, things that are no strings, or a protocol that
+    is unknown or lacks its training reports.
+    """
+    prepare_reference, prepare_prediction = report_preparers(protocol, train_reports)
+    _check_pairs(references, predictions)
+    return score_prepared(list(map(prepare_reference, references)), list(map(prepare_prediction, predictions)))
+
+
+def score_prepared(references: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
+    """`score_reports` for strings that have been through `report_preparers`' functions."""
+    scores = {
+        f"bleu_{order}": _bleu(order).corpus_score(predictions, [references]).score / 100 for order in range(1, 5)
+    }
+    return scores | {"rouge_l": float(rouge_l(references, predictions).mean())}
+
+
+def rouge_l(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
+    """Returns each pair's ROUGE-L F-measure with beta 1.2, float64 (n,), of white-space tokens."""
+    scorer = RougeScorer(["rougeL"], tokenizer=_WhitespaceTokenizer())
+    scores = [scorer.score(*pair)["rougeL"] for pair in zip(references, predictions, strict=True)]
+    return rouge_f(np.array([s.precision for s in scores]), np.array([s.recall for s in scores]))
+
+
+def rouge_f(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
+    """Returns the F-measure with ROUGE-L's beta 1.2, elementwise; 0 where nothing matches."""
+    weight = _ROUGE_BETA**2
+    denominator = recall + weight * precision
+    return np.divide(
+        (1 + weight) * precision * recall, denominator, out=np.zeros_like(denominator), where=denominator > 0
+    )
+
+
+def bleu_from_sums(
+    matches: np.ndarray, totals: np.ndarray, prediction_tokens: np.ndarray, reference_tokens: np.ndarray
+) -> np.ndarray:
+    """Returns BLEU-1 to BLEU-4, float64 (..., 4), from corpus sums: n-gram counts (..., 4), token counts (...)."""
+    precision = np.divide(matches, totals, out=np.zeros(np.shape(matches)), where=totals > 0)
+    with np.errstate(divide="ignore", over="ignore"):
+        log_means = np.cumsum(np.log(precision), axis=-1) / np.arange(1, 5)
+        log_brevity = np.minimum(0.0, 1 - reference_tokens / np.maximum(prediction_tokens, 1e-300))
+    return np.exp(log_means + log_brevity[..., None])
+
+
+def pair_statistics(
+    references: Sequence[str],
+    predictions: Sequence[str],
+    protocol: str = "r2gen",
+    train_reports: Sequence[str] | None = None,
+) -> PairStatistics:
+    """Returns what `resampled_scores` needs; arguments and errors are those of `score_reports`."""
+    prepare_reference, prepare_prediction = report_preparers(protocol, train_reports)
+    _check_pairs(references, predictions)
+    references, predictions = list(map(prepare_reference, references)), list(map(prepare_prediction, predictions))
+    bleu = _bleu(4)
+    # A corpus of one pair: sentence_score has the same counts but logs a warning for each pair.
+    pairs = [bleu.corpus_score([p], [[r]]) for r, p in zip(references, predictions, strict=True)]
+    return PairStatistics(
+        matches=np.array([pair.counts for pair in pairs]),
+        totals=np.array([pair.totals for pair in pairs]),
+        prediction_tokens=np.array([pair.sys_len for pair in pairs]),
+        reference_tokens=np.array([pair.ref_len for pair in pairs]),
+        rouge_l=rouge_l(references, predictions),
+    )
+
+
+def resampled_scores(statistics: PairStatistics, weights: np.ndarray) -> np.ndarray:
+    """Returns the scores of resamples, float64 (resamples, 5) in the order of SCORES.
+
+    weights: (resamples, n), how often each of the n pairs stands in each resample.
+    """
+    bleu = bleu_from_sums(
+        weights @ statistics.matches,
+        weights @ statistics.totals,
+        weights @ statistics.prediction_tokens,
+        weights @ statistics.reference_tokens,
+    )
+    rouge = weights @ statistics.rouge_l / weights.sum(axis=1)
+    return np.concatenate([bleu, rouge[:, None]], axis=1)
+
+
+def bootstrap_intervals(
+    references: Sequence[str],
+    predictions: Sequence[str],
+    protocol: str = "r2gen",
+    train_reports: Sequence[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Returns each score's 95 % percentile interval over resamples of the pairs, with replacement.
+
+    Arguments and errors are those of `score_reports`. No n-gram is counted twice: a resample is a weighted sum.
+    """
+    statistics = pair_statistics(references, predictions, protocol, train_reports)
+    count = len(references)
+    # Drawing n of n with replacement is a multinomial draw of how often each is taken.
+    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    low, high = np.percentile(resampled_scores(statistics, weights), [2.5, 97.5], axis=0)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(SCORES)}
+
+
+def check_reports(name: str, reports: Sequence[object]) -> None:
+    """Raises InputError unless `reports` is a sequence of strings; `name` is what the message calls it."""
+    if isinstance(reports, str):
+        raise InputError(f"{name}: got one string; pass a list of reports")
+    for position, report in enumerate(reports):
+        if not isinstance(report, str):
+            raise InputError(f"{name}[{position}]: got {type(report).__name__}; pass a string")
+
+
+def _check_pairs(references: Sequence[str], predictions: Sequence[str]) -> None:
+    check_reports("references", references)
+    check_reports("predictions", predictions)
+    if len(references) != len(predictions):
+        raise InputError(
+            f"predictions: {len(predictions)} for {len(references)} references; pass one prediction for each reference"
+        )
+    if not len(references):
+        raise InputError("references: no reports to score; pass at least one pair")
+
+
+def _prepare_raw(report: str) -> str:
+    return " ".join(report.lower().split())
+
+
+def _bleu(order: int) -> BLEU:
+    return BLEU(max_ngram_order=order, tokenize="none", smooth_method="none", force=True)

@@ -1,0 +1,112 @@
+"""Embeddings to their nearest neighbours, exactly; and a split's embeddings, texts and thumbnails on disk."""
+
+import dataclasses
+import json
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from cxr_jax.errors import InputError
+
+CHUNK = 1024  # queries at a time: 1,024 × 400,000 similarities are 1.6 GB
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One example of a split, without its pixels."""
+
+    image_id: str
+    study_id: str
+    patient_id: str
+    report: str
+    labels: tuple[str, ...]
+    group_id: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitIndex:
+    """A split as one checkpoint embeds it; row i is the same example in all four.
+
+    `image_embeddings` and `text_embeddings` are float32 (n, E) of unit norm, `thumbnails` JPEGs. It is kept as
+    `<name>.npz` and `<name>.jsonl`.
+    """
+
+    name: str
+    step: int
+    rows: list[Row]
+    image_embeddings: np.ndarray
+    text_embeddings: np.ndarray
+    thumbnails: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def one_row_per_study(self) -> np.ndarray:
+        """The first row of each study: a study's report counts once, however many images it has."""
+        first = {row.study_id: number for number, row in reversed(list(enumerate(self.rows)))}
+        return np.array(sorted(first.values()), np.int64)
+
+    def save(self, folder: Path) -> None:
+        """Writes both files; the arrays last, so that a broken-off save is not taken for a whole one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"{self.name}.jsonl").open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n" for row in self.rows)
+        part = folder / f"{self.name}.part.npz"
+        np.savez(
+            part,
+            step=self.step,
+            image_embeddings=self.image_embeddings,
+            text_embeddings=self.text_embeddings,
+            thumbnails=np.frombuffer(b"".join(self.thumbnails), np.uint8),
+            thumbnail_ends=np.cumsum([len(thumbnail) for thumbnail in self.thumbnails]),
+        )
+        part.replace(folder / f"{self.name}.npz")
+
+    @classmethod
+    def load(cls, folder: Path, name: str) -> "SplitIndex":
+        """Reads both files.
+
+        Raises:
+          InputError: the run has no such split, or a file is damaged.
+        """
+        if not (folder / f"{name}.npz").is_file():
+            there = ", ".join(sorted(f.stem for f in folder.glob("*.npz"))) or "none"
+            raise InputError(f"{folder / name}.npz: there is no split {name} in this run's index (there: {there})")
+        try:
+            with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+                pixels, ends = arrays["thumbnails"].tobytes(), arrays["thumbnail_ends"].tolist()
+                step, images, texts = int(arrays["step"]), arrays["image_embeddings"], arrays["text_embeddings"]
+            lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+            rows = [Row(**fields | {"labels": tuple(fields["labels"])}) for fields in map(json.loads, lines)]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{folder / name}.npz: damaged ({error}); remove {folder} and train again to rebuild"
+            ) from error
+        thumbnails = [pixels[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+        return cls(name, step, rows, images, texts, thumbnails)
+
+
+@partial(jax.jit, static_argnames="k")
+def _top_k(queries: jax.Array, targets: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    similarity = jnp.einsum("qe,te->qt", queries, targets, precision=jax.lax.Precision.HIGHEST)
+    return jax.lax.top_k(similarity, k)
+
+
+def top_k(
+    queries: Float[np.ndarray, "Q E"], targets: Float[np.ndarray, "T E"], k: int
+) -> tuple[Float[np.ndarray, "Q K"], Int[np.ndarray, "Q K"]]:
+    """Cosine similarities and rows of the `k` nearest targets, nearest first; ties go to the lower row.
+
+    Both sides are of unit norm. K = min(k, T).
+    """
+    k = min(k, len(targets))
+    resident = jnp.asarray(targets)
+    parts = [_top_k(queries[i : i + CHUNK], resident, k) for i in range(0, len(queries), CHUNK)]
+    if not parts:
+        return np.zeros((0, k), np.float32), np.zeros((0, k), np.int32)
+    values, rows = (np.concatenate([np.asarray(part[side]) for part in parts]) for side in (0, 1))
+    return values, rows

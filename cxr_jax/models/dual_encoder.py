@@ -1,0 +1,86 @@
+"""The two towers and the temperature between them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from transformers import BertConfig
+
+from cxr_jax.losses import l2_normalize
+from cxr_jax.models.text import TextEncoder
+from cxr_jax.models.vision import VisionEncoder
+from cxr_jax.types import Image, TokenIds, TokenMask
+
+MAX_SCALE = 100.0  # CLIP's clip of 1/τ
+
+
+class DualEncoder(nn.Module):
+    """Images and reports to one space. Either input may be missing."""
+
+    vision: VisionEncoder
+    text: TextEncoder
+    initial_temperature: float = 0.07
+
+    @nn.compact
+    def __call__(
+        self,
+        image: Image | None = None,
+        token_ids: TokenIds | None = None,
+        token_mask: TokenMask | None = None,
+        train: bool = False,
+    ) -> dict[str, Array]:
+        """Everything computed, by name.
+
+        `scale`: 1/τ. With an image `image_embedding` (B, E), with a report `text_embedding` (B, E), both float32 of
+        unit norm, and the towers' intermediates (see VisionEncoder and TextEncoder).
+        """
+        log_scale = self.param("log_scale", lambda _: jnp.log(jnp.float32(1 / self.initial_temperature)))
+        out = {"scale": jnp.minimum(jnp.exp(log_scale), MAX_SCALE)}
+        if image is not None:
+            z_v, intermediates = self.vision(image, train)
+            out |= intermediates | {"image_embedding": l2_normalize(z_v)}
+        if token_ids is not None:
+            z_t, intermediates = self.text(token_ids, token_mask, train)
+            out |= intermediates | {"text_embedding": l2_normalize(z_t)}
+        return out
+
+
+def build_model(config: Mapping[str, Any], axis_name: str | None = None) -> DualEncoder:
+    """The model that a resolved configuration describes (see cxr_jax.config for its keys)."""
+    image, text, dtype = config["image"], config["text"], jnp.dtype(config["compute_dtype"])
+    vision = VisionEncoder(
+        block_sizes=tuple(image["block_sizes"]),
+        growth_rate=image["growth_rate"],
+        multi_scale=image["multi_scale"],
+        multi_scale_width=image["multi_scale_width"],
+        channel_attention=image["channel_attention"],
+        spatial_attention=image["spatial_attention"],
+        pooling=image["pooling"],
+        embed_dim=config["embed_dim"],
+        mean=tuple(image["mean"]),
+        std=tuple(image["std"]),
+        axis_name=axis_name,
+        dtype=dtype,
+    )
+    encoder = TextEncoder(
+        bert=BertConfig(**text["bert"]),
+        num_prompts=text["num_prompts"],
+        scaled_prompts=text["scaled_prompts"],
+        pooling=text["pooling"],
+        projection_layers=text["projection_layers"],
+        dropout=text["dropout"],
+        bert_dropout=not text["frozen"],
+        embed_dim=config["embed_dim"],
+        dtype=dtype,
+    )
+    return DualEncoder(vision, encoder, config["temperature"])
+
+
+def init_variables(model: DualEncoder, key: Array, image_size: int) -> dict[str, Any]:
+    """Fresh parameters and BatchNorm statistics: {"params": …, "batch_stats": …}."""
+    image = np.zeros((1, image_size, image_size, 1), np.uint8)
+    tokens = np.ones((1, 4), np.int32)
+    return dict(model.init(key, image, tokens, tokens))

@@ -1,0 +1,137 @@
+"""The image tower, Eq. (8)-(12): DenseNet, multi-scale convolutions, channel and spatial attention, adaptive pooling."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from cxr_jax.models.densenet import DenseNet
+from cxr_jax.types import FeatureMap, Image
+
+
+def normalize_image(image: Image, mean: Sequence[float], std: Sequence[float]) -> Float[Array, "B H W 3"]:
+    """Grey uint8 to three equal channels in [0, 1], less `mean`, over `std` (one value a channel)."""
+    x = jnp.asarray(image, jnp.float32) / 255.0
+    return (x - jnp.reshape(jnp.asarray(mean), (1, 1, 1, 3))) / jnp.reshape(jnp.asarray(std), (1, 1, 1, 3))
+
+
+class MultiScaleConv(nn.Module):
+    """Eq. (8) and (9): depth-wise 3×3 and 5×5, each point-wise to `width` channels, concatenated: F_m."""
+
+    width: int = 128
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> Float[Array, "B H W 2*{self.width}"]:
+        """(B, H, W, C) → (B, H, W, 2·width)."""
+        channels = x.shape[-1]
+        scales = []
+        for size in (3, 5):
+            depthwise = nn.Conv(
+                channels,
+                (size, size),
+                padding=size // 2,
+                feature_group_count=channels,
+                dtype=self.dtype,
+                name=f"depthwise{size}",
+            )
+            pointwise = nn.Conv(self.width, (1, 1), dtype=self.dtype, name=f"pointwise{size}")
+            scales.append(pointwise(depthwise(x)))
+        return jnp.concatenate(scales, axis=-1)
+
+
+class ChannelAttention(nn.Module):
+    """Eq. (10): s = σ(W₂ ReLU(W₁ GAP(F_m))), with W₁ to a quarter of the channels."""
+
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, F_m: FeatureMap) -> Float[Array, "B 1 1 C"]:
+        """(B, H, W, C) → one weight in (0, 1) a channel."""
+        channels = F_m.shape[-1]
+        s = nn.relu(nn.Dense(channels // 4, dtype=self.dtype, name="W1")(F_m.mean(axis=(1, 2))))
+        return nn.sigmoid(nn.Dense(channels, dtype=self.dtype, name="W2")(s))[:, None, None, :]
+
+
+class SpatialAttention(nn.Module):
+    """Eq. (11): A_s = σ(conv7×7([mean; max] over the channels of F_m))."""
+
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, F_m: FeatureMap) -> Float[Array, "B H W 1"]:
+        """(B, H, W, C) → one weight in (0, 1) a place."""
+        pooled = jnp.concatenate([F_m.mean(axis=-1, keepdims=True), F_m.max(axis=-1, keepdims=True)], axis=-1)
+        return nn.sigmoid(nn.Conv(1, (7, 7), padding=3, dtype=self.dtype, name="conv")(pooled))
+
+
+class AdaptivePooling(nn.Module):
+    """Eq. (12): w · GAP(F_att) + (1 − w) · GMP(F_att), w = σ(θ).
+
+    `gated` lets each image choose its own w, as the paper's words have it: θ is then linear in GAP(F_att), from 0.
+    """
+
+    gated: bool = False
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, F_att: FeatureMap) -> tuple[Float[Array, "B C"], Float[Array, "..."]]:
+        """(B, H, W, C) → (B, C), and w: a scalar, or (B, 1) where gated."""
+        average, maximum = F_att.mean(axis=(1, 2)), F_att.max(axis=(1, 2))
+        if self.gated:
+            zeros = nn.initializers.zeros
+            theta = nn.Dense(1, kernel_init=zeros, dtype=self.dtype, name="gate")(average)
+        else:
+            theta = self.param("theta", nn.initializers.zeros, ()).astype(self.dtype)
+        w = nn.sigmoid(theta)
+        return w * average + (1 - w) * maximum, w
+
+
+class VisionEncoder(nn.Module):
+    """Eq. (8)-(12) on top of DenseNet, and a bias-free head to the shared space.
+
+    Each part of the paper's head can be switched off; with all of them off this is the plain DenseNet of its Table 3,
+    pooled by the mean. `pooling` is "adaptive", "gated" (see AdaptivePooling) or "mean".
+    """
+
+    block_sizes: Sequence[int] = (6, 12, 24, 16)
+    growth_rate: int = 32
+    multi_scale: bool = True
+    multi_scale_width: int = 128
+    channel_attention: bool = True
+    spatial_attention: bool = True
+    pooling: str = "adaptive"
+    embed_dim: int = 256
+    mean: Sequence[float] = (0.485, 0.456, 0.406)
+    std: Sequence[float] = (0.229, 0.224, 0.225)
+    axis_name: str | None = None
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: Image, train: bool = False) -> tuple[Float[Array, "B E"], dict[str, Array]]:
+        """Grey images to embeddings, not yet normalised, and the intermediates worth a look.
+
+        Those are, where the parts are on: `spatial_attention` (B, h, w, 1), `channel_attention` (B, 1, 1, C) and
+        `pooling_weight`, w of Eq. (12).
+        """
+        out: dict[str, Array] = {}
+        x = normalize_image(image, self.mean, self.std)
+        backbone = DenseNet(self.block_sizes, self.growth_rate, self.axis_name, self.dtype, name="densenet")
+        F_m = backbone(x, train)
+        if self.multi_scale:
+            F_m = MultiScaleConv(self.multi_scale_width, self.dtype, name="multi_scale")(F_m)
+        F_att = F_m
+        if self.channel_attention:
+            out["channel_attention"] = ChannelAttention(self.dtype, name="channel_attention")(F_m)
+            F_att = F_att * out["channel_attention"]
+        if self.spatial_attention:
+            out["spatial_attention"] = SpatialAttention(self.dtype, name="spatial_attention")(F_m)
+            F_att = F_att * out["spatial_attention"]
+        if self.pooling == "mean":
+            v = F_att.mean(axis=(1, 2))
+        else:
+            pool = AdaptivePooling(self.pooling == "gated", self.dtype, name="adaptive_pooling")
+            v, out["pooling_weight"] = pool(F_att)
+        return nn.Dense(self.embed_dim, use_bias=False, dtype=self.dtype, name="head")(v), out

@@ -1,0 +1,257 @@
+"""Trains, or goes on with, a run.
+
+    python -m cxr_jax.train --config configs/base.py --workdir DIR [--config.batch_size=128 …]
+
+A folder that holds a checkpoint is resumed, and ends as if it had never been broken off.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from cxr_jax import config as configuration
+from cxr_jax import inference, parallel
+from cxr_jax.checkpoint import Checkpoints
+from cxr_jax.data import pipeline, reports
+from cxr_jax.errors import InputError, run_command
+from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
+from cxr_jax.losses import contrastive_loss
+from cxr_jax.models.pretrained import complete_bert_config, load_bert, load_bert_config
+from cxr_jax.train_step import (
+    Recipe,
+    TrainState,
+    init_state,
+    make_encode_step,
+    make_recipe,
+    make_train_step,
+    state_shapes,
+)
+from cxr_jax.workdir import RunFolder
+
+VALIDATION_ROWS = 2048  # of a larger validation split, the first this many are looked at while training
+
+
+def train(config: Mapping[str, Any], workdir: str | Path) -> RunFolder:
+    """The whole of training; returns the run's folder, with its index built.
+
+    Raises:
+      InputError: bad input, found before the first step.
+      KeyboardInterrupt: on SIGINT or SIGTERM, after a checkpoint of the step at hand.
+    """
+    run = RunFolder(workdir)
+    splits, fingerprint = pipeline.load_splits(config)
+    tokenizer = find_tokenizer(run, config, splits["train"].reports)
+    config = resolve(config, tokenizer, fingerprint)
+    parallel.check_batch_size(config["batch_size"])
+    tokens = {n: reports.tokenize(tokenizer, s.reports, config["text"]["max_tokens"]) for n, s in splits.items()}
+    batches = pipeline.train_batches(splits["train"], tokens["train"], config, parallel.process())
+    run.start(config)
+    tokenizer.save_pretrained(run.tokenizer)
+
+    recipe = make_recipe(config, parallel.AXIS)
+    checkpoints = Checkpoints(run.checkpoints, inference.BEST_METRIC)
+    state, first_step = restore_or_init(checkpoints, recipe, config, batches)
+    run.forget_after(first_step)
+    announce(run, config, splits, state, recipe, first_step)
+
+    key = jax.random.key(config["seed"])
+    train_step = parallel.pmap(make_train_step(recipe, parallel.AXIS), in_axes=(0, 0, None), donate=(0,))
+    encode_step = parallel.pmap(make_encode_step(recipe.model))
+    state = parallel.replicate(state)
+    bar = tqdm(total=config["num_steps"], initial=first_step, unit="step", desc="compiling", dynamic_ncols=True)
+    clock, since = time.perf_counter(), first_step
+    with stop_signals() as stopped:
+        for step in range(first_step + 1, config["num_steps"] + 1):
+            state, metrics = train_step(state, parallel.shard(next(batches)), key)
+            last = step == config["num_steps"]
+            if step % config["log_every"] == 0 or step == first_step + 1 or last:
+                shown = {name: float(value) for name, value in parallel.unreplicate(metrics).items()}
+                now = time.perf_counter()
+                shown["pairs_per_second"] = round((step - since) * config["batch_size"] / (now - clock), 2)
+                run.log(step, **shown)
+                clock, since = now, step
+                bar.set_description("training")
+                bar.set_postfix_str(
+                    "loss {loss:.3f}, lr {learning_rate:.1e}, τ {temperature:.4f}, {pairs_per_second:.0f} pairs/s".format(
+                        **shown
+                    )
+                )
+            bar.update()
+            if step % config["eval_every"] == 0 or last or stopped:
+                # Order matters: the iterator's state belongs to the batch that made this state.
+                data = batches.get_state()
+                validation = validate(encode_step, state, splits["val"], tokens["val"], config)
+                checkpoints.save(step, parallel.unreplicate(state), {"iterator": data}, validation)
+                run.log(step, **validation)
+                run.draw_curves()
+                bar.write(
+                    f"step {step}: validation loss {validation['val_loss']:.3f}, image → report recall@1/5/10 "
+                    + "/".join(f"{validation[f'val_recall@{k}']:.3f}" for k in (1, 5, 10))
+                )
+                clock = time.perf_counter()
+            if stopped and not last:
+                checkpoints.close()
+                raise KeyboardInterrupt(f"checkpoint of step {step} is saved; the same command goes on from there")
+    bar.close()
+    best = checkpoints.best_step()
+    assert best is not None
+    checkpoints.close()
+    build_index(run, config, splits, tokens, recipe, encode_step, best)
+    return run
+
+
+def find_tokenizer(run: RunFolder, config: Mapping[str, Any], train_reports: Sequence[str]) -> PreTrainedTokenizerBase:
+    """The run's own tokenizer, the pretrained BERT's, or one learnt from the training reports."""
+    if run.config_file.is_file() and run.tokenizer.is_dir():
+        return reports.load_tokenizer(run.tokenizer)
+    pretrained = config["text"]["pretrained"]
+    return reports.load_tokenizer(pretrained) if pretrained else reports.learn_wordpiece(train_reports)
+
+
+def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, fingerprint: str) -> dict[str, Any]:
+    """The configuration as a plain dict with nothing left to look up: BERT's own fields, and the data's fingerprint.
+
+    Raises:
+      InputError: there is no such BERT, or prompts and tokens pass its positions.
+    """
+    resolved = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    text = resolved["text"]
+    if text["pretrained"]:
+        text["bert"] = load_bert_config(text["pretrained"])
+    else:
+        text["bert"] = complete_bert_config({**text["bert"], "vocab_size": len(tokenizer)})
+    configuration.check_positions(resolved, source="configuration")
+    resolved["data"]["fingerprint"] = fingerprint
+    return resolved
+
+
+def restore_or_init(
+    checkpoints: Checkpoints, recipe: Recipe, config: Mapping[str, Any], batches: Any
+) -> tuple[TrainState, int]:
+    """The newest checkpoint's state and step, its data iterator set; or a fresh state with pretrained weights, and 0."""
+    if (step := checkpoints.latest_step()) is not None:
+        state, data = checkpoints.restore(step, state_shapes(recipe, config))
+        batches.set_state(data["iterator"])
+        return state, step
+    state = init_state(recipe, config)
+    if config["text"]["pretrained"]:
+        bert = load_bert(config["text"]["pretrained"], state.params["text"]["bert"])
+        text = state.params["text"] | {"bert": bert}
+        state = state.replace(params=state.params | {"text": text})
+    return state, 0
+
+
+def validate(
+    encode_step: Any, state: TrainState, split: pipeline.Split, tokens: tuple[np.ndarray, np.ndarray], config: Any
+) -> dict[str, float]:
+    """Loss (mean over batches of the training size, in order) and group-aware recall, image → report, on a split."""
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    part = split.first(VALIDATION_ROWS)
+    z_v, z_t = inference.embed_split(encode_step, variables, part, tokens, config)
+    size = min(config["batch_size"], len(part))
+    scale = min(float(np.exp(parallel.unreplicate(state.params["log_scale"]))), 100.0)
+    starts = range(0, len(part) - size + 1, size)
+    losses = [contrastive_loss(z_t[i : i + size], z_v[i : i + size], np.float32(scale)) for i in starts]
+    recall = retrieval_metrics(z_v @ z_t.T, part.group_ids, part.group_ids)
+    found = {f"val_recall@{k}": recall[f"recall@{k}"] for k in (1, 5, 10)}
+    return {"val_loss": float(np.mean(losses)), **found, inference.BEST_METRIC: float(np.mean(list(found.values())))}
+
+
+def build_index(
+    run: RunFolder,
+    config: Mapping[str, Any],
+    splits: Mapping[str, pipeline.Split],
+    tokens: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    recipe: Recipe,
+    encode_step: Any,
+    step: int,
+) -> None:
+    """Embeds every split with the best checkpoint and keeps that in the run's folder."""
+    variables = parallel.replicate(inference.load_variables(run, config, step))
+    for name, split in splits.items():
+        progress = lambda it, name=name: tqdm(it, desc=f"indexing {name}", unit="batch", leave=False)
+        embeddings = inference.embed_split(encode_step, variables, split, tokens[name], config, progress)
+        inference.index_split(split, step, *embeddings).save(run.index)
+
+
+def announce(run: RunFolder, config: Any, splits: Any, state: TrainState, recipe: Recipe, first_step: int) -> None:
+    """Says what is about to be trained, on what, and from where."""
+    sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
+    count = lambda wanted: sum(
+        x.size
+        for x, label in zip(jax.tree.leaves(state.params), jax.tree.leaves(recipe.labels), strict=True)
+        if label in wanted
+    )
+    print(
+        f"{config['data']['dataset']}: {sizes} pairs; {count(('train', 'frozen')):,} parameters, {count(('train',)):,} trained; "
+        f"{jax.device_count()} × {jax.devices()[0].device_kind}"
+    )
+    print(f"{run.root}: {f'resuming at step {first_step}' if first_step else 'a new run'}")
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """A list that is empty until SIGINT or SIGTERM arrives; a second signal ends the process at once."""
+    received: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        if received:
+            sys.exit(130)
+        received.append(number)
+
+    try:
+        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread, where signals cannot be handled
+        previous = {}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments, and the `--config.key=value` overrides as `key=value`."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cxr_jax.train",
+        description=__doc__,
+        epilog="configuration keys, for --config.KEY=VALUE:\n" + configuration.describe(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, metavar="FILE[:VARIANT]", help="a configuration file, see configs/")
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder; made, or resumed")
+    arguments, rest = parser.parse_known_args(argv)
+    overrides = []
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--config."):
+            raise InputError(f"{argument}: no such argument; --help lists them")
+        if "=" not in argument and rest and not rest[0].startswith("--"):
+            argument = f"{argument}={rest.pop(0)}"
+        overrides.append(argument.removeprefix("--config."))
+    return arguments, overrides
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    arguments, overrides = parse_arguments(sys.argv[1:] if argv is None else argv)
+    config = configuration.load(arguments.config, overrides)
+    parallel.start()
+    parallel.cache_compilations(Path(config.data.cache).expanduser() / "compiled")
+    run = train(config, arguments.workdir)
+    print(f"done: {run.root}; now evaluate it:\n  python -m cxr_jax.retrieve --workdir {run.root}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,126 @@
+"""A run's folder: what lies where in it, and the records that training keeps there."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+from cxr_jax import config as configuration
+from cxr_jax.errors import InputError
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+
+class RunFolder:
+    """`root/` with config.json, metrics.jsonl, curves.png, checkpoints/, tokenizer/, index/ and eval/<split>/.
+
+    It holds all that retrieval needs, and can be moved.
+    """
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root).expanduser()
+        self.config_file = self.root / "config.json"
+        self.metrics_file = self.root / "metrics.jsonl"
+        self.curves_file = self.root / "curves.png"
+        self.checkpoints = self.root / "checkpoints"
+        self.tokenizer = self.root / "tokenizer"
+        self.index = self.root / "index"
+
+    def evaluation(self, split: str) -> Path:
+        """Where the evaluation of a split goes."""
+        return self.root / "eval" / split
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Writes the resolved configuration, or holds it against the one that is there.
+
+        Raises:
+          InputError: the folder belongs to another configuration, or is a file.
+        """
+        if self.config_file.is_file():
+            differences = configuration.difference(self.load_config(), json.loads(json.dumps(config)))
+            if differences:
+                raise InputError(
+                    f"--workdir {self.root}: was made with another configuration ({'; '.join(differences)}); "
+                    "use that one to go on, or another folder to begin anew"
+                )
+            return
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"--workdir {self.root}: cannot be made ({error.strerror}); name another folder"
+            ) from error
+        write_json(self.config_file, config)
+
+    def load_config(self) -> dict[str, Any]:
+        """The resolved configuration.
+
+        Raises:
+          InputError: this is no run's folder.
+        """
+        try:
+            return json.loads(self.config_file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise InputError(
+                f"--workdir {self.root}: holds no run (no config.json); python -m cxr_jax.train makes one"
+            ) from error
+        except ValueError as error:
+            raise InputError(f"{self.config_file}: not JSON ({error}); restore it from a copy of the run") from error
+
+    def log(self, step: int, **values: float) -> None:
+        """Appends one line to metrics.jsonl."""
+        with self.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step} | values) + "\n")
+
+    def metrics(self) -> list[dict[str, float]]:
+        """The lines of metrics.jsonl; one that a crash cut short is left out."""
+        if not self.metrics_file.is_file():
+            return []
+        lines = []
+        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                continue
+        return lines
+
+    def forget_after(self, step: int) -> None:
+        """Drops the lines of steps after `step`: a resumed run writes them again."""
+        kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
+        write_text(self.metrics_file, "".join(kept))
+
+    def draw_curves(self) -> None:
+        """curves.png: loss, recall, and learning rate with temperature, over the steps."""
+        lines = self.metrics()
+        figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
+        panels = (
+            ("loss", {"loss": "train", "val_loss": "validation"}),
+            ("validation recall, image → report", {f"val_recall@{k}": f"@{k}" for k in (1, 5, 10)}),
+            ("temperature", {"temperature": "τ"}),
+        )
+        for axis, (title, names) in zip(axes, panels, strict=True):
+            for name, label in names.items():
+                points = [(line["step"], line[name]) for line in lines if name in line]
+                if points:
+                    axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 40 else None)
+            axis.set(title=title, xlabel="step")
+            axis.grid(alpha=0.3)
+            if axis.has_data():
+                axis.legend(frameon=False)
+        figure.savefig(self.curves_file, dpi=110)
+        plt.close(figure)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """JSON, whole or not at all."""
+    write_text(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """UTF-8 text, whole or not at all."""
+    part = file.with_name(file.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)

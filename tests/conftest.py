@@ -1,0 +1,41 @@
+"""Four virtual CPU devices, shape checks (see addopts), no network, and a compilation cache between runs."""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+
+import jax
+import pytest
+from absl import flags
+from hypothesis import settings
+
+# Before the first array: the device count cannot change afterwards. (XLA_FLAGS would reach child processes too.)
+jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(Path(tempfile.gettempdir()) / f"cxr_jax_test_cache_{os.getuid()}"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+# Grain's worker processes read absl flags.
+flags.FLAGS.mark_as_parsed()
+
+# The same examples in every run, and no time limit an example: the first one compiles.
+settings.register_profile("cxr_jax", deadline=None, max_examples=25, derandomize=True, database=None)
+settings.load_profile("cxr_jax")
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared test data: $CXR_SHARED, or `shared` beside the repository."""
+    path = Path(os.environ.get("CXR_SHARED", Path(__file__).parents[2] / "shared"))
+    if not path.is_dir():
+        pytest.skip(f"no shared data at {path}; set CXR_SHARED to its folder")
+    return path

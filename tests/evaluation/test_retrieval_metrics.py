@@ -1,0 +1,161 @@
+"""Group-aware retrieval scores against hand-made matrices, a naive version, and simulated chance."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cxr_jax.errors import InputError
+from cxr_jax.evaluation.retrieval_metrics import bootstrap_recall, first_hit_ranks, recall_interval, retrieval_metrics
+
+
+def naive_rank(similarities, right):
+    """Sort, wrong targets first among equals; walk down to the first right one."""
+    order = sorted(range(len(similarities)), key=lambda i: (-similarities[i], right[i]))
+    return 1 + sum(not right[i] for i in order[: next(p for p, i in enumerate(order) if right[i])])
+
+
+@st.composite
+def problems(draw):
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    groups = draw(st.integers(1, 6))
+    target_groups = np.concatenate([np.arange(groups), rng.integers(groups, size=draw(st.integers(0, 10)))])
+    query_groups = rng.integers(groups, size=draw(st.integers(1, 12)))
+    # Few distinct values, so that there are ties.
+    similarity = rng.integers(-3, 4, size=(len(query_groups), len(target_groups))) / 4
+    return similarity.astype(np.float32), query_groups, rng.permutation(target_groups)
+
+
+def test_hand_made_ranks():
+    similarity = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.1], [0.9, 0.5, 0.1], [0.2, 0.3, 0.1]])
+    scores = retrieval_metrics(similarity, ["a", "b", "c", "c"], ["a", "b", "c"], ks=(1, 2))
+    assert first_hit_ranks(similarity, ["a", "b", "c", "c"], ["a", "b", "c"]).tolist() == [1, 2, 3, 3]
+    assert scores == pytest.approx(
+        {
+            "recall@1": 1 / 4,
+            "recall@2": 2 / 4,
+            "mrr": (1 + 1 / 2 + 1 / 3 + 1 / 3) / 4,
+            "median_rank": 2.5,
+            "chance_recall@1": 1 / 3,
+            "chance_recall@2": 2 / 3,
+        }
+    )
+
+
+def test_any_target_of_the_group_is_a_hit():
+    similarity = np.array([[0.1, 0.9, 0.5]])
+    assert first_hit_ranks(similarity, [7], [7, 7, 8]).tolist() == [1]
+    assert first_hit_ranks(similarity, [7], [7, 8, 7]).tolist() == [2]
+
+
+@given(problems())
+def test_ranks_equal_the_naive_ones(problem):
+    similarity, query_groups, target_groups = problem
+    expected = [naive_rank(row, target_groups == group) for row, group in zip(similarity, query_groups, strict=True)]
+    assert first_hit_ranks(similarity, query_groups, target_groups).tolist() == expected
+
+
+@given(problems())
+def test_scores_do_not_depend_on_the_order_of_the_pool_or_the_names_of_groups(problem):
+    similarity, query_groups, target_groups = problem
+    order = np.random.default_rng(0).permutation(len(target_groups))
+    names = [f"report {group}" for group in target_groups[order]]
+    expected = retrieval_metrics(similarity, query_groups, target_groups)
+    renamed = retrieval_metrics(similarity[:, order], [f"report {group}" for group in query_groups], names)
+    assert renamed == pytest.approx(expected)
+
+
+@given(problems())
+def test_constant_similarities_are_no_better_than_chance(problem):
+    similarity, query_groups, target_groups = problem
+    scores = retrieval_metrics(np.zeros_like(similarity), query_groups, target_groups)
+    for k in (1, 5, 10):
+        assert scores[f"recall@{k}"] <= scores[f"chance_recall@{k}"] + 1e-12
+
+
+def test_chance_is_what_random_rankings_score():
+    rng = np.random.default_rng(0)
+    target_groups = np.array([0] * 5 + [1] * 2 + [2] * 1 + [3] * 12)
+    query_groups = np.array([0, 1, 2, 2, 3])
+    draws = [retrieval_metrics(rng.random((5, 20)), query_groups, target_groups, ks=(1, 5, 10)) for _ in range(2000)]
+    for k in (1, 5, 10):
+        chance = draws[0][f"chance_recall@{k}"]
+        assert np.mean([scores[f"recall@{k}"] for scores in draws]) == pytest.approx(chance, abs=0.015)
+    # By hand for k = 1: the share of right targets.
+    assert draws[0]["chance_recall@1"] == pytest.approx(np.mean([5, 2, 1, 1, 12]) / 20)
+
+
+def test_a_k_beyond_the_pool_finds_everything():
+    scores = retrieval_metrics(np.zeros((1, 2)), [0], [0, 1], ks=(2, 10))
+    assert scores["recall@10"] == scores["chance_recall@10"] == scores["chance_recall@2"] == 1
+
+
+def test_interval_has_the_normal_width():
+    hits = np.arange(1000) % 10 < 3
+    low, high = recall_interval(hits, resamples=4000)
+    half = 1.96 * np.sqrt(0.3 * 0.7 / 1000)
+    assert (low, high) == pytest.approx((0.3 - half, 0.3 + half), abs=0.004)
+
+
+def test_clusters_widen_the_interval_as_if_each_were_one_query():
+    hits = np.arange(100) % 10 < 3
+    repeated, patients = np.repeat(hits, 9), np.repeat(np.arange(100), 9)
+    assert recall_interval(repeated, patients) == pytest.approx(recall_interval(hits))
+    single = recall_interval(repeated)
+    clustered = recall_interval(repeated, patients)
+    assert (clustered[1] - clustered[0]) / (single[1] - single[0]) == pytest.approx(3, rel=0.15)
+
+
+def test_clusters_of_unequal_size_resample_like_the_naive_loop():
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(1, 8, size=40)
+    patients = np.repeat(np.arange(40), sizes)
+    hits = rng.random(len(patients)) < np.repeat(rng.random(40), sizes)
+    of_patient = [hits[patients == patient] for patient in range(40)]
+    naive = [np.concatenate([of_patient[i] for i in rng.integers(40, size=40)]).mean() for _ in range(4000)]
+    fast = recall_interval(hits, patients, resamples=4000)
+    assert fast == pytest.approx(tuple(np.percentile(naive, [2.5, 97.5])), abs=0.015)
+
+
+def test_bootstrap_recall_is_the_interval_of_the_hits():
+    rng = np.random.default_rng(1)
+    similarity, groups = rng.random((50, 50)) + 0.4 * np.eye(50), np.arange(50) // 2
+    ranks = first_hit_ranks(similarity, groups, groups)
+    expected = recall_interval(ranks <= 1, groups, resamples=200, seed=3)
+    assert bootstrap_recall(similarity, groups, groups, 1, groups, resamples=200, seed=3) == expected
+    assert expected[0] < retrieval_metrics(similarity, groups, groups)["recall@1"] < expected[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((np.zeros((2, 2)), [0, 5], [0, 1]), r"1 queries have no target .* query 1 \(group 5\)"),
+        ((np.zeros((2, 3)), [0, 1], [0, 1]), r"shape \(2, 3\) does not fit 2 query groups and 2 target"),
+        ((np.zeros((0, 2)), [], [0, 1]), "no queries"),
+        ((np.array([[np.nan, 0.0]]), [0], [0, 1]), "NaN"),
+        ((np.zeros((1, 1)), [0], [0], (0,)), "0 is no rank"),
+    ],
+)
+def test_bad_input_is_one_line(arguments, words):
+    with pytest.raises(InputError, match=words) as error:
+        retrieval_metrics(*arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_clusters():
+    with pytest.raises(InputError, match="1 for 2 queries"):
+        recall_interval(np.array([True, False]), ["one patient"])
+    with pytest.raises(InputError, match="no queries"):
+        recall_interval(np.array([], bool))
+
+
+def test_four_thousand_by_four_thousand_is_fast():
+    rng = np.random.default_rng(0)
+    similarity = rng.standard_normal((4000, 4000), dtype=np.float32)
+    groups = rng.integers(2500, size=4000)
+    start = time.process_time()
+    scores = retrieval_metrics(similarity, groups, groups)
+    assert time.process_time() - start < 3
+    assert scores["recall@10"] == pytest.approx(scores["chance_recall@10"], abs=0.006)
