@@ -48,9 +48,7 @@ def loss_in_parts(z_t, z_v, scale, parts: int):
 @given(batches, st.floats(0.1, 50))
 def test_loss_equals_the_double_loop(batch, scale):
     z_t, z_v = embeddings(*batch)
-    np.testing.assert_allclose(
-        loss(z_t, z_v, jnp.float32(scale)), naive_loss(z_t, z_v, scale), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(loss(z_t, z_v, jnp.float32(scale)), naive_loss(z_t, z_v, scale), rtol=1e-4, atol=1e-5)
 
 
 def test_similarity_has_reports_in_rows_and_images_in_columns():
@@ -98,9 +96,7 @@ def test_loss_ignores_the_order_of_the_pairs(batch):
     z_t, z_v = embeddings(*batch)
     order = np.random.default_rng(1).permutation(len(z_t))
     scale = jnp.float32(14)
-    np.testing.assert_allclose(
-        loss(z_t[order], z_v[order], scale), loss(z_t, z_v, scale), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(loss(z_t[order], z_v[order], scale), loss(z_t, z_v, scale), rtol=1e-4, atol=1e-5)
 
 
 @given(batches, st.floats(1e-2, 1e2))

@@ -308,7 +308,7 @@ def _frontal(anatomy: Anatomy, size: int, rng: Rng) -> View:
     added += 0.30 * below * (body > 0.4)
     trachea = soft(0.019 - np.abs(x - spine_x(anatomy, y)), 0.005) * soft(0.36 - y, 0.02)
     bronchi = strokes(size, [([(0.5, 0.35), (0.5 + s * 0.06, 0.40 + 0.01 * s)], 0.016, 1.0) for s in (-1.0, 1.0)])
-    added -= 0.5 * np.maximum(trachea, 0.6 * bronchi)
+    added -= 0.5 * np.maximum(trachea, 0.6 * bronchi * silhouette)
     if anatomy.bubble:
         gas = np.hypot((x - 0.66) / 1.5, y - anatomy.dome_left - 0.03 - anatomy.bubble)
         added -= 0.7 * soft(anatomy.bubble - gas, 0.006)
@@ -518,15 +518,15 @@ def consolidation_lateral(view: View, finding: Finding, rng: Rng) -> None:
 def nodule_frontal(view: View, finding: Finding, rng: Rng) -> None:
     """A round soft density."""
     x, y = lobe_point(view.anatomy, finding, rng)
-    radius = rng.uniform(0.024, 0.034)
-    view.added += 0.42 * soft(radius - np.hypot(view.x - x, view.y - y), 0.006)
+    radius = rng.uniform(0.032, 0.046)
+    view.added += 0.52 * soft(radius - np.hypot(view.x - x, view.y - y), 0.006)
 
 
 @lateral
 def nodule_lateral(view: View, finding: Finding, rng: Rng) -> None:
     """The same nodule from the side."""
     x, y = _lateral_lobe(finding, rng)
-    view.added += 0.3 * soft(0.026 - np.hypot(view.x - x, view.y - y), 0.006)
+    view.added += 0.3 * soft(0.036 - np.hypot(view.x - x, view.y - y), 0.006)
 
 
 def _lateral_lobe(finding: Finding, rng: Rng) -> tuple[float, float]:
@@ -538,7 +538,7 @@ def _lateral_lobe(finding: Finding, rng: Rng) -> tuple[float, float]:
 def granuloma_frontal(view: View, finding: Finding, rng: Rng) -> None:
     """A small dense dot."""
     x, y = lobe_point(view.anatomy, finding, rng)
-    radius = rng.uniform(0.010, 0.014)
+    radius = rng.uniform(0.014, 0.019)
     view.added += 1.5 * soft(radius - np.hypot(view.x - x, view.y - y), 0.003)
 
 
@@ -546,7 +546,7 @@ def granuloma_frontal(view: View, finding: Finding, rng: Rng) -> None:
 def granuloma_lateral(view: View, finding: Finding, rng: Rng) -> None:
     """The same dot from the side."""
     x, y = _lateral_lobe(finding, rng)
-    view.added += 1.2 * soft(0.011 - np.hypot(view.x - x, view.y - y), 0.003)
+    view.added += 1.2 * soft(0.016 - np.hypot(view.x - x, view.y - y), 0.003)
 
 
 @frontal
@@ -554,15 +554,15 @@ def atelectasis_frontal(view: View, finding: Finding, rng: Rng) -> None:
     """Two or three bands above the diaphragm."""
     sign = SIGN[finding.side]
     lines: list[tuple[Points, float, float]] = []
-    inner = 0.12 if finding.side == "right" else 0.19
+    inner = 0.11 if finding.side == "right" else 0.16
     for step in range(int(rng.integers(2, 4))):
         start = 0.5 + sign * (inner + rng.uniform(0, 0.03))
         end = 0.5 + sign * rng.uniform(0.27, 0.32)
         y = float(diaphragm(view.anatomy, 0.5 + sign * 0.17, finding.side)) - 0.025 - 0.033 * step
         slope = rng.uniform(-0.03, 0.03)
-        lines.append((curve((start, y), (end, y + slope), rng.normal(0, 0.006)), rng.uniform(0.010, 0.015), 1.0))
+        lines.append((curve((start, y), (end, y + slope), rng.normal(0, 0.006)), rng.uniform(0.012, 0.018), 1.0))
     bands = gaussian_filter(strokes(view.size, lines), view.size * 0.003)
-    view.added += 0.48 * bands * lung(view.anatomy, view.x, view.y, finding.side)
+    view.added += 0.6 * bands * lung(view.anatomy, view.x, view.y, finding.side)
 
 
 @lateral
@@ -697,8 +697,10 @@ def _expose(view: View, rng: Rng) -> Array:
     cos, sin = np.cos(anatomy.tilt) / anatomy.zoom, np.sin(anatomy.tilt) / anatomy.zoom
     middle = size / 2
     dx, dy = (middle * (1 + 2 * shift) for shift in anatomy.shift)
-    pose = (cos, sin, middle - cos * dx - sin * dy, -sin, cos, middle + sin * dx - cos * dy)
-    film = Image.fromarray(np.ascontiguousarray(view.film(), np.float32))
+    # The body goes on beyond the film's edge: the margin keeps a turned patient from ending in a black wedge.
+    margin = size // 8
+    pose = (cos, sin, margin + middle - cos * dx - sin * dy, -sin, cos, margin + middle + sin * dx - cos * dy)
+    film = Image.fromarray(np.pad(view.film().astype(np.float32), margin, mode="edge"))
     film = film.transform((size, size), Image.Transform.AFFINE, pose, Image.Resampling.BILINEAR)
     thickness = gaussian_filter(np.asarray(film), anatomy.blur * size + 0.2)
     light = (1 - np.exp(-0.95 * anatomy.exposure * np.clip(thickness, 0, None))) ** (1.25 * anatomy.contrast)

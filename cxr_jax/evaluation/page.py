@@ -7,7 +7,7 @@ unknown origin, and a content security policy forbids all but the page's own sty
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -31,7 +31,7 @@ class Neighbour:
     study_id: str
     image: bytes
     report: str
-    labels: Sequence[str]
+    labels: Collection[str]
     similarity: float
 
 
@@ -42,7 +42,7 @@ class Case:
     study_id: str
     image: bytes
     report: str
-    labels: Sequence[str]
+    labels: Collection[str]
     neighbours: Sequence[Neighbour]
 
 
@@ -166,9 +166,9 @@ def _case(number: int, case: Case, images: _Images) -> str:
 </article>"""
 
 
-def _labels(labels: Sequence[str], shared_with: Iterable[str] = ()) -> str:
+def _labels(labels: Collection[str], shared_with: Collection[str] = ()) -> str:
     shared = set(shared_with)
-    items = "".join(f"<li{' class=shared' if label in shared else ''}>{escape(label)}</li>" for label in labels)
+    items = "".join(f"<li{' class=shared' if label in shared else ''}>{escape(label)}</li>" for label in sorted(labels))
     return f'<ul class="labels">{items}</ul>' if items else ""
 
 

@@ -96,7 +96,9 @@ def account(file: str, found: Mapping[str, tuple[int, ...]], wanted: Mapping[str
     if other:
         faults.append(f"{len(other)} of another shape ({other[0]}: {found[other[0]]}, not {wanted[other[0]]})")
     if faults:
-        raise InputError(f"{file}: weights do not fit the model: {', '.join(faults)}; config.json and weights must agree")
+        raise InputError(
+            f"{file}: weights do not fit the model: {', '.join(faults)}; config.json and weights must agree"
+        )
 
 
 def _find(name: str, file: str) -> str | None:

@@ -32,14 +32,17 @@ def test_constant_rouge_l_equals_the_scorer():
         assert fast == pytest.approx(rouge_l(REFERENCES, [candidate] * len(REFERENCES)).mean())
 
 
-def test_the_constant_is_the_best_of_all_candidates():
-    def slow_score(candidate):
-        scores = score_reports(REFERENCES, [candidate] * len(REFERENCES), "raw")
-        return scores["bleu_4"] + scores["rouge_l"]
+@pytest.mark.parametrize("seed", range(2, 8))
+def test_the_constant_is_the_best_of_all_candidates(seed):
+    references = random_reports(seed, 6, words=3)
+    candidates = [*random_reports(seed + 100, 12, words=3), "w0 w1 w2 w0"]
 
-    scores = [slow_score(candidate) for candidate in CANDIDATES]
-    assert slow_score(best_constant(CANDIDATES, REFERENCES)) == pytest.approx(max(scores))
-    assert max(scores) > np.median(scores) + 0.01
+    def scores(candidate):
+        return score_reports(references, [candidate] * len(references), "raw")
+
+    best = max(scores(candidate)["bleu_4"] + scores(candidate)["rouge_l"] for candidate in candidates)
+    chosen = scores(best_constant(candidates, references))
+    assert chosen["bleu_4"] + chosen["rouge_l"] == pytest.approx(best)
 
 
 TRAIN = ["Lungs clear. Heart normal."] * 3 + ["Large effusion on the left.", "Lungs clear. Heart big."]

@@ -60,7 +60,7 @@ CASES = [
         HOSTILE,
         ["<i>effusion</i>", "normal"],
         [
-            Neighbour('CXR7" onclick="x', GREY, HOSTILE, ["normal"], 0.91234),
+            Neighbour('CXR7" onclick="x', GREY, HOSTILE, frozenset(["opacity", "normal"]), 0.91234),
             Neighbour("CXR8", WHITE, "Heart big.", [], -0.25),
         ],
     ),
@@ -144,8 +144,10 @@ def test_shared_words_are_marked(tmp_path, truth, retrieved, marked):
 
 
 def test_shared_labels_are_told_apart(html):
-    labels = [attributes.get("class") for tag, attributes in Reader(html).tags if tag == "li"]
-    assert labels == [None, None, "shared"]  # the query's two, then the neighbour's "normal"
+    reader = Reader(html)
+    assert reader.texts["li"] == ["<i>effusion</i>", "normal", "normal", "opacity"]  # each study's in order
+    classes = [attributes.get("class") for tag, attributes in reader.tags if tag == "li"]
+    assert classes == [None, None, "shared", None]
 
 
 def test_a_plain_pair_will_do_for_the_summary_and_no_cases_for_a_page(tmp_path):

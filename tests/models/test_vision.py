@@ -27,7 +27,9 @@ def pad(x, border: int):
 
 
 def encoder(**changes) -> VisionEncoder:
-    return VisionEncoder(**({"block_sizes": (1, 1), "growth_rate": 4, "multi_scale_width": 4, "embed_dim": 6} | changes))
+    return VisionEncoder(
+        **({"block_sizes": (1, 1), "growth_rate": 4, "multi_scale_width": 4, "embed_dim": 6} | changes)
+    )
 
 
 @pytest.fixture
@@ -38,6 +40,10 @@ def feature_map(key):
 @pytest.fixture
 def image():
     return np.random.default_rng(0).integers(0, 256, (2, 32, 32, 1), np.uint8)
+
+
+def init_and_apply(model, image):
+    return jax.jit(model.init_with_output)(jax.random.key(0), image)
 
 
 def random_init(module, *inputs):
@@ -118,13 +124,15 @@ def test_grey_becomes_three_normalised_channels():
     np.testing.assert_allclose(x[0, 0], expected, atol=1e-6)
 
 
-def test_the_parts_make_the_embedding(key, image):
+def test_the_parts_make_the_embedding(image):
     """F_att = F_m ⊙ s ⊙ A_s, both attentions being of F_m, then pooling and the head."""
     model = encoder()
-    (z, out), variables = model.init_with_output(key, image)
+    (z, out), variables = init_and_apply(model, image)
     params = variables["params"]
     x = normalize_image(image, model.mean, model.std)
-    x = DenseNet((1, 1), 4).apply({"params": params["densenet"], "batch_stats": variables["batch_stats"]["densenet"]}, x)
+    x = jax.jit(DenseNet((1, 1), 4).apply)(
+        {"params": params["densenet"], "batch_stats": variables["batch_stats"]["densenet"]}, x
+    )
     F_m = MultiScaleConv(4).apply({"params": params["multi_scale"]}, x)
     s = ChannelAttention().apply({"params": params["channel_attention"]}, F_m)
     A_s = SpatialAttention().apply({"params": params["spatial_attention"]}, F_m)
@@ -135,13 +143,13 @@ def test_the_parts_make_the_embedding(key, image):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), out, expected)
 
 
-def test_all_parts_off_is_densenet_mean_and_a_linear_head(key, image):
+def test_all_parts_off_is_densenet_mean_and_a_linear_head(image):
     model = encoder(**OFF)
-    (z, out), variables = model.init_with_output(key, image)
+    (z, out), variables = init_and_apply(model, image)
     assert out == {}
     assert variables["params"].keys() == {"densenet", "head"}
     backbone = {"params": variables["params"]["densenet"], "batch_stats": variables["batch_stats"]["densenet"]}
-    x = DenseNet((1, 1), 4).apply(backbone, normalize_image(image, model.mean, model.std))
+    x = jax.jit(DenseNet((1, 1), 4).apply)(backbone, normalize_image(image, model.mean, model.std))
     np.testing.assert_allclose(z, x.mean(axis=(1, 2)) @ variables["params"]["head"]["kernel"], rtol=1e-4, atol=1e-6)
 
 
@@ -165,9 +173,9 @@ def test_each_switch_takes_out_its_part_alone(image, switch, parameters, interme
 
 
 @pytest.mark.parametrize("changes", [{}, {"pooling": "gated"}, OFF], ids=["paper", "gated", "plain"])
-def test_one_image_says_nothing_about_another(key, image, changes):
+def test_one_image_says_nothing_about_another(image, changes):
     """Out of training an image's embedding does not depend on its batch."""
     model = encoder(**changes)
-    (z, _), variables = model.init_with_output(key, image)
-    np.testing.assert_allclose(model.apply(variables, image[:1])[0], z[:1], rtol=1e-4, atol=1e-6)
+    (z, _), variables = init_and_apply(model, image)
+    np.testing.assert_allclose(jax.jit(model.apply)(variables, image[:1])[0], z[:1], rtol=1e-4, atol=1e-6)
     assert np.abs(z[0] - z[1]).max() > 1e-3
