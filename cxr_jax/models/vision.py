@@ -11,12 +11,6 @@ from cxr_jax.models.densenet import DenseNet
 from cxr_jax.types import FeatureMap, Image
 
 
-def normalize_image(image: Image, mean: Sequence[float], std: Sequence[float]) -> Float[Array, "B H W 3"]:
-    """Grey uint8 to three equal channels in [0, 1], less `mean`, over `std` (one value a channel)."""
-    x = jnp.asarray(image, jnp.float32) / 255.0
-    return (x - jnp.reshape(jnp.asarray(mean), (1, 1, 1, 3))) / jnp.reshape(jnp.asarray(std), (1, 1, 1, 3))
-
-
 class MultiScaleConv(nn.Module):
     """Eq. (8) and (9): depth-wise 3×3 and 5×5, each point-wise to `width` channels, concatenated: F_m."""
 
@@ -117,9 +111,10 @@ class VisionEncoder(nn.Module):
         `pooling_weight`, w of Eq. (12).
         """
         out: dict[str, Array] = {}
-        x = normalize_image(image, self.mean, self.std)
-        backbone = DenseNet(self.block_sizes, self.growth_rate, self.axis_name, self.dtype, name="densenet")
-        F_m = backbone(x, train)
+        backbone = DenseNet(
+            self.block_sizes, self.growth_rate, self.mean, self.std, self.axis_name, self.dtype, name="densenet"
+        )
+        F_m = backbone(jnp.asarray(image, jnp.float32) / 255, train)
         if self.multi_scale:
             F_m = MultiScaleConv(self.multi_scale_width, self.dtype, name="multi_scale")(F_m)
         F_att = F_m
