@@ -14,7 +14,7 @@ from cxr_jax import config as configuration
 
 def get_config(variant: str = "") -> ConfigDict:
     config = configuration.read(Path(__file__).with_name("base.py"), variant)
-    config.num_steps = 600
+    config.num_steps = 400
     config.image_size = 128
     config.compute_dtype = "float32"
     config.log_every = 10
@@ -23,6 +23,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.dataset = "phantom"
     config.data.num_studies = 3000
     config.data.stored_size = 128
+    config.data.augment = False
     config.data.num_threads = 2
 
     config.image.block_sizes = (3, 4, 6, 4)
@@ -36,11 +37,15 @@ def get_config(variant: str = "") -> ConfigDict:
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "intermediate_size": 256,
-            "max_position_embeddings": 160,
+            "max_position_embeddings": 128,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
         }
     )
-    config.text.max_tokens = 96
+    config.text.frozen = False  # nothing pretrained is at hand, so this small BERT is trained from scratch
+    config.text.max_tokens = 80
 
-    config.optim.learning_rate = 2e-3
-    config.optim.warmup_steps = 50
+    config.optim.learning_rate = 1e-3
+    config.optim.warmup_steps = 20
+    config.optim.b2 = 0.999
     return config

@@ -63,6 +63,12 @@ class Checkpoints:
                 f"{self.folder / str(step)}: checkpoint cannot be read ({reason}); remove this folder to go on from "
                 "an earlier one"
             ) from error
+        # Orbax cuts or pads an array of another shape without a word.
+        fits = jax.tree.map(lambda found, wanted: found.shape == wanted.shape, restored["state"], abstract)
+        if not all(jax.tree.leaves(fits)):
+            raise InputError(
+                f"{self.folder / str(step)}: checkpoint is of another model; use the run's own config.json"
+            )
         return restored["state"], restored["data"]
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Configurations: which keys there are and what they mean, reading a file, overriding, checking, comparing.
 
-A configuration file is Python with `get_config(variant="")` that returns an `ml_collections.ConfigDict`. SCHEMA is the one
-place that says which keys exist; a file must give every one of them, most simply by starting from configs/base.py.
+A configuration file is Python with `get_config(variant="")` that returns an `ml_collections.ConfigDict`. SCHEMA is the
+one place that says which keys exist; a file must give every one of them, most simply by starting from configs/base.py.
 """
 
 import ast
@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from cxr_jax.errors import InputError
+
+# It is one, but ml_collections does not say so, and type checks would turn it away.
+Mapping.register(ConfigDict)
 
 
 class Key(NamedTuple):
@@ -83,8 +86,13 @@ SCHEMA = {
     "optim.b2": Key(float, "AdamW's second-moment decay"),
     "optim.clip_norm": Key(float, "of the trained parameters' gradient"),
 }
-POSITIVE = ("num_steps", "batch_size", "image_size", "embed_dim", "temperature", "log_every", "eval_every", "data.stored_size",
-            "data.num_threads", "data.num_studies", "text.max_tokens", "optim.clip_norm")  # fmt: skip
+POSITIVE = ("num_steps", "batch_size", "image_size", "embed_dim", "temperature", "log_every", "eval_every",
+            "data.stored_size", "data.num_threads", "data.num_studies", "image.growth_rate", "image.multi_scale_width",
+            "optim.learning_rate", "optim.clip_norm")  # fmt: skip
+NOT_NEGATIVE = ("seed", "text.num_prompts", "text.projection_layers", "optim.warmup_steps", "optim.weight_decay")
+FRACTIONS = ("text.dropout", "optim.b2")
+MIN_IMAGE_SIZE = 32  # halved five times
+MIN_TOKENS = 3  # [CLS], one word, [SEP]
 # What may change between a run and its continuation without changing what is computed.
 FREE_KEYS = ("log_every", "data.path", "data.csv", "data.cache", "data.num_threads")
 
@@ -99,16 +107,20 @@ def read(path: str | Path, variant: str = "") -> ConfigDict:
     if not path.is_file():
         raise InputError(f"{path}: no such configuration file; configs/ holds base.py, phantom.py and pairs.py")
     spec = importlib.util.spec_from_file_location(f"cxr_jax_config_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path}: is not a Python file; give one with a get_config()")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
         get_config = module.get_config
-        return get_config(variant) if inspect.signature(get_config).parameters else get_config()
+        config = get_config(variant) if inspect.signature(get_config).parameters else get_config()
     except InputError:
         raise
     except Exception as error:  # the user's own code: any exception is possible
         raise InputError(f"{path}: cannot be read as a configuration: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"{path}: get_config() returns {type(config).__name__}; return an ml_collections.ConfigDict")
+    return config
 
 
 def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
@@ -143,15 +155,31 @@ def check(config: ConfigDict, source: str) -> None:
     flat = flatten(config)
     _check_keys(flat, source)
     for name, (kind, _, choices) in SCHEMA.items():
-        value = flat[name]
+        value: Any = flat[name]
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if not isinstance(value, (tuple, list) if kind is tuple else kind) or (kind is int and isinstance(value, bool)):
+        fits = isinstance(value, (tuple, list) if kind is tuple else kind)
+        if not fits or (kind is int and isinstance(value, bool)):
             raise InputError(f"{source}: {name} = {value!r} is not of type {kind.__name__}; set --config.{name}=…")
         if choices and value not in choices:
             raise InputError(f"{source}: {name} = {value!r}; it is one of {', '.join(choices)}")
         if name in POSITIVE and not value > 0:
             raise InputError(f"{source}: {name} = {value!r} must be positive")
+        if name in NOT_NEGATIVE and not value >= 0:
+            raise InputError(f"{source}: {name} = {value!r} must not be negative")
+        if name in FRACTIONS and not 0 <= value < 1:
+            raise InputError(f"{source}: {name} = {value!r} must be at least 0 and less than 1")
+    for name, least in (("image_size", MIN_IMAGE_SIZE), ("text.max_tokens", MIN_TOKENS)):
+        if flat[name] < least:
+            raise InputError(f"{source}: {name} = {flat[name]} must be at least {least}")
+    blocks = flat["image.block_sizes"]
+    if not blocks or not all(isinstance(depth, int) and depth > 0 for depth in blocks):
+        raise InputError(f"{source}: image.block_sizes = {blocks!r} must be one positive integer a block")
+    for name in ("image.mean", "image.std"):
+        if len(flat[name]) != 3 or not all(isinstance(value, int | float) for value in flat[name]):
+            raise InputError(f"{source}: {name} = {flat[name]!r} must be three numbers")
+    if 0 in flat["image.std"]:
+        raise InputError(f"{source}: image.std = {flat['image.std']!r} is divided by; it must not hold 0")
     check_positions(config, source)
 
 
@@ -187,8 +215,7 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What differs between a run's configuration and another, one `key: old → new` each, FREE_KEYS aside."""
     old, new = flatten(old), flatten(new)
     names = [name for name in dict.fromkeys([*old, *new]) if name not in FREE_KEYS]
-    plain = lambda value: list(value) if isinstance(value, tuple) else value
-    return [f"{n}: {old.get(n)} → {new.get(n)}" for n in names if plain(old.get(n)) != plain(new.get(n))]
+    return [f"{n}: {old.get(n)} → {new.get(n)}" for n in names if _plain(old.get(n)) != _plain(new.get(n))]
 
 
 def describe() -> str:
@@ -198,6 +225,10 @@ def describe() -> str:
         for name, k in SCHEMA.items()
     )
     return "\n".join(f"  {name:26} {kind:6} {meaning}{choices}" for name, kind, meaning, choices in rows)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _check_keys(flat: Mapping[str, Any], source: str) -> None:

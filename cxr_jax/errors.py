@@ -1,11 +1,20 @@
-"""The one error that is the user's to mend, and how a command line reports it; anything else raised is a bug of ours."""
+"""The one error that is the user's to mend, and how a command line reports it; all else that is raised is a bug."""
 
+import argparse
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 
 class InputError(ValueError):
     """Bad input: one line that names the file or key, says what is wrong and what to do."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse's, that reports what it cannot understand as bad input: in one line."""
+
+    def error(self, message: str) -> NoReturn:  # noqa: D102
+        raise InputError(f"{message}; --help explains the arguments")
 
 
 def run_command(command: Callable[[], None]) -> None:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import zipfile
+import zlib
 from functools import partial
 from pathlib import Path
 
@@ -77,12 +79,16 @@ class SplitIndex:
             there = ", ".join(sorted(f.stem for f in folder.glob("*.npz"))) or "none"
             raise InputError(f"{folder / name}.npz: there is no split {name} in this run's index (there: {there})")
         try:
-            with np.load(folder / f"{name}.npz", allow_pickle=False) as arrays:
+            with (folder / f"{name}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 pixels, ends = arrays["thumbnails"].tobytes(), arrays["thumbnail_ends"].tolist()
                 step, images, texts = int(arrays["step"]), arrays["image_embeddings"], arrays["text_embeddings"]
-            lines = (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-            rows = [Row(**fields | {"labels": tuple(fields["labels"])}) for fields in map(json.loads, lines)]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            with (folder / f"{name}.jsonl").open(encoding="utf-8") as lines:
+                rows = [Row(**fields | {"labels": tuple(fields["labels"])}) for fields in map(json.loads, lines)]
+            if not len(rows) == len(images) == len(texts) == len(ends):
+                raise ValueError(
+                    f"{len(rows)} rows, {len(images)} images, {len(texts)} reports, {len(ends)} thumbnails"
+                )
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(
                 f"{folder / name}.npz: damaged ({error}); remove {folder} and train again to rebuild"
             ) from error
@@ -93,7 +99,8 @@ class SplitIndex:
 @partial(jax.jit, static_argnames="k")
 def _top_k(queries: jax.Array, targets: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     similarity = jnp.einsum("qe,te->qt", queries, targets, precision=jax.lax.Precision.HIGHEST)
-    return jax.lax.top_k(similarity, k)
+    values, rows = jax.lax.top_k(similarity, k)
+    return values, rows
 
 
 def top_k(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cxr_jax import inference, parallel
 from cxr_jax.data.images import SUFFIXES
-from cxr_jax.errors import InputError, run_command
+from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation import evaluate as evaluation
 from cxr_jax.evaluation.page import write_page
 from cxr_jax.evaluation.text_metrics import PROTOCOLS
@@ -64,14 +64,14 @@ def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2
     return folder
 
 
-def show_reports(model: inference.Model, arguments: Sequence[str], top_k: int) -> None:
-    """Prints the nearest training reports of each image; a folder stands for the images in it.
+def show_reports(model: inference.Model, files: Sequence[Path], top_k: int) -> None:
+    """Prints the nearest training reports of each image.
 
     Raises:
       InputError: an image cannot be read; the readable ones are answered first.
     """
     faults = []
-    for file in _image_files(arguments):
+    for file in files:
         try:
             found = model.retrieve(file, top_k)
         except InputError as error:
@@ -84,11 +84,18 @@ def show_reports(model: inference.Model, arguments: Sequence[str], top_k: int) -
         raise InputError(faults[0] + more)
 
 
-def _image_files(arguments: Sequence[str]) -> list[Path]:
+def image_files(arguments: Sequence[str]) -> list[Path]:
+    """The image files that the arguments name; a folder stands for the images in it.
+
+    Raises:
+      InputError: a folder without an image.
+    """
     files = []
     for argument in map(Path, arguments):
         inside = (
-            sorted(f for f in argument.iterdir() if f.suffix.lower() in SUFFIXES) if argument.is_dir() else [argument]
+            sorted(f for f in argument.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file())
+            if argument.is_dir()
+            else [argument]
         )
         if not inside:
             raise InputError(f"{argument}: no image in this folder ({', '.join(SUFFIXES)}); name another")
@@ -105,7 +112,7 @@ def _print_neighbours(found: Sequence[inference.Neighbour]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m cxr_jax.retrieve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workdir", required=True, metavar="DIR", help="a run's folder, made by cxr_jax.train")
@@ -120,11 +127,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments.image and arguments.text is None:
         evaluate_split(arguments.workdir, arguments.split, arguments.protocol, arguments.top_k)
         return
+    files = image_files(arguments.image or [])
     cache = Path(RunFolder(arguments.workdir).load_config()["data"]["cache"])
     parallel.cache_compilations(cache.expanduser() / "compiled")
     model = inference.load(arguments.workdir)
-    if arguments.image:
-        show_reports(model, arguments.image, arguments.top_k)
+    if files:
+        show_reports(model, files, arguments.top_k)
     if arguments.text is not None:
         print(f'\n"{arguments.text}"')
         _print_neighbours(model.retrieve_images(arguments.text, arguments.top_k))

@@ -11,7 +11,7 @@ from cxr_jax import config as configuration
 from cxr_jax.errors import InputError
 
 matplotlib.use("agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 
 class RunFolder:
@@ -62,20 +62,24 @@ class RunFolder:
           InputError: this is no run's folder.
         """
         try:
-            return json.loads(self.config_file.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+            config = json.loads(self.config_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise InputError(
                 f"--workdir {self.root}: holds no run (no config.json); python -m cxr_jax.train makes one"
             ) from error
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise InputError(f"{self.config_file}: not JSON ({error}); restore it from a copy of the run") from error
+        missing = configuration.SCHEMA.keys() - (configuration.flatten(config) if isinstance(config, dict) else {})
+        if missing:
+            raise InputError(f"{self.config_file}: holds no {min(missing)}; restore it from a copy of the run")
+        return config
 
     def log(self, step: int, **values: float) -> None:
         """Appends one line to metrics.jsonl."""
         with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step} | values) + "\n")
 
-    def metrics(self) -> list[dict[str, float]]:
+    def metrics(self) -> list[dict[str, int | float]]:
         """The lines of metrics.jsonl; one that a crash cut short is left out."""
         if not self.metrics_file.is_file():
             return []
@@ -93,7 +97,7 @@ class RunFolder:
         write_text(self.metrics_file, "".join(kept))
 
     def draw_curves(self) -> None:
-        """curves.png: loss, recall, and learning rate with temperature, over the steps."""
+        """curves.png: loss, recall and temperature over the steps."""
         lines = self.metrics()
         figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
         panels = (

@@ -16,7 +16,7 @@ def read_grey(path: str | Path) -> np.ndarray:
 
     Colour and palette become luminance, transparency is laid on black. Of 16- and 32-bit images the bits in use are
     kept: the largest value decides whether 8, 10, 12, … bits are scaled to 255, so that 12-bit data in a 16-bit file is
-    not four bits too dark.
+    not four bits too dark. Floating-point images up to 1 are taken to reach from 0 to 1.
 
     Raises:
       InputError: the file is missing, truncated or no image.
@@ -29,7 +29,7 @@ def read_grey(path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: no such image; mend the path or leave the row out") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not an image that can be read ({', '.join(SUFFIXES)}); replace it") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises a dozen kinds on damaged files
         raise InputError(f"{path}: damaged image ({error}); replace it or leave it out") from error
 
 
@@ -38,6 +38,8 @@ def to_grey(image: Image.Image) -> np.ndarray:
     if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
         values = np.asarray(image).astype(np.float64)
         values = np.clip(np.nan_to_num(values), 0, None)
+        if image.mode == "F" and values.max() <= 1:
+            return np.round(values * 255).astype(np.uint8)
         bits = max(8, int(np.ceil(np.log2(values.max() + 1))))
         return np.round(values * (255 / (2**bits - 1))).astype(np.uint8)
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
@@ -74,7 +76,8 @@ def fit_square(image: np.ndarray, side: int, affine: np.ndarray | None = None) -
         square[top : top + size[1], left : left + size[0]] = np.asarray(fitted)
         return square
     square = fit_square(image, side)
-    linear, shift, centre = affine[:, :2], affine[:, 2] * side, np.full(2, (side - 1) / 2)
+    # PIL counts from the corner of the first pixel, not from its middle.
+    linear, shift, centre = affine[:, :2], affine[:, 2] * side, np.full(2, side / 2)
     offset = centre + shift - linear @ centre
     matrix = (*linear[0], offset[0], *linear[1], offset[1])
     turned = Image.fromarray(square).transform((side, side), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)

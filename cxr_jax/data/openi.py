@@ -15,7 +15,7 @@ REPORTS, IMAGES, PROJECTIONS = "ecgen-radiology", "NLMCXR_png", "indiana_project
 
 
 class Openi(RecordBuilder):
-    """One record an image of the release; studies without findings and impression, or without an image, are left out."""
+    """One record an image of the release; a study without findings and impression, or without image, is left out."""
 
     def records(self) -> dict[str, list[Record]]:
         """Splits by study (`paper`); Open-i has no patient ids, so a study is its own patient."""
@@ -37,12 +37,15 @@ def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> Sou
     for name in (REPORTS, IMAGES):
         if not (folder / name).is_dir():
             raise InputError(
-                f"data.path = {path}: there is no folder {name} in it; unpack NLMCXR_reports.tgz and NLMCXR_png.tgz there"
+                f"data.path = {path}: there is no folder {name} in it; unpack NLMCXR_reports.tgz and NLMCXR_png.tgz "
+                "there"
             )
     if split not in ("paper", "auto"):
         raise InputError(f"data.split = {split}: a release is split by study; set data.split=paper")
     files = [*(folder / REPORTS).glob("*.xml"), *(folder / IMAGES).glob("*.png")]
-    name = fingerprint("openi", "paper", seed, stored_size, files=files)
+    table = folder / PROJECTIONS
+    views = table.read_bytes() if table.is_file() else b""
+    name = fingerprint("openi", "paper", seed, stored_size, views, files=files)
     return SourceConfig(name=name, source=str(folder), split="paper", seed=seed, stored_size=stored_size)
 
 
@@ -50,8 +53,9 @@ def read_release(folder: Path) -> Iterator[Record]:
     """Every image that has both a file and a report, study by study in numeric order.
 
     Raises:
-      InputError: a report is not well-formed XML or has no id.
+      InputError: a report is not well-formed XML or has no id, or two reports claim one image.
     """
+    owner: dict[str, Path] = {}
     views = read_projections(folder / PROJECTIONS)
     available = {file.stem: file for file in (folder / IMAGES).glob("*.png")}
     numbered = sorted((folder / REPORTS).glob("*.xml"), key=lambda f: (len(f.stem), f.stem))
@@ -70,6 +74,9 @@ def read_release(folder: Path) -> Iterator[Record]:
         labels = tuple((e.text or "").strip() for e in root.iterfind("MeSH/major"))
         for image_id in (e.get("id", "") for e in root.iter("parentImage")):
             if image_id in available:
+                if image_id in owner:
+                    raise InputError(f"{file}: image {image_id} is also in {owner[image_id].name}; remove one report")
+                owner[image_id] = file
                 yield Record(
                     image_id=image_id,
                     image=available[image_id],
@@ -87,9 +94,9 @@ def read_projections(table: Path) -> dict[str, str]:
     """Image id to "frontal" or "lateral", from the table of projections; empty where there is none."""
     if not table.is_file():
         return {}
-    with table.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
         return {f"CXR{row['filename'].split('.')[0]}": row["projection"].strip().lower() for row in rows}
-    except (KeyError, AttributeError) as error:
-        raise InputError(f"{table}: the columns uid, filename and projection are wanted") from error
+    except (KeyError, AttributeError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table}: wanted is a CSV in UTF-8 with the columns filename and projection") from error

@@ -72,7 +72,7 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], str]:
                 f"{builder.builder_config.source}: the {name} split has no row with data.section={data['section']} and "
                 f"data.view={data['view']}; choose others"
             )
-    return _share_group_ids(splits), builder.builder_config.name
+    return _share_group_ids({name: split for name, split in splits.items() if len(split)}), builder.builder_config.name
 
 
 def train_batches(
@@ -81,7 +81,7 @@ def train_batches(
     config: Mapping[str, Any],
     shard: tuple[int, int] = (0, 1),
 ) -> grain.DatasetIterator:
-    """Endless shuffled batches; an epoch's last, incomplete batch is dropped. The iterator's state can be saved and set.
+    """Endless shuffled batches; an epoch's last, incomplete batch is dropped. The iterator's state can be got and set.
 
     Args:
       tokens: `reports.tokenize`'s result for the split.
@@ -103,7 +103,9 @@ def train_batches(
         image = images.augment(stored, size, rng) if augmented else images.fit_square(stored, size)
         return _example(split, tokens, row, image)
 
-    dataset = grain.MapDataset.range(len(split)).seed(config["seed"]).shuffle()[index::count].random_map(load)
+    # Equal parts: else one process would begin the next epoch, with rows that another has yet to read in this one.
+    whole = len(split) // count * count
+    dataset = grain.MapDataset.range(len(split)).seed(config["seed"]).shuffle()[index:whole:count].random_map(load)
     # Batched within the epoch: no batch ever holds the same example twice, which the loss would take for a negative.
     dataset = dataset.batch(local_batch, drop_remainder=True).repeat()
     threads = config["data"]["num_threads"]
@@ -153,7 +155,8 @@ def _phantom_folder(config: Mapping[str, Any], cache: Path) -> Path:
 def _read_split(builder: records.RecordBuilder, name: str, data: Mapping[str, Any]) -> Split:
     """Reads all but the pixels of a split, and keeps the rows that have the section and the view asked for."""
     source = builder.as_data_source(name, decoders={"image": tfds.decode.SkipDecoding()})
-    order, columns = [], []
+    order: list[int] = []
+    columns: list[tuple[Any, ...]] = []
     for index in range(len(source)):
         fields = source[index]
         text = {k: v.decode() for k, v in fields.items() if isinstance(v, bytes) and k != "image"}
@@ -161,8 +164,8 @@ def _read_split(builder: records.RecordBuilder, name: str, data: Mapping[str, An
         wanted = {"frontal": text["view"] != "lateral", "lateral": text["view"] == "lateral", "all": True}
         if report and wanted[data["view"]]:
             order.append(index)
-            labels = reports.finding_labels([label.decode() for label in fields["labels"]])
-            columns.append((text["image_id"], text["study_id"], text["patient_id"], report, labels))
+            findings = reports.finding_labels([label.decode() for label in fields["labels"]])
+            columns.append((text["image_id"], text["study_id"], text["patient_id"], report, findings))
     # TFDS stores in a hashed order; by id, rows come in the same order whatever wrote them.
     by_id = sorted(range(len(order)), key=lambda i: columns[i][0])
     image_ids, study_ids, patient_ids, texts, labels = ([columns[i][field] for i in by_id] for field in range(5))

@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import hashlib
 import io
+import itertools
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -44,11 +46,11 @@ class SourceConfig(tfds.core.BuilderConfig):
     stored_size: int = 336
 
 
-class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A TFDS builder of records. A subclass says how its source becomes records and splits."""
 
     VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS: list[SourceConfig] = []
+    BUILDER_CONFIGS: ClassVar[list[SourceConfig]] = []
 
     def records(self) -> dict[str, list[Record]]:
         """The records of each split, in the order in which the source has them."""
@@ -69,7 +71,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {split: self._generate_examples(split, records) for split, records in self.records().items() if records}
 
     def _generate_examples(self, split: str, records: Iterable[Record]) -> Iterator[tuple[str, dict[str, Any]]]:
-        for record in tqdm(records, desc=f"preparing {split}", unit="image", leave=False):
+        for record in tqdm(records, desc=f"preparing {split}", unit="image", leave=False, disable=None):
             image = shrink(read_grey(record.image), self.builder_config.stored_size)
             fields = dataclasses.asdict(record) | {
                 "image": io.BytesIO(encode_png(image)),
@@ -82,9 +84,11 @@ def prepare(builder_class: type[RecordBuilder], config: SourceConfig, cache: Pat
     """Builds the set below `cache`, or finds it there; a broken-off or refused build leaves nothing behind.
 
     Raises:
-      InputError: the source is not what it should be, or its training or validation split is empty.
+      InputError: the source is not what it should be, an image is missing or damaged, or the training or validation
+        split is empty.
     """
-    builder = builder_class(config=config, data_dir=str(cache), file_format="array_record")
+    with _quiet():
+        builder = builder_class(config=config, data_dir=str(cache), file_format="array_record")
     if not Path(builder.data_path).is_dir():
         splits = builder.records()
         for split in ("train", "val"):
@@ -93,11 +97,27 @@ def prepare(builder_class: type[RecordBuilder], config: SourceConfig, cache: Pat
                 raise InputError(
                     f"{config.source}: the {split} split is empty ({sizes}); add data or change data.split"
                 )
+        for record in itertools.chain.from_iterable(splits.values()):
+            if not record.image.is_file():  # before the first of ten thousand images is decoded
+                raise InputError(f"{config.source}: {record.image}: no such image; mend the path or leave the row out")
         # TFDS draws bars of its own for every internal pass; ours, above, count images.
         tfds.disable_progress_bar()
-        with contextlib.redirect_stdout(io.StringIO()):
+        with _quiet():
             builder.download_and_prepare()
     return builder
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """TFDS prints what it prepares, and warns of configurations that are not in a list."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def fingerprint(*parts: Any, files: Iterable[Path] = ()) -> str:

@@ -10,10 +10,13 @@ from tokenizers import BertWordPieceTokenizer
 from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBase
 
 from cxr_jax.errors import InputError
+from cxr_jax.hub import locate
 
 # MeSH headings that only name a place: what is wrong there stands in the next term ("Lung/hyperdistention").
 PLACES = frozenset({"lung", "diaphragm", "aorta", "spine", "mediastinum", "thoracic vertebrae", "costophrenic angle"})
 SIDES = frozenset({"left", "right", "bilateral"})
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def choose_section(findings: str, impression: str, section: str) -> str:
@@ -23,8 +26,8 @@ def choose_section(findings: str, impression: str, section: str) -> str:
 
 
 def normalize_report(report: str) -> str:
-    """Lower case, words and numbers only, single blanks: equal results mean the same report."""
-    return " ".join(re.findall(r"[a-z0-9]+(?:\.[0-9]+)?", report.lower()))
+    """Lower case, words and numbers of any script only, single blanks: equal results mean the same report."""
+    return " ".join(re.findall(r"[^\W_]+(?:\.[0-9]+)?", report.lower()))
 
 
 def group_ids(reports: Sequence[str]) -> np.ndarray:
@@ -52,10 +55,21 @@ def finding_labels(terms: Sequence[str]) -> frozenset[str]:
 
 
 def learn_wordpiece(reports: Sequence[str], vocab_size: int = 2000) -> PreTrainedTokenizerBase:
-    """An uncased WordPiece vocabulary learnt from `reports`, as a BERT tokenizer."""
+    """An uncased WordPiece vocabulary learnt from `reports`, as a BERT tokenizer; equal reports give equal numbers."""
     learner = BertWordPieceTokenizer(lowercase=True)
-    learner.train_from_iterator(list(reports), vocab_size=vocab_size, min_frequency=2, show_progress=False)
-    return BertTokenizerFast(tokenizer_object=learner._tokenizer, do_lower_case=True)
+    words = {w for r in reports for w, _ in learner.pre_tokenizer.pre_tokenize_str(learner.normalizer.normalize_str(r))}
+    # Named beforehand, in order: the learner numbers them as it meets them in a hash map, and its ties go by number.
+    inner = [f"##{character}" for character in sorted({character for word in words for character in word[1:]})]
+    learner.train_from_iterator(
+        list(reports),
+        vocab_size=vocab_size,
+        min_frequency=2,
+        show_progress=False,
+        special_tokens=[*SPECIAL_TOKENS, *inner],
+    )
+    # Anew from the vocabulary: the learner does not put [CLS] and [SEP] round a report.
+    tokenizer = BertWordPieceTokenizer(learner.get_vocab(), lowercase=True)
+    return BertTokenizerFast(tokenizer_object=tokenizer._tokenizer, do_lower_case=True)
 
 
 def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
@@ -64,13 +78,14 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     Raises:
       InputError: there is none, or it cannot be read.
     """
+    found, local = locate(name)
     try:
-        return AutoTokenizer.from_pretrained(str(name))
+        return AutoTokenizer.from_pretrained(found, local_files_only=local)
     except Exception as error:  # transformers raises a dozen kinds
         reason = str(error).strip().splitlines()[0][:200]
         raise InputError(
-            f"text.pretrained = {name}: no tokenizer could be loaded ({reason}); give a folder that holds tokenizer.json "
-            "or vocab.txt, or a model's name on the hub"
+            f"text.pretrained = {name}: no tokenizer could be loaded ({reason}); give a folder that holds "
+            "tokenizer.json or vocab.txt, or a model's name on a hub that this machine reaches"
         ) from error
 
 

@@ -22,10 +22,10 @@ class PointwiseConv(nn.Module):
     """A 1×1 convolution as the matrix product that it is: twice as fast as XLA's convolution on a CPU."""
 
     features: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: FeatureMap) -> FeatureMap:
+    def __call__(self, x: FeatureMap) -> Float[Array, "B H W {self.features}"]:
         """(B, H, W, C) → (B, H, W, features). The kernel keeps a convolution's shape, (1, 1, C, features)."""
         kernel = self.param("kernel", he_normal, (1, 1, x.shape[-1], self.features))
         return x.astype(self.dtype) @ kernel[0, 0].astype(self.dtype)
@@ -41,10 +41,10 @@ class GreyConv(nn.Module):
     features: int
     mean: Sequence[float]
     std: Sequence[float]
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, grey: Float[Array, "B H W 1"]) -> FeatureMap:
+    def __call__(self, grey: Float[Array, "B H W 1"]) -> Float[Array, "B h w {self.features}"]:
         """Grey in [0, 1] to (B, ⌈H/2⌉, ⌈W/2⌉, features). The kernel keeps its shape for colour, (7, 7, 3, features)."""
         kernel = self.param("kernel", he_normal, (7, 7, 3, self.features))
         centre = sum(self.mean) / 3  # of the grey values: keeps both terms small, which bfloat16 needs
@@ -61,7 +61,7 @@ class GreyConv(nn.Module):
         return of_grey - of_one.astype(self.dtype)
 
 
-def max_pool_3x3(x: FeatureMap) -> FeatureMap:
+def max_pool_3x3(x: FeatureMap) -> Float[Array, "B h w C"]:
     """3×3 maxima at stride 2, padded by 1 with −∞: `nn.max_pool`'s numbers.
 
     Rows, then columns, by slices: XLA's own gradient (select-and-scatter) takes four times as long on a CPU.
@@ -79,7 +79,7 @@ class DenseLayer(nn.Module):
 
     growth_rate: int
     norm: Callable[..., nn.Module]
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> Float[Array, "B H W C+{self.growth_rate}"]:
@@ -98,7 +98,7 @@ class Transition(nn.Module):
     """BN-ReLU-1×1 to half the channels, then a 2×2 average: half the side."""
 
     norm: Callable[..., nn.Module]
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> Float[Array, "B H//2 W//2 C//2"]:
@@ -126,7 +126,7 @@ class DenseNet(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, grey: Float[Array, "B H W 1"], train: bool = False) -> FeatureMap:
+    def __call__(self, grey: Float[Array, "B H W 1"], train: bool = False) -> Float[Array, "B h w F"]:
         """Grey images in [0, 1] to their last feature map, after the final BN and ReLU."""
         norm = partial(
             nn.BatchNorm,

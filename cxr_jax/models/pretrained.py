@@ -13,12 +13,13 @@ from transformers import BertConfig
 from transformers.utils import cached_file
 
 from cxr_jax.errors import InputError
+from cxr_jax.hub import locate
 
 # The fields that shape the network or its numbers; the rest of a hub's config.json is bookkeeping.
 BERT_FIELDS = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size", "layer_norm_eps",
-    "initializer_range", "pad_token_id",
+    "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size",
+    "layer_norm_eps", "initializer_range", "pad_token_id",
 )  # fmt: skip
 # What a BERT checkpoint may hold beyond the encoder: heads of its own training, and constants.
 BERT_EXTRAS = re.compile(r"pooler[./]|cls[./]|embeddings[./]position_ids$")
@@ -31,8 +32,11 @@ def load_bert_config(name: str) -> dict[str, Any]:
     Raises:
       InputError: there is no config.json, or it is not a BERT's.
     """
+    found, local = locate(name)
     try:
-        config, _ = BertConfig.get_config_dict(name)
+        config, _ = BertConfig.get_config_dict(found, local_files_only=local)
+        if not config:
+            raise OSError("no config.json in it")
     except Exception as error:  # transformers and its hub client raise a dozen kinds
         raise InputError(
             f"text.pretrained = {name}: no configuration could be loaded ({_first_line(error)}); give a folder that "
@@ -40,12 +44,23 @@ def load_bert_config(name: str) -> dict[str, Any]:
         ) from error
     if config.get("model_type", "bert") != "bert":
         raise InputError(f"text.pretrained = {name}: is a {config['model_type']}; give a BERT")
-    return complete_bert_config(config)
+    return complete_bert_config({field: config[field] for field in BERT_FIELDS if field in config})
 
 
 def complete_bert_config(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """BERT_FIELDS, with BertConfig's defaults for those not given."""
+    """BERT_FIELDS, with BertConfig's defaults for those not given.
+
+    Raises:
+      InputError: a field that is none of them, or heads that cannot share the hidden size.
+    """
+    if unknown := fields.keys() - set(BERT_FIELDS):
+        raise InputError(f"text.bert: there is no field {min(unknown)}; it takes {', '.join(BERT_FIELDS)}")
     config = BertConfig(**fields)
+    if config.hidden_size % config.num_attention_heads:
+        raise InputError(
+            f"text.bert: hidden_size = {config.hidden_size} is no multiple of num_attention_heads = "
+            f"{config.num_attention_heads}; mend one of them"
+        )
     return {name: getattr(config, name) for name in BERT_FIELDS}
 
 
@@ -102,8 +117,9 @@ def account(file: str, found: Mapping[str, tuple[int, ...]], wanted: Mapping[str
 
 
 def _find(name: str, file: str) -> str | None:
+    found, local = locate(name)
     try:
-        return cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+        return cached_file(found, file, local_files_only=local, _raise_exceptions_for_missing_entries=False)
     except Exception as error:
         raise InputError(f"text.pretrained = {name}: cannot be reached ({_first_line(error)})") from error
 

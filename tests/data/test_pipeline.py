@@ -1,0 +1,321 @@
+import itertools
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxr_jax.data import images, phantom, pipeline, reports
+from cxr_jax.errors import InputError
+
+SIDE = 16
+SPLITS = {"train": 14, "val": 5, "test": 3}
+FIRST = {"train": 0, "val": 14, "test": 19}
+
+
+def write_pairs(folder, rows):
+    """A CSV of (image name, report, split, view), the image flat and as bright as ten times its row."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = ["image,report,split,view"]
+    for number, (report, split, view) in enumerate(rows):
+        (folder / f"{number}.png").write_bytes(images.encode_png(np.full((SIDE, SIDE), 10 * number, np.uint8)))
+        lines.append(f"{number}.png,{report},{split},{view}")
+    (folder / "pairs.csv").write_text("\n".join(lines))
+    return folder / "pairs.csv"
+
+
+def make_config(table, cache, batch_size=4, seed=0, **data):
+    defaults = {
+        "dataset": "pairs",
+        "path": "",
+        "csv": str(table),
+        "split": "auto",
+        "section": "findings",
+        "view": "all",
+        "stored_size": SIDE,
+        "cache": str(cache),
+        "augment": False,
+        "num_threads": 2,
+        "num_studies": 10,
+    }
+    return {"seed": seed, "batch_size": batch_size, "image_size": SIDE, "data": defaults | data}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    names = [name for name, count in SPLITS.items() for _ in range(count)]
+    rows = [(f"number {number} of these", name, "lateral" if number % 3 else "PA") for number, name in enumerate(names)]
+    rows[2] = ("Number 16: of these!", *rows[2][1:])  # the report of a validation row, spelt otherwise
+    return write_pairs(tmp_path_factory.mktemp("pairs") / "source", rows)
+
+
+@pytest.fixture(scope="module")
+def config(table):
+    return make_config(table, table.parent.parent / "cache")
+
+
+@pytest.fixture(scope="module")
+def splits(config):
+    return pipeline.load_splits(config)[0]
+
+
+@pytest.fixture(scope="module")
+def tokens(splits):
+    tokenizer = reports.learn_wordpiece(splits["train"].reports)
+    return {name: reports.tokenize(tokenizer, split.reports, 12) for name, split in splits.items()}
+
+
+def brightness(batch):
+    return (batch["image"].reshape(len(batch["image"]), -1).mean(axis=1) / 10).tolist()
+
+
+# Splits
+
+
+def test_a_split_holds_what_its_rows_say(splits):
+    assert {name: len(split) for name, split in splits.items()} == SPLITS
+    for name, split in splits.items():
+        for row in range(len(split)):
+            number = FIRST[name] + row
+            assert split.image_ids[row] == f"{number:07d}:{number}.png"
+            assert split.study_ids[row] == str(number)
+            assert split.patient_ids[row] == f"study:{number}"
+            assert str(16 if number == 2 else number) in split.reports[row]
+            assert np.all(images.decode(split.encoded_image(row)) == 10 * number)
+
+
+def test_group_ids_are_shared_over_the_splits(splits):
+    ids = {name: split.group_ids for name, split in splits.items()}
+    assert ids["train"][2] == ids["val"][2]
+    everything = np.concatenate(list(ids.values()))
+    assert len(set(everything)) == len(everything) - 1
+
+
+def test_the_fingerprint_is_the_data_sets(config, table):
+    first = pipeline.load_splits(config)[1]
+    assert pipeline.load_splits(config | {"batch_size": 2})[1] == first
+    assert pipeline.load_splits(make_config(table, config["data"]["cache"], stored_size=8))[1] != first
+
+
+def test_first_keeps_rows_together(splits):
+    part = splits["train"].first(3)
+    assert len(part) == len(part.image_ids) == len(part.group_ids) == len(part.record) == 3
+    assert part.reports == splits["train"].reports[:3]
+    assert splits["train"].first(100) is splits["train"]
+
+
+@pytest.mark.parametrize(("view", "expected"), [("frontal", 8), ("lateral", 14), ("all", 22)])
+def test_view(config, view, expected):
+    chosen, _ = pipeline.load_splits(config | {"data": config["data"] | {"view": view}})
+    assert sum(map(len, chosen.values())) == expected
+    for name, split in chosen.items():
+        for row in range(len(split)):
+            number = int(split.study_ids[row])
+            assert FIRST[name] <= number < FIRST[name] + SPLITS[name]
+            assert view == "all" or (number % 3 == 0) == (view == "frontal")
+            assert images.decode(split.encoded_image(row))[0, 0] == 10 * number
+
+
+def test_a_view_that_nothing_has_is_refused(tmp_path):
+    table = write_pairs(tmp_path, [("one", "train", "PA"), ("two", "val", "L"), ("three", "test", "PA")])
+    with pytest.raises(
+        InputError, match=r"the val split has no row with data\.section=findings and data\.view=frontal"
+    ):
+        pipeline.load_splits(make_config(table, tmp_path / "cache", view="frontal"))
+
+
+def test_a_test_split_that_a_view_empties_is_left_out(tmp_path):
+    table = write_pairs(tmp_path, [("one", "train", "PA"), ("two", "val", "PA"), ("three", "test", "L")])
+    splits, _ = pipeline.load_splits(make_config(table, tmp_path / "cache", view="frontal"))
+    assert list(splits) == ["train", "val"]
+
+
+def test_sections_of_a_drawn_release(tmp_path):
+    folder = phantom.write_release(tmp_path / "drawn", 10, 64, seed=0, workers=1)
+    make = lambda section: make_config(  # noqa: E731
+        "", tmp_path / "cache", dataset="openi", path=str(folder), split="paper", section=section, view="frontal"
+    )
+    texts = {
+        section: {
+            study: report
+            for split in pipeline.load_splits(make(section))[0].values()
+            for study, report in zip(split.study_ids, split.reports, strict=True)
+        }
+        for section in ("findings", "impression", "both")
+    }
+    assert len(texts["both"]) == 10
+    for study in texts["both"]:
+        _, report = phantom.study_findings_and_report(0, int(study.removeprefix("CXR")))
+        assert texts["findings"][study] == report.findings
+        assert texts["impression"][study] == report.impression
+        assert texts["both"][study] == f"{report.findings} {report.impression}"
+    for file in (folder / "ecgen-radiology").glob("*.xml"):
+        file.write_text(file.read_text().replace('Label="IMPRESSION"', 'Label="OTHER"'))
+    with pytest.raises(InputError, match=r"no row with data\.section=impression"):
+        pipeline.load_splits(make("impression"))
+
+
+def test_a_phantom_is_drawn_where_there_is_none(tmp_path):
+    config = make_config("", tmp_path, dataset="phantom", split="paper", stored_size=32, view="frontal")
+    splits, _ = pipeline.load_splits(config)
+    assert {name: len(split) for name, split in splits.items()} == {"train": 7, "val": 2, "test": 1}
+    for split in splits.values():
+        for study, labels in zip(split.study_ids, split.labels, strict=True):
+            _, report = phantom.study_findings_and_report(0, int(study.removeprefix("CXR")))
+            assert labels == reports.finding_labels(report.tags)
+
+
+def test_openi_without_a_path_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"data\.path is not set"):
+        pipeline.load_splits(make_config("", tmp_path, dataset="openi", split="paper"))
+
+
+# Training batches
+
+
+def epoch(batches, count):
+    return [next(batches) for _ in range(count)]
+
+
+def test_rows_carry_their_image_tokens_and_group(splits, tokens, config):
+    split = splits["train"]
+    for batch in epoch(pipeline.train_batches(split, tokens["train"], config), 7):
+        assert batch["image"].shape == (4, SIDE, SIDE, 1)
+        assert batch["image"].dtype == np.uint8
+        assert brightness(batch) == batch["row"].tolist()
+        np.testing.assert_array_equal(batch["token_ids"], tokens["train"][0][batch["row"]])
+        np.testing.assert_array_equal(batch["token_mask"], tokens["train"][1][batch["row"]])
+        np.testing.assert_array_equal(batch["group_id"], split.group_ids[batch["row"]])
+        assert batch["weight"].tolist() == [1] * 4
+
+
+def test_each_epoch_is_another_order_of_every_row(splits, tokens, config):
+    batches = pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 7})
+    orders = [[row for batch in epoch(batches, 2) for row in batch["row"].tolist()] for _ in range(4)]
+    assert all(sorted(order) == list(range(14)) for order in orders)
+    assert len({tuple(order) for order in [*orders, range(14)]}) == 5
+
+
+def test_another_seed_is_another_order(splits, tokens, config):
+    first, again, other = (
+        next(pipeline.train_batches(splits["train"], tokens["train"], config | {"seed": seed}))["row"].tolist()
+        for seed in (0, 0, 1)
+    )
+    assert first == again != other
+
+
+def test_the_number_of_threads_changes_nothing(splits, tokens, config):
+    runs = [
+        epoch(pipeline.train_batches(splits["train"], tokens["train"], with_augmentation(config, threads)), 5)
+        for threads in (1, 4)
+    ]
+    for one, four in zip(*runs, strict=True):
+        assert_same(one, four)
+
+
+@given(batch_size=st.integers(1, 14), count=st.integers(1, 3))
+@settings(max_examples=8)
+def test_no_global_batch_holds_a_row_twice(splits, tokens, config, batch_size, count):
+    if batch_size % count:
+        batch_size = count * max(1, batch_size // count)
+    if len(splits["train"]) // count < batch_size // count:
+        return
+    shards = [
+        pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": batch_size}, (index, count))
+        for index in range(count)
+    ]
+    for parts in itertools.islice(zip(*shards, strict=True), 2 * 14 // batch_size + 3):
+        rows = [row for part in parts for row in part["row"].tolist()]
+        assert len(rows) == len(set(rows)) == batch_size
+
+
+@pytest.mark.parametrize(("count", "local_batch", "batches"), [(2, 2, 3), (3, 1, 4), (3, 2, 2)])
+def test_processes_share_every_epoch_without_overlap(splits, tokens, config, count, local_batch, batches):
+    # 14 rows; with three processes 4 each, and two are left over.
+    sharded = config | {"batch_size": count * local_batch}
+    shards = [pipeline.train_batches(splits["train"], tokens["train"], sharded, (i, count)) for i in range(count)]
+    whole = pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 14})
+    for _ in range(3):
+        order = next(whole)["row"].tolist()
+        for index, shard in enumerate(shards):
+            rows = [row for batch in epoch(shard, batches) for row in batch["row"].tolist()]
+            assert rows == order[index::count][: batches * local_batch]
+
+
+def test_a_batch_larger_than_the_data_is_refused(splits, tokens, config):
+    pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 14})
+    with pytest.raises(InputError, match=r"batch_size = 15 is larger than the training split \(14 pairs\)"):
+        pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 15})
+    with pytest.raises(InputError, match="batch_size = 16"):
+        pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 16}, (0, 2))
+
+
+# The iterator's state
+
+
+def with_augmentation(config, threads=2):
+    return config | {"data": config["data"] | {"augment": True, "num_threads": threads}}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+@pytest.mark.parametrize("done", [0, 2, 3, 5, 10])
+def test_a_restored_iterator_goes_on_bit_for_bit(splits, tokens, config, done):
+    make = lambda: pipeline.train_batches(splits["train"], tokens["train"], with_augmentation(config))  # noqa: E731
+    first, resumed = make(), make()
+    epoch(first, done)
+    state = json.loads(json.dumps(first.get_state()))  # as a checkpoint keeps it
+    resumed.set_state(state)
+    for one, other in zip(epoch(first, 5), epoch(resumed, 5), strict=True):
+        assert_same(one, other)
+
+
+def test_augmentation_differs_from_epoch_to_epoch(splits, tokens, config):
+    batches = pipeline.train_batches(splits["train"], tokens["train"], with_augmentation(config | {"batch_size": 14}))
+    first, second = (
+        batch["image"][np.argsort(batch["row"])].reshape(14, -1).astype(int) for batch in epoch(batches, 2)
+    )
+    # Row 0 is black, and may stay so.
+    assert np.all(np.abs(first - second).max(axis=1)[1:] > 0)
+
+
+# Evaluation batches
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 7, 14, 20])
+def test_eval_batches_give_every_row_once_in_order(splits, tokens, batch_size):
+    batches = list(pipeline.eval_batches(splits["train"], tokens["train"], batch_size, SIDE))
+    assert len(batches) == -(-14 // batch_size)
+    assert all(len(value) == batch_size for batch in batches for value in batch.values())
+    weights = np.concatenate([batch["weight"] for batch in batches])
+    rows = np.concatenate([batch["row"] for batch in batches])
+    assert weights.tolist() == [1] * 14 + [0] * (len(weights) - 14)
+    assert rows[:14].tolist() == list(range(14))
+    for batch in batches:
+        assert brightness(batch) == batch["row"].tolist()  # the padding repeats a real row
+        np.testing.assert_array_equal(batch["token_ids"], tokens["train"][0][batch["row"]])
+
+
+def test_images_of_other_sizes_are_fitted(splits, tokens):
+    (batch,) = pipeline.eval_batches(splits["val"], tokens["val"], 5, 24)
+    assert batch["image"].shape == (5, 24, 24, 1)
+
+
+# What importing costs
+
+
+def test_loading_data_starts_no_accelerator_and_no_tensorflow():
+    # Grain itself imports jax where it is installed; what matters is that no backend takes a GPU's memory.
+    code = (
+        "import sys; from cxr_jax.data import pipeline; from jax._src import xla_bridge\n"
+        "print(xla_bridge.backends_are_initialized(), [m for m in ('tensorflow', 'torch', 'flax') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False []"
