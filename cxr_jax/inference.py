@@ -53,7 +53,10 @@ class Model:
         """
         side = self.config["image_size"]
         square = [images.fit_square(_grey(image), side)[:, :, None] for image in paths_or_arrays]
-        encode = lambda image: self._encode(self.variables, image)["image_embedding"]
+
+        def encode(image: np.ndarray) -> jax.Array:
+            return self._encode(self.variables, image)["image_embedding"]
+
         return self._in_batches(encode, [np.array(square, np.uint8).reshape(-1, side, side, 1)], batch_size)
 
     def encode_text(self, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
@@ -68,7 +71,10 @@ class Model:
             if not text.strip():
                 raise InputError(f"text {number} is empty; there is nothing to embed")
         tokens = reports.tokenize(self.tokenizer, texts, self.config["text"]["max_tokens"])
-        encode = lambda ids, mask: self._encode(self.variables, token_ids=ids, token_mask=mask)["text_embedding"]
+
+        def encode(ids: np.ndarray, mask: np.ndarray) -> jax.Array:
+            return self._encode(self.variables, token_ids=ids, token_mask=mask)["text_embedding"]
+
         return self._in_batches(encode, tokens, batch_size)
 
     def retrieve(self, image: str | Path | np.ndarray, top_k: int = 5) -> list[Neighbour]:

@@ -42,6 +42,11 @@ def process() -> tuple[int, int]:
     return jax.process_index(), jax.process_count()
 
 
+def describe() -> str:
+    """How many devices, and what they are."""
+    return f"{jax.device_count()} {jax.devices()[0].device_kind}"
+
+
 def num_local_devices() -> int:
     """Devices of this process."""
     return jax.local_device_count()

@@ -6,16 +6,20 @@ A folder that holds a checkpoint is resumed, and ends as if it had never been br
 """
 
 import argparse
+import dataclasses
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
@@ -23,10 +27,11 @@ from cxr_jax import config as configuration
 from cxr_jax import inference, parallel
 from cxr_jax.checkpoint import Checkpoints
 from cxr_jax.data import pipeline, reports
-from cxr_jax.errors import InputError, run_command
+from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.losses import contrastive_loss
 from cxr_jax.models.pretrained import complete_bert_config, load_bert, load_bert_config
+from cxr_jax.optim import TRAIN
 from cxr_jax.train_step import (
     Recipe,
     TrainState,
@@ -38,6 +43,7 @@ from cxr_jax.train_step import (
 )
 from cxr_jax.workdir import RunFolder
 
+PROGRESS = "loss {loss:.3f}, lr {learning_rate:.1e}, τ {temperature:.4f}, {pairs_per_second:.0f} pairs/s"
 VALIDATION_ROWS = 2048  # of a larger validation split, the first this many are looked at while training
 
 
@@ -49,10 +55,13 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> RunFolder:
       KeyboardInterrupt: on SIGINT or SIGTERM, after a checkpoint of the step at hand.
     """
     run = RunFolder(workdir)
+    # What can be refused at once is, before data is prepared.
+    parallel.check_batch_size(config["batch_size"])
+    config = resolve_bert(config)
+    run.check(config, but=("text.bert", "data.fingerprint"))
     splits, fingerprint = pipeline.load_splits(config)
     tokenizer = find_tokenizer(run, config, splits["train"].reports)
     config = resolve(config, tokenizer, fingerprint)
-    parallel.check_batch_size(config["batch_size"])
     tokens = {n: reports.tokenize(tokenizer, s.reports, config["text"]["max_tokens"]) for n, s in splits.items()}
     batches = pipeline.train_batches(splits["train"], tokens["train"], config, parallel.process())
     run.start(config)
@@ -81,11 +90,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> RunFolder:
                 run.log(step, **shown)
                 clock, since = now, step
                 bar.set_description("training")
-                bar.set_postfix_str(
-                    "loss {loss:.3f}, lr {learning_rate:.1e}, τ {temperature:.4f}, {pairs_per_second:.0f} pairs/s".format(
-                        **shown
-                    )
-                )
+                bar.set_postfix_str(PROGRESS.format(**shown))
             bar.update()
             if step % config["eval_every"] == 0 or last or stopped:
                 # Order matters: the iterator's state belongs to the batch that made this state.
@@ -118,36 +123,41 @@ def find_tokenizer(run: RunFolder, config: Mapping[str, Any], train_reports: Seq
     return reports.load_tokenizer(pretrained) if pretrained else reports.learn_wordpiece(train_reports)
 
 
-def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, fingerprint: str) -> dict[str, Any]:
-    """The configuration as a plain dict with nothing left to look up: BERT's own fields, and the data's fingerprint.
+def resolve_bert(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as a plain dict, with the pretrained BERT's own fields where there is one.
 
     Raises:
       InputError: there is no such BERT, or prompts and tokens pass its positions.
     """
-    resolved = config.to_dict() if hasattr(config, "to_dict") else dict(config)
-    text = resolved["text"]
-    if text["pretrained"]:
-        text["bert"] = load_bert_config(text["pretrained"])
-    else:
-        text["bert"] = complete_bert_config({**text["bert"], "vocab_size": len(tokenizer)})
-    configuration.check_positions(resolved, source="configuration")
-    resolved["data"]["fingerprint"] = fingerprint
+    resolved = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    if name := resolved["text"]["pretrained"]:
+        resolved["text"]["bert"] = load_bert_config(name)
+    configuration.check_positions(resolved, source=f"text.pretrained = {name}" if name else "text.bert")
     return resolved
+
+
+def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, fingerprint: str) -> dict[str, Any]:
+    """The configuration with nothing left to look up: a learnt vocabulary's size, and the data's fingerprint."""
+    text = config["text"]
+    if not text["pretrained"]:
+        text = text | {"bert": complete_bert_config({**text["bert"], "vocab_size": len(tokenizer)})}
+    return {**config, "text": text, "data": config["data"] | {"fingerprint": fingerprint}}
 
 
 def restore_or_init(
     checkpoints: Checkpoints, recipe: Recipe, config: Mapping[str, Any], batches: Any
 ) -> tuple[TrainState, int]:
-    """The newest checkpoint's state and step, its data iterator set; or a fresh state with pretrained weights, and 0."""
+    """The newest checkpoint's state and step, its data iterator set; or a fresh state, BERT's weights in it, and 0."""
     if (step := checkpoints.latest_step()) is not None:
         state, data = checkpoints.restore(step, state_shapes(recipe, config))
         batches.set_state(data["iterator"])
         return state, step
+    pretrained = config["text"]["pretrained"]
+    bert = load_bert(pretrained, state_shapes(recipe, config).params["text"]["bert"]) if pretrained else None
     state = init_state(recipe, config)
-    if config["text"]["pretrained"]:
-        bert = load_bert(config["text"]["pretrained"], state.params["text"]["bert"])
-        text = state.params["text"] | {"bert": bert}
-        state = state.replace(params=state.params | {"text": text})
+    if bert is not None:
+        params = state.params | {"text": state.params["text"] | {"bert": bert}}
+        state = dataclasses.replace(state, params=params)
     return state, 0
 
 
@@ -161,7 +171,10 @@ def validate(
     size = min(config["batch_size"], len(part))
     scale = min(float(np.exp(parallel.unreplicate(state.params["log_scale"]))), 100.0)
     starts = range(0, len(part) - size + 1, size)
-    losses = [contrastive_loss(z_t[i : i + size], z_v[i : i + size], np.float32(scale)) for i in starts]
+    losses = [
+        contrastive_loss(jnp.asarray(z_t[i : i + size]), jnp.asarray(z_v[i : i + size]), jnp.float32(scale))
+        for i in starts
+    ]
     recall = retrieval_metrics(z_v @ z_t.T, part.group_ids, part.group_ids)
     found = {f"val_recall@{k}": recall[f"recall@{k}"] for k in (1, 5, 10)}
     return {"val_loss": float(np.mean(losses)), **found, inference.BEST_METRIC: float(np.mean(list(found.values())))}
@@ -179,7 +192,7 @@ def build_index(
     """Embeds every split with the best checkpoint and keeps that in the run's folder."""
     variables = parallel.replicate(inference.load_variables(run, config, step))
     for name, split in splits.items():
-        progress = lambda it, name=name: tqdm(it, desc=f"indexing {name}", unit="batch", leave=False)
+        progress = partial(tqdm, desc=f"indexing {name}", unit="batch", leave=False)
         embeddings = inference.embed_split(encode_step, variables, split, tokens[name], config, progress)
         inference.index_split(split, step, *embeddings).save(run.index)
 
@@ -187,16 +200,12 @@ def build_index(
 def announce(run: RunFolder, config: Any, splits: Any, state: TrainState, recipe: Recipe, first_step: int) -> None:
     """Says what is about to be trained, on what, and from where."""
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
-    count = lambda wanted: sum(
-        x.size
-        for x, label in zip(jax.tree.leaves(state.params), jax.tree.leaves(recipe.labels), strict=True)
-        if label in wanted
-    )
+    leaves = list(zip(jax.tree.leaves(state.params), jax.tree.leaves(recipe.labels), strict=True))
+    total, trained = sum(x.size for x, _ in leaves), sum(x.size for x, label in leaves if label == TRAIN)
     print(
-        f"{config['data']['dataset']}: {sizes} pairs; {count(('train', 'frozen')):,} parameters, {count(('train',)):,} trained; "
-        f"{jax.device_count()} × {jax.devices()[0].device_kind}"
+        f"{config['data']['dataset']}: {sizes} pairs; {total:,} parameters, {trained:,} trained; {parallel.describe()}"
     )
-    print(f"{run.root}: {f'resuming at step {first_step}' if first_step else 'a new run'}")
+    print(f"{run.root}: {f'resuming at step {first_step}' if first_step else 'a new run'}", flush=True)
 
 
 @contextmanager
@@ -222,7 +231,7 @@ def stop_signals() -> Iterator[list[int]]:
 
 def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """The arguments, and the `--config.key=value` overrides as `key=value`."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m cxr_jax.train",
         description=__doc__,
         epilog="configuration keys, for --config.KEY=VALUE:\n" + configuration.describe(),

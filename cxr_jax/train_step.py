@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from zlib import crc32
 
@@ -22,9 +23,9 @@ Metrics = dict[str, Array]
 
 @flax.struct.dataclass
 class TrainState:
-    """All that a step changes."""
+    """All that a step changes. The leaves are arrays, or their shapes and types where only those are wanted."""
 
-    step: Array
+    step: Any
     params: Any
     batch_stats: Any
     opt_state: Any
@@ -53,7 +54,8 @@ def make_recipe(config: Mapping[str, Any], axis_name: str | None = None) -> Reci
 def init_state(recipe: Recipe, config: Mapping[str, Any]) -> TrainState:
     """The state before the first step, with random weights from `config.seed`."""
     key = stream(jax.random.key(config["seed"]), "init")
-    variables = init_variables(recipe.model, key, config["image_size"])
+    # Compiled as one: op by op it takes many times as long.
+    variables = jax.jit(lambda key: init_variables(recipe.model, key, config["image_size"]))(key)
     params = variables["params"]
     return TrainState(jnp.int32(0), params, variables["batch_stats"], recipe.optimizer.init(params))
 
@@ -100,7 +102,7 @@ def make_train_step(
             if axis_name is None:
                 loss = contrastive_loss(z_t, z_v, out["scale"])
             else:
-                gather = lambda z: lax.all_gather(z, axis_name, tiled=True)
+                gather = partial(lax.all_gather, axis_name=axis_name, tiled=True)
                 first_row = lax.axis_index(axis_name) * z_t.shape[0]
                 loss = contrastive_loss(z_t, z_v, out["scale"], gather(z_t), gather(z_v), first_row)
             return loss, (updated["batch_stats"], {"loss": loss, "temperature": 1 / out["scale"]})
@@ -121,7 +123,7 @@ def make_encode_step(model: DualEncoder) -> Callable[[Any, Batch], tuple[Array, 
     """The step (variables, batch) → (image embeddings, text embeddings), both float32 (B, E) of unit norm."""
 
     def encode_step(variables: Any, batch: Batch) -> tuple[Array, Array]:
-        out = model.apply(variables, batch["image"], batch["token_ids"], batch["token_mask"])
+        out: Any = model.apply(variables, batch["image"], batch["token_ids"], batch["token_mask"])
         return out["image_embedding"], out["text_embedding"]
 
     return encode_step

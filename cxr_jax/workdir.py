@@ -1,7 +1,7 @@
 """A run's folder: what lies where in it, and the records that training keeps there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +33,37 @@ class RunFolder:
         """Where the evaluation of a split goes."""
         return self.root / "eval" / split
 
+    def check(self, config: Mapping[str, Any], but: Collection[str] = ()) -> None:
+        """Holds a configuration against that of the run that is here, if one is; `but` names keys to pass over.
+
+        Raises:
+          InputError: the folder belongs to another configuration.
+        """
+        if not self.config_file.is_file():
+            return
+        old, new = (configuration.flatten(c) for c in (self.load_config(), json.loads(json.dumps(config))))
+        differences = configuration.difference(*({k: v for k, v in c.items() if k not in but} for c in (old, new)))
+        if differences:
+            raise InputError(
+                f"--workdir {self.root}: was made with another configuration ({'; '.join(differences)}); "
+                "use that one to go on, or another folder to begin anew"
+            )
+
     def start(self, config: Mapping[str, Any]) -> None:
         """Writes the resolved configuration, or holds it against the one that is there.
 
         Raises:
-          InputError: the folder belongs to another configuration, or is a file.
+          InputError: the folder belongs to another configuration, or cannot be made.
         """
-        if self.config_file.is_file():
-            differences = configuration.difference(self.load_config(), json.loads(json.dumps(config)))
-            if differences:
-                raise InputError(
-                    f"--workdir {self.root}: was made with another configuration ({'; '.join(differences)}); "
-                    "use that one to go on, or another folder to begin anew"
-                )
-            return
+        self.check(config)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"--workdir {self.root}: cannot be made ({error.strerror}); name another folder"
             ) from error
-        write_json(self.config_file, config)
+        if not self.config_file.is_file():
+            write_json(self.config_file, config)
 
     def load_config(self) -> dict[str, Any]:
         """The resolved configuration.

@@ -16,6 +16,8 @@ from hypothesis import settings
 jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# These models are tiny: compiling takes longer than running.
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_compilation_cache_dir", str(Path(tempfile.gettempdir()) / f"cxr_jax_test_cache_{os.getuid()}"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 

@@ -14,8 +14,8 @@ LAYERS = [
     "data.phantom_reports", "data.phantom_drawing", "data.phantom", "data.pipeline", "data",
     "optim", "parallel", "train_step", "checkpoint", "index",
     "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.labels", "evaluation.baselines",
-    "evaluation.page", "evaluation",
-    "workdir", "inference", "evaluation.evaluate", "train", "retrieve", "__init__",
+    "evaluation.page", "evaluation.evaluate", "evaluation",
+    "workdir", "inference", "train", "retrieve", "__init__",
 ]  # fmt: skip
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax"}
 DEVICE_NAMES = {"pmap", "devices", "device_count", "local_devices", "local_device_count"}

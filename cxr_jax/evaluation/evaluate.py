@@ -34,8 +34,8 @@ def neighbours_of(query: SplitIndex, pool: SplitIndex, k: int) -> tuple[np.ndarr
     shared = {row.study_id for row in query.rows} & {row.study_id for row in pool.rows}
     if shared:
         raise InputError(
-            f"{len(shared)} studies of {query.name} are in the pool of {pool.name} reports ({min(shared)} first): their own "
-            "reports would be found; split the data again by study"
+            f"{len(shared)} studies of {query.name} are in the pool of {pool.name} reports ({min(shared)} first), "
+            "where they would find their own report; split the data again by study"
         )
     studies = pool.one_row_per_study()
     similarity, found = top_k(query.image_embeddings, pool.text_embeddings[studies], k)

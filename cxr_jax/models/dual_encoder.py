@@ -43,7 +43,8 @@ class DualEncoder(nn.Module):
             z_v, intermediates = self.vision(image, train)
             out |= intermediates | {"image_embedding": l2_normalize(z_v)}
         if token_ids is not None:
-            z_t, intermediates = self.text(token_ids, token_mask, train)
+            mask = jnp.ones_like(token_ids) if token_mask is None else token_mask
+            z_t, intermediates = self.text(token_ids, mask, train)
             out |= intermediates | {"text_embedding": l2_normalize(z_t)}
         return out
 

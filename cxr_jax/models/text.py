@@ -92,9 +92,10 @@ class TextEncoder(nn.Module):
     embed_dim: int = 256
     dtype: DTypeLike = jnp.float32
 
-    def setup(self):
+    def setup(self) -> None:
+        """The parts, under the names that their parameters have."""
         # FlaxBertModule's own name for its parameters, so that a pretrained tree fits as it is.
-        self.bert_module = FlaxBertModule(self.bert, self.dtype, add_pooling_layer=False, name="bert")
+        self.bert_module = FlaxBertModule(self.bert, jnp.dtype(self.dtype), add_pooling_layer=False, name="bert")
         if self.num_prompts:
             self.soft_prompts = SoftPrompts(self.num_prompts, self.scaled_prompts, self.dtype)
         if self.pooling == "attention":

@@ -1,4 +1,4 @@
-"""The image tower, Eq. (8)-(12): DenseNet, multi-scale convolutions, channel and spatial attention, adaptive pooling."""
+"""The image tower, Eq. (8)-(12): DenseNet, multi-scale convolutions, dual attention, adaptive pooling."""
 
 from collections.abc import Sequence
 
