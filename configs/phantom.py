@@ -15,13 +15,13 @@ from cxr_jax import config as configuration
 def get_config(variant: str = "") -> ConfigDict:
     config = configuration.read(Path(__file__).with_name("base.py"), variant)
     config.num_steps = 400
-    config.image_size = 128
+    config.image_size = 96
     config.compute_dtype = "float32"
     config.log_every = 10
     config.eval_every = 100
 
     config.data.dataset = "phantom"
-    config.data.num_studies = 3000
+    config.data.num_studies = 2400
     config.data.stored_size = 128
     config.data.augment = False
     config.data.num_threads = 2
@@ -43,7 +43,8 @@ def get_config(variant: str = "") -> ConfigDict:
         }
     )
     config.text.frozen = False  # nothing pretrained is at hand, so this small BERT is trained from scratch
-    config.text.max_tokens = 80
+    config.text.num_prompts = 8
+    config.text.max_tokens = 72
 
     config.optim.learning_rate = 1e-3
     config.optim.warmup_steps = 20

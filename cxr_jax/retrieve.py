@@ -24,7 +24,6 @@ from cxr_jax.index import SplitIndex
 from cxr_jax.workdir import RunFolder, write_json, write_text
 
 PAGE_CASES = 200
-DATASETS = {"openi": "IU X-ray (Open-i release)", "phantom": "phantom (drawn images, not patients)", "pairs": "pairs"}
 
 
 def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2gen", top_k: int = 3) -> Path:
@@ -38,9 +37,7 @@ def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2
     """
     run = RunFolder(workdir)
     config = run.load_config()
-    dataset = DATASETS[config["data"]["dataset"]]
-    if config["data"]["dataset"] == "pairs":
-        dataset = f"pairs ({Path(config['data']['csv']).name})"
+    dataset = config["data"]["description"]
     query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
     similarity, rows = evaluation.neighbours_of(query, train, top_k)
     metrics = evaluation.evaluate(train, val, query, rows, dataset, protocol)

@@ -27,6 +27,7 @@ from cxr_jax import config as configuration
 from cxr_jax import inference, parallel
 from cxr_jax.checkpoint import Checkpoints
 from cxr_jax.data import pipeline, reports
+from cxr_jax.data.records import SourceConfig
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.losses import contrastive_loss
@@ -58,10 +59,10 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> RunFolder:
     # What can be refused at once is, before data is prepared.
     parallel.check_batch_size(config["batch_size"])
     config = resolve_bert(config)
-    run.check(config, but=("text.bert", "data.fingerprint"))
-    splits, fingerprint = pipeline.load_splits(config)
+    run.check(config, but=("text.bert", "data.fingerprint", "data.description"))
+    splits, source = pipeline.load_splits(config)
     tokenizer = find_tokenizer(run, config, splits["train"].reports)
-    config = resolve(config, tokenizer, fingerprint)
+    config = resolve(config, tokenizer, source)
     tokens = {n: reports.tokenize(tokenizer, s.reports, config["text"]["max_tokens"]) for n, s in splits.items()}
     batches = pipeline.train_batches(splits["train"], tokens["train"], config, parallel.process())
     run.start(config)
@@ -136,12 +137,13 @@ def resolve_bert(config: Mapping[str, Any]) -> dict[str, Any]:
     return resolved
 
 
-def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, fingerprint: str) -> dict[str, Any]:
-    """The configuration with nothing left to look up: a learnt vocabulary's size, and the data's fingerprint."""
+def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, source: SourceConfig) -> dict[str, Any]:
+    """The configuration with nothing left to look up: a learnt vocabulary's size, and what the data is."""
     text = config["text"]
     if not text["pretrained"]:
         text = text | {"bert": complete_bert_config({**text["bert"], "vocab_size": len(tokenizer)})}
-    return {**config, "text": text, "data": config["data"] | {"fingerprint": fingerprint}}
+    data = config["data"] | {"fingerprint": source.name, "description": source.description}
+    return {**config, "text": text, "data": data}
 
 
 def restore_or_init(

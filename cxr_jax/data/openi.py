@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+from cxr_jax.data.phantom import RELEASE_FILE
 from cxr_jax.data.records import Record, RecordBuilder, SourceConfig, fingerprint, split_by_group
 from cxr_jax.errors import InputError
 
+DRAWN = "phantom (drawn images, not patients)"
 REPORTS, IMAGES, PROJECTIONS = "ecgen-radiology", "NLMCXR_png", "indiana_projections.csv"
 
 
@@ -46,7 +48,15 @@ def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> Sou
     table = folder / PROJECTIONS
     views = table.read_bytes() if table.is_file() else b""
     name = fingerprint("openi", "paper", seed, stored_size, views, files=files)
-    return SourceConfig(name=name, source=str(folder), split="paper", seed=seed, stored_size=stored_size)
+    return SourceConfig(
+        name=name,
+        # A claim about quality names its data: drawings never pass for patients.
+        description=DRAWN if (folder / RELEASE_FILE).is_file() else "IU X-ray (Open-i release)",
+        source=str(folder),
+        split="paper",
+        seed=seed,
+        stored_size=stored_size,
+    )
 
 
 def read_release(folder: Path) -> Iterator[Record]:

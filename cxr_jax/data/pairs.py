@@ -58,7 +58,14 @@ def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> Sou
     split = "column" if split == "column" or (split == "auto" and has_split) else "patient"
     images = [file.parent / row["image"] for row in rows.values()]
     name = fingerprint("pairs", split, seed if split == "patient" else 0, stored_size, file.read_bytes(), files=images)
-    return SourceConfig(name=name, source=str(file), split=split, seed=seed, stored_size=stored_size)
+    return SourceConfig(
+        name=name,
+        description=f"pairs ({file.name})",
+        source=str(file),
+        split=split,
+        seed=seed,
+        stored_size=stored_size,
+    )
 
 
 def read_rows(file: Path) -> dict[int, dict[str, str]]:

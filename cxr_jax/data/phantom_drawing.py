@@ -463,7 +463,7 @@ def effusion_frontal(view: View, finding: Finding, rng: Rng) -> None:
         wall = np.maximum(chest_wall(view.anatomy, view.y), 0.05)
         lateral_part = np.clip(across / wall, 0, 1.1)
         level = diaphragm(view.anatomy, 0.5 + SIGN[side] * 0.17, side) + 0.055
-        level = level - (0.06 + 0.22 * DEGREE[finding.severity] + rng.uniform(0, 0.02))
+        level = level - (0.09 + 0.22 * DEGREE[finding.severity] + rng.uniform(0, 0.02))
         surface = level + 0.10 - 0.17 * lateral_part**3
         fluid = soft(view.y - surface, 0.014) * (across > 0.0)
         view.air *= 1 - 0.93 * fluid
@@ -481,14 +481,14 @@ def effusion_lateral(view: View, finding: Finding, rng: Rng) -> None:
 def pneumothorax_frontal(view: View, finding: Finding, rng: Rng) -> None:
     """Air without vessels beyond a thin pleural line."""
     anatomy, side = view.anatomy, finding.side
-    inset = 0.035 + 0.05 * DEGREE[finding.severity] + rng.uniform(0, 0.008)
+    inset = 0.05 + 0.055 * DEGREE[finding.severity] + rng.uniform(0, 0.008)
     across = SIGN[side] * (view.x - 0.5)
     border = chest_wall(anatomy, view.y, apex=anatomy.apex + 1.5 * inset, inset=inset * 1.0) - across
     whole = lung(anatomy, view.x, view.y, side)
     free = soft(-border, 0.004) * whole * soft(0.72 - view.y, 0.04)
     view.markings *= 1 - free
-    view.air += 0.13 * free
-    view.air -= 0.10 * soft(border, 0.004) * whole
+    view.air += 0.22 * free
+    view.air -= 0.14 * soft(border, 0.004) * whole
     view.added += 0.30 * bell(border, 0.006) * whole * soft(0.70 - view.y, 0.05)
 
 
@@ -496,7 +496,7 @@ def pneumothorax_frontal(view: View, finding: Finding, rng: Rng) -> None:
 def consolidation_frontal(view: View, finding: Finding, rng: Rng) -> None:
     """A fuzzy patch with darker branching bronchi inside."""
     x, y = lobe_point(view.anatomy, finding, rng)
-    width, height = rng.uniform(0.085, 0.11), rng.uniform(0.07, 0.095)
+    width, height = rng.uniform(0.10, 0.13), rng.uniform(0.085, 0.11)
     wobble = 0.18 * texture(rng, view.size, 14)
     reach = np.hypot((view.x - x) / width, (view.y - y) / height) + wobble
     patch = soft(1 - reach, 0.3) * (1 + 0.15 * texture(rng, view.size, 40))
@@ -504,7 +504,7 @@ def consolidation_frontal(view: View, finding: Finding, rng: Rng) -> None:
     hilum = (0.5 + SIGN[finding.side] * 0.09, 0.44)
     ends = [(x + rng.normal(0, 0.05), y + rng.normal(0, 0.045)) for _ in range(5)]
     bronchi = strokes(view.size, [(curve(hilum, end, 0.01), 0.007, 1.0) for end in ends])
-    view.air *= 1 - 0.75 * np.clip(patch, 0, 1) * (1 - 0.45 * bronchi)
+    view.air *= 1 - 0.9 * np.clip(patch, 0, 1) * (1 - 0.45 * bronchi)
 
 
 @lateral
@@ -519,8 +519,8 @@ def consolidation_lateral(view: View, finding: Finding, rng: Rng) -> None:
 def nodule_frontal(view: View, finding: Finding, rng: Rng) -> None:
     """A round soft density."""
     x, y = lobe_point(view.anatomy, finding, rng)
-    radius = rng.uniform(0.032, 0.046)
-    view.added += 0.52 * soft(radius - np.hypot(view.x - x, view.y - y), 0.006)
+    radius = rng.uniform(0.040, 0.052)
+    view.added += 0.75 * soft(radius - np.hypot(view.x - x, view.y - y), 0.006)
 
 
 @lateral
@@ -539,8 +539,8 @@ def _lateral_lobe(finding: Finding, rng: Rng) -> tuple[float, float]:
 def granuloma_frontal(view: View, finding: Finding, rng: Rng) -> None:
     """A small dense dot."""
     x, y = lobe_point(view.anatomy, finding, rng)
-    radius = rng.uniform(0.014, 0.019)
-    view.added += 1.5 * soft(radius - np.hypot(view.x - x, view.y - y), 0.003)
+    radius = rng.uniform(0.018, 0.023)
+    view.added += 1.6 * soft(radius - np.hypot(view.x - x, view.y - y), 0.003)
 
 
 @lateral
@@ -561,9 +561,9 @@ def atelectasis_frontal(view: View, finding: Finding, rng: Rng) -> None:
         end = 0.5 + sign * rng.uniform(0.27, 0.32)
         y = float(diaphragm(view.anatomy, 0.5 + sign * 0.17, finding.side)) - 0.025 - 0.033 * step
         slope = rng.uniform(-0.03, 0.03)
-        lines.append((curve((start, y), (end, y + slope), rng.normal(0, 0.006)), rng.uniform(0.012, 0.018), 1.0))
+        lines.append((curve((start, y), (end, y + slope), rng.normal(0, 0.006)), rng.uniform(0.015, 0.021), 1.0))
     bands = gaussian_filter(strokes(view.size, lines), view.size * 0.003)
-    view.added += 0.6 * bands * lung(view.anatomy, view.x, view.y, finding.side)
+    view.added += 0.8 * bands * lung(view.anatomy, view.x, view.y, finding.side)
 
 
 @lateral

@@ -351,7 +351,7 @@ NORMAL_BY_REGION: dict[str, tuple[str, ...]] = {
     ),
 }
 # Chance that a normal region is spoken of; radiologists leave out what is not in question.
-REGION_SHARES = {"heart": 0.85, "mediastinum": 0.5, "lungs": 0.75, "volume": 0.2, "pleura": 0.25, "bones": 0.5}
+REGION_SHARES = {"heart": 0.7, "mediastinum": 0.4, "lungs": 0.6, "volume": 0.2, "pleura": 0.2, "bones": 0.4}
 DENIALS = ("No {}.", "There is no {}.", "No evidence of {}.", "There is no evidence of {}.", "Negative for {}.")
 NORMAL_SUMMARIES = (
     "No acute cardiopulmonary abnormality.",
@@ -468,7 +468,7 @@ def _join_or(phrases: list[str]) -> str:
 
 def _denials(present: set[str], rng: np.random.Generator) -> list[str]:
     deniable = [name for name, kind in KINDS.items() if kind.absent and name not in present]
-    names = rng.permutation(deniable)[: int(rng.integers(1, 5))]
+    names = rng.permutation(deniable)[: int(rng.integers(1, 3))]
     phrases = [_pick(rng, KINDS[name].absent) for name in names]
     cut = int(rng.integers(1, len(phrases) + 1)) if phrases else 0
     return [_pick(rng, DENIALS).format(_join_or(group)) for group in (phrases[:cut], phrases[cut:]) if group]

@@ -45,8 +45,10 @@ class Split:
         return self.source[int(self.record[row])]["image"]
 
 
-def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], str]:
-    """Prepares the data set that `config.data` names, or finds it prepared; (the splits that hold rows, fingerprint).
+def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], records.SourceConfig]:
+    """Prepares the data set that `config.data` names, or finds it prepared; (the splits that hold rows, the source).
+
+    The source's `name` is the data's fingerprint, its `description` what scores are reported under.
 
     Group ids are shared over the splits. A drawn release is drawn first, where data.path holds none yet.
 
@@ -72,7 +74,7 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], str]:
                 f"{builder.builder_config.source}: the {name} split has no row with data.section={data['section']} and "
                 f"data.view={data['view']}; choose others"
             )
-    return _share_group_ids({name: split for name, split in splits.items() if len(split)}), builder.builder_config.name
+    return _share_group_ids({name: split for name, split in splits.items() if len(split)}), builder.builder_config
 
 
 def train_batches(
