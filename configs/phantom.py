@@ -14,11 +14,11 @@ from cxr_jax import config as configuration
 
 def get_config(variant: str = "") -> ConfigDict:
     config = configuration.read(Path(__file__).with_name("base.py"), variant)
-    config.num_steps = 400
+    config.num_steps = 560
     config.image_size = 96
     config.compute_dtype = "float32"
     config.log_every = 10
-    config.eval_every = 100
+    config.eval_every = 140
 
     config.data.dataset = "phantom"
     config.data.num_studies = 2400

@@ -24,7 +24,7 @@ from cxr_jax.data.phantom_reports import Finding, Report, sample_findings, write
 from cxr_jax.errors import InputError
 
 # Goes up whenever the same arguments would give other bytes.
-VERSION = 3
+VERSION = 4
 MIN_IMAGE_SIZE = 32
 RELEASE_FILE = "release.json"
 # Names the release while it is being written, so that an interrupted one can be taken up again.
