@@ -15,12 +15,12 @@ from cxr_jax import config as configuration
 
 def get_config(variant: str = "") -> ConfigDict:
     config = configuration.read(Path(__file__).with_name("base.py"), variant)
-    config.num_steps = 300
+    config.num_steps = 120
     config.batch_size = 32
-    config.image_size = 160
+    config.image_size = 128
     config.compute_dtype = "float32"
     config.log_every = 10
-    config.eval_every = 50
+    config.eval_every = 20
 
     config.data.dataset = "pairs"
     config.data.split = "auto"
@@ -31,6 +31,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.image.block_sizes = (3, 4, 6, 4)
     config.image.growth_rate = 16
 
+    config.text.max_tokens = 64
+    config.text.num_prompts = 8
+
     config.optim.learning_rate = 1e-3
-    config.optim.warmup_steps = 30
+    config.optim.warmup_steps = 20
     return config
