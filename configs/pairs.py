@@ -12,9 +12,11 @@ from ml_collections import ConfigDict
 
 from cxr_jax import config as configuration
 
+BASE = Path(__file__).with_name("base.py")
+
 
 def get_config(variant: str = "") -> ConfigDict:
-    config = configuration.read(Path(__file__).with_name("base.py"), variant)
+    config = configuration.read(BASE)
     config.num_steps = 120
     config.batch_size = 32
     config.image_size = 128
@@ -36,4 +38,6 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.optim.learning_rate = 1e-3
     config.optim.warmup_steps = 20
+
+    config.update_from_flattened_dict(configuration.variant_changes(BASE, variant))
     return config

@@ -11,9 +11,11 @@ from ml_collections import ConfigDict
 
 from cxr_jax import config as configuration
 
+BASE = Path(__file__).with_name("base.py")
+
 
 def get_config(variant: str = "") -> ConfigDict:
-    config = configuration.read(Path(__file__).with_name("base.py"), variant)
+    config = configuration.read(BASE)
     config.num_steps = 560
     config.image_size = 96
     config.compute_dtype = "float32"
@@ -41,11 +43,14 @@ def get_config(variant: str = "") -> ConfigDict:
             "attention_probs_dropout_prob": 0.0,
         }
     )
-    config.text.frozen = False  # nothing pretrained is at hand, so this small BERT is trained from scratch
+    # Nothing pretrained is at hand, so this small BERT is trained from scratch, but where its freezing is the variant.
+    config.text.frozen = variant == "frozen_bert"
     config.text.num_prompts = 8
     config.text.max_tokens = 72
 
     config.optim.learning_rate = 1e-3
     config.optim.warmup_steps = 20
     config.optim.b2 = 0.999
+
+    config.update_from_flattened_dict(configuration.variant_changes(BASE, variant))
     return config

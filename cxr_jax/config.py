@@ -123,6 +123,16 @@ def read(path: str | Path, variant: str = "") -> ConfigDict:
     return config
 
 
+def variant_changes(path: str | Path, variant: str) -> dict[str, Any]:
+    """What a variant of a configuration file changes, dotted keys to values: for a file that starts from that one.
+
+    Raises:
+      InputError: as `read`.
+    """
+    plain, varied = flatten(read(path)), flatten(read(path, variant))
+    return {name: value for name, value in varied.items() if value != plain[name]}
+
+
 def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
     """`path.py` or `path.py:variant`, with overrides such as `batch_size=128` or `optim.learning_rate=1e-4`.
 

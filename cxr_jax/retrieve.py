@@ -37,8 +37,8 @@ def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2
     """
     run = RunFolder(workdir)
     config = run.load_config()
-    dataset = config["data"]["description"]
     query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
+    dataset = config["data"]["description"]
     similarity, rows = evaluation.neighbours_of(query, train, top_k)
     metrics = evaluation.evaluate(train, val, query, rows, dataset, protocol)
 

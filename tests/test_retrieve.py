@@ -35,6 +35,7 @@ class Brightness(inference.Model):
 def workdir(tmp_path, request, monkeypatch):
     monkeypatch.chdir(request.config.rootpath)
     config = configuration.load("configs/phantom.py", [f"data.cache={tmp_path / 'cache'}"]).to_dict()
+    config["data"]["description"] = "drawn"
     RunFolder(tmp_path / "run").start(config)
     return str(tmp_path / "run")
 
