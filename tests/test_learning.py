@@ -1,5 +1,7 @@
 """Whether the system learns: minutes, so out of the default run."""
 
+import math
+
 import pytest
 
 from cxr_jax.train import train
@@ -8,7 +10,7 @@ from tests.tiny import tiny_config
 
 @pytest.mark.slow
 def test_drawn_findings_are_learnt(tmp_path):
-    """A small model, a few minutes: recall on unseen drawn studies well above chance, and the loss on them falls."""
+    """A small model, a few minutes: on unseen drawn studies it does better than a blind model, whose loss is log N."""
     config = tiny_config(
         f"data.cache={tmp_path}",
         "data.num_studies=600",
@@ -27,7 +29,6 @@ def test_drawn_findings_are_learnt(tmp_path):
         "optim.warmup_steps=20",
     )
     run = train(config, tmp_path / "run")
-    validations = [line for line in run.metrics() if "val_loss" in line]
-    chance = 10 / 120
-    assert validations[-1]["val_recall@10"] > 2 * chance
-    assert validations[-1]["val_loss"] < validations[0]["val_loss"] - 0.1
+    validations = [line["val_loss"] for line in run.metrics() if "val_loss" in line]
+    assert validations[-1] < math.log(config.batch_size) - 0.15
+    assert validations == sorted(validations, reverse=True)
