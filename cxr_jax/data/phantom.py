@@ -10,11 +10,12 @@ import multiprocessing
 import os
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -22,6 +23,8 @@ from PIL import Image
 from cxr_jax.data.phantom_drawing import draw_study
 from cxr_jax.data.phantom_reports import Finding, Report, sample_findings, write_report
 from cxr_jax.errors import InputError
+
+T = TypeVar("T")
 
 # Goes up whenever the same arguments would give other bytes.
 VERSION = 4
@@ -74,7 +77,7 @@ def write_release(
     for name in ("ecgen-radiology", "NLMCXR_png"):
         (root / name).mkdir(exist_ok=True)
     numbers = range(1, num_studies + 1)
-    _run(partial(_write_study, root, image_size, seed), numbers, workers)
+    draw_in_parallel(partial(_write_study, root, image_size, seed), numbers, workers)
     _write_projections(root / "indiana_projections.csv", numbers)
     _write_whole(root / RELEASE_FILE, json.dumps(release, indent=2) + "\n")
     (root / UNFINISHED_FILE).unlink(missing_ok=True)
@@ -119,18 +122,18 @@ def _read_json(path: Path) -> object:
         return "unreadable"
 
 
-def _run(write: Callable[[int], None], numbers: range, workers: int | None) -> None:
-    """Write all studies, in processes unless a pool would cost more than it saves."""
-    count = min(workers or _cpu_count(), -(-len(numbers) // 8))
-    if count == 1:
-        for number in numbers:
-            write(number)
+def draw_in_parallel(write: Callable[[T], None], studies: Sequence[T], workers: int | None = None) -> None:
+    """Calls `write` on every study, in processes unless a pool would cost more than it saves."""
+    count = min(workers or _cpu_count(), -(-len(studies) // 8))
+    if count <= 1:
+        for study in studies:
+            write(study)
         return
     # Spawned, not forked: the caller may hold threads (JAX does), and a fork would copy their locks.
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(count, mp_context=context) as pool:
-            for _ in pool.map(write, numbers, chunksize=16):
+            for _ in pool.map(write, studies, chunksize=16):
                 pass
     except BrokenProcessPool as error:
         raise InputError(
