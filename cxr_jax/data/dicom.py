@@ -3,9 +3,12 @@
 pydicom parses and decodes, and is needed only here (the extra `dicom`). From its values to grey is DICOM PS3.3 C.11.
 """
 
+import contextlib
+import logging
 import math
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +51,7 @@ def read_dicom(path: str | Path) -> np.ndarray:
     except ImportError as error:
         raise InputError(f"{path}: DICOM files need pydicom; {INSTALL}") from error
     try:
-        with warnings.catch_warnings():  # pydicom's, on values that are odd and of no concern here
-            warnings.simplefilter("ignore")
+        with _quiet():
             dataset = _read(Path(path))
             return _luminance(dataset) if dataset.SamplesPerPixel == 3 else _grey(dataset)
     except InputError as error:
@@ -59,6 +61,22 @@ def read_dicom(path: str | Path) -> np.ndarray:
     except Exception as error:  # pydicom and the decoders raise two dozen kinds on damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: damaged DICOM file ({reason}); replace it or leave it out") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """pydicom warns of odd values that are of no concern here, and logs the traceback of what it then raises."""
+    loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _read(path: Path) -> Any:
@@ -77,6 +95,8 @@ def _read(path: Path) -> Any:
     except pydicom.errors.InvalidDicomError as error:
         raise InputError("not a DICOM file (no DICM at byte 128); replace it or export it anew") from error
     if "PixelData" not in dataset:
+        if "Rows" in dataset:  # pydicom drops a compressed image that the file's end cuts off
+            raise InputError("damaged DICOM file (no Pixel Data, or cut off within it); replace it or leave it out")
         raise InputError("holds no image (no Pixel Data); leave it out")
     try:
         pydicom.pixels.get_decoder(syntax)

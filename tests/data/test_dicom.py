@@ -336,7 +336,8 @@ def edited(tmp_path, **attributes):
     ("attributes", "message"),
     [
         ({"NumberOfFrames": 2}, "2 frames"),
-        ({"PixelData": None}, "no Pixel Data"),
+        ({"PixelData": None, "Rows": None}, "holds no image"),
+        ({"PixelData": None}, "damaged DICOM file (no Pixel Data"),
         ({"PixelData": b""}, "damaged"),
         ({"Rows": None}, "no Rows"),
         ({"BitsStored": None}, "no BitsStored"),
@@ -446,11 +447,24 @@ def test_a_flipped_byte_never_escapes_as_another_error(wholes, tmp_path_factory,
     read_damaged(bytes(data), tmp_path_factory)
 
 
-@pytest.mark.parametrize("form", ["plain", "implicit"])
-@pytest.mark.parametrize("share", [0.05, 0.2, 0.6, 0.99])
-def test_a_truncated_uncompressed_image_is_refused(wholes, tmp_path, form, share):
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.6, 0.98])
+def test_a_truncated_image_is_refused(wholes, tmp_path, form, share):
     (tmp_path / "cut.dcm").write_bytes(wholes[form][: int(share * len(wholes[form]))])
     refused(tmp_path / "cut.dcm")
+
+
+def test_nothing_is_printed_of_damage(wholes, tmp_path, caplog, capfd):
+    """pydicom logs the traceback of what a decoder raises."""
+    for form in FORMS:
+        whole = wholes[form]
+        broken = whole[:-400] + bytes(300) + whole[-100:]
+        for data in (broken, whole[: len(whole) - 200], whole.replace(b"1.2.840.10008.1.2", b"1.2.840.1000\x06.1.2")):
+            (tmp_path / "damaged.dcm").write_bytes(data)
+            with contextlib.suppress(InputError):
+                dicom.read_dicom(tmp_path / "damaged.dcm")
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
 
 
 # Wherever an image is accepted
