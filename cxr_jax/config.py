@@ -8,7 +8,7 @@ import ast
 import difflib
 import importlib.util
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,7 +133,7 @@ def variant_changes(path: str | Path, variant: str) -> dict[str, Any]:
     return {name: value for name, value in varied.items() if value != plain[name]}
 
 
-def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
+def load(spec: str, changes: Iterable[str] = ()) -> ConfigDict:
     """`path.py` or `path.py:variant`, with overrides such as `batch_size=128` or `optim.learning_rate=1e-4`.
 
     Raises:
@@ -143,7 +143,7 @@ def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
     config = read(path, variant)
     _check_keys(flatten(config), source=path)
     with config.unlocked():
-        for override in overrides:
+        for override in changes:
             name, separator, text = override.partition("=")
             if name not in SCHEMA or not separator:
                 raise InputError(
@@ -154,6 +154,23 @@ def load(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
             config.update_from_flattened_dict({name: _parse(name, text)})
     check(config, source=path)
     return config.lock()
+
+
+def overrides(arguments: Sequence[str]) -> list[str]:
+    """`--config.key=value` or `--config.key value`, from a command line, as `key=value`.
+
+    Raises:
+      InputError: an argument of another kind.
+    """
+    rest, found = list(arguments), []
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--config."):
+            raise InputError(f"{argument}: no such argument; --help lists them")
+        if "=" not in argument and rest and not rest[0].startswith("--"):
+            argument = f"{argument}={rest.pop(0)}"
+        found.append(argument.removeprefix("--config."))
+    return found
 
 
 def check(config: ConfigDict, source: str) -> None:

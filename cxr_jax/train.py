@@ -243,15 +243,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     parser.add_argument("--config", required=True, metavar="FILE[:VARIANT]", help="a configuration file, see configs/")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder; made, or resumed")
     arguments, rest = parser.parse_known_args(argv)
-    overrides = []
-    while rest:
-        argument = rest.pop(0)
-        if not argument.startswith("--config."):
-            raise InputError(f"{argument}: no such argument; --help lists them")
-        if "=" not in argument and rest and not rest[0].startswith("--"):
-            argument = f"{argument}={rest.pop(0)}"
-        overrides.append(argument.removeprefix("--config."))
-    return arguments, overrides
+    return arguments, configuration.overrides(rest)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

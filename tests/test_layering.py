@@ -15,7 +15,7 @@ LAYERS = [
     "optim", "parallel", "train_step", "checkpoint", "index",
     "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.labels", "evaluation.baselines",
     "evaluation.page", "evaluation.evaluate", "evaluation",
-    "workdir", "inference", "train", "retrieve", "__init__",
+    "workdir", "inference", "train", "retrieve", "audit", "__init__",
 ]  # fmt: skip
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax"}
 DEVICE_NAMES = {"pmap", "devices", "device_count", "local_devices", "local_device_count"}

@@ -7,7 +7,7 @@ unknown origin, and a content security policy forbids all but the page's own sty
 import base64
 import hashlib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -103,6 +103,28 @@ def write_page(
 </html>
 """
     # A report may hold a lone surrogate from a badly decoded file; a "?" in its place beats no page.
+    Path(path).write_text(page, encoding="utf-8", errors="replace")
+
+
+def write_tables(path: str | Path, title: str, tables: Mapping[str, Table]) -> None:
+    """Writes a page of titled tables to `path` (its folder must exist), in the style of `write_page`."""
+    body = "\n".join(f"<h2>{escape(name)}</h2>\n{_table(table)}" for name, table in tables.items())
+    page = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(title)}</title>
+<style>{_STYLE}body > h2 {{ margin: 2rem 0 .5rem; }} tbody tr:first-child > * {{ font-weight: inherit; }}</style>
+</head>
+<body>
+<h1>{escape(title)}</h1>
+{body}
+</body>
+</html>
+"""
     Path(path).write_text(page, encoding="utf-8", errors="replace")
 
 
