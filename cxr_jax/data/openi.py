@@ -1,112 +1,296 @@
-"""IU X-ray from the release that Open-i publishes: `ecgen-radiology/*.xml` and `NLMCXR_png/*.png`.
+"""IU X-ray from the release that Open-i publishes, unpacked or as the two archives that are downloaded.
 
-The phantom writes the same layout, so the builder that is practised on drawings is the one that reads the real thing.
+In one folder: `ecgen-radiology/*.xml` or `NLMCXR_reports.tgz`, and `NLMCXR_png/*.png` or `NLMCXR_png.tgz`. The phantom
+writes the same layout, so the builder that is practised on drawings is the one that reads the real thing.
+
+What is damaged is refused, not skipped: a report that is no XML, an image that cannot be decoded, an archive that is cut
+short each end in one line that names the file. A benchmark must not shrink by what a download lost.
 """
 
-import csv
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from xml.etree import ElementTree
+from xml.parsers import expat
 
+from cxr_jax.data import archives
 from cxr_jax.data.phantom import RELEASE_FILE
-from cxr_jax.data.records import Record, RecordBuilder, SourceConfig, fingerprint, split_by_group
+from cxr_jax.data.records import SPLITS, Record, RecordBuilder, SourceConfig, fingerprint, split_by_group
+from cxr_jax.data.reports import choose_section
+from cxr_jax.data.splits import r2gen_split, strict_split
+from cxr_jax.data.views import TABLES, plain_id, read_views
 from cxr_jax.errors import InputError
 
 DRAWN = "phantom (drawn images, not patients)"
-REPORTS, IMAGES, PROJECTIONS = "ecgen-radiology", "NLMCXR_png", "indiana_projections.csv"
+REPORTS, IMAGES = "ecgen-radiology", "NLMCXR_png"
+ARCHIVES = {REPORTS: "NLMCXR_reports.tgz", IMAGES: "NLMCXR_png.tgz"}
+ANNOTATIONS = ("annotation.json", "r2gen_annotation.json")
+MAX_REPORT, MAX_IMAGE, MAX_IMAGES = 1 << 20, 1 << 26, 1 << 35  # bytes: the largest real report has 8,967
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleaseCounts:
+    """What a release holds; the first four are known of the official one."""
+
+    reports: int
+    images: int  # that reports name
+    with_findings: int
+    without_image: int  # reports that name none
+    missing_files: int = 0  # images that are named, and have no file
+    unnamed_files: int = 0  # image files that no report names
+    unknown_views: int = 0
+
+    def lines(self, official: "ReleaseCounts | None" = None) -> list[str]:
+        """One line a count, with its difference from those of `official`."""
+        labels = {
+            "reports": "reports",
+            "images": "images they name",
+            "with_findings": "reports with findings",
+            "without_image": "reports without an image",
+            "missing_files": "images named that have no file",
+            "unnamed_files": "image files that no report names",
+            "unknown_views": "images of unknown view, counted as frontal",
+        }
+        lines = []
+        for name, label in labels.items():
+            count, note = getattr(self, name), ""
+            if official and name != "unknown_views" and count != (wanted := getattr(official, name)):
+                note = (
+                    f"  (official release: {wanted:,}; {abs(count - wanted):,} {'more' if count > wanted else 'fewer'})"
+                )
+            lines.append(f"  {count:>6,} {label}{note}")
+        return lines
+
+
+OFFICIAL = ReleaseCounts(reports=3955, images=7470, with_findings=3425, without_image=104)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """One report of the release, and the ids and captions of its images."""
+
+    file: str
+    study_id: str
+    sections: Mapping[str, str]  # by label: FINDINGS, IMPRESSION, INDICATION, COMPARISON
+    major: tuple[str, ...]
+    automatic: tuple[str, ...]
+    captions: Mapping[str, str]  # by image id
 
 
 class Openi(RecordBuilder):
     """One record an image of the release; a study without findings and impression, or without image, is left out."""
 
+    @cached_property
+    def _release(self) -> tuple[list[Record], ReleaseCounts]:
+        return read_release(Path(self.builder_config.source), Path(self.builder_config.cache))
+
     def records(self) -> dict[str, list[Record]]:
-        """Splits by study (`paper`); Open-i has no patient ids, so a study is its own patient."""
-        records = list(read_release(Path(self.builder_config.source)))
-        split_of = split_by_group((r.study_id for r in records), self.builder_config.seed)
-        splits: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
+        """Splits by study; Open-i has no patient ids, so a study is its own patient.
+
+        `paper`: 7:2:1, seeded. `r2gen`: the published lists; a study in none of them is left out. `strict`: 7:2:1, and
+        no near-copy of a report in another split.
+        """
+        config, (records, _) = self.builder_config, self._release
+        if config.split == "r2gen":
+            split_of = r2gen_split(Path(config.annotation))
+        elif config.split == "strict":
+            texts = {r.study_id: choose_section(r.findings, r.impression, config.section) for r in records}
+            split_of = strict_split(texts, config.seed)
+        else:
+            split_of = split_by_group((r.study_id for r in records), config.seed)
+        splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
         for record in records:
-            splits[split_of[record.study_id]].append(record)
+            if record.study_id in split_of:
+                splits[split_of[record.study_id]].append(record)
         return splits
 
+    def summary(self) -> list[str]:
+        """The counts of the release and of its splits; of what is not drawn, beside the official ones."""
+        config, (_, counts) = self.builder_config, self._release
+        splits = ", ".join(
+            f"{name} {len({r.study_id for r in part}):,} studies ({len(part):,} images)"
+            for name, part in self.records().items()
+        )
+        official = None if config.description == DRAWN else OFFICIAL
+        return [f"{config.source}: {config.description}", *counts.lines(official), f"  {config.split} split: {splits}"]
 
-def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> SourceConfig:
+
+def config_for(
+    path: str | Path, split: str, seed: int, stored_size: int, *, cache: Path, annotation: str = "", section: str = ""
+) -> SourceConfig:
     """The builder's configuration for a release's folder.
+
+    Args:
+      cache: the folder below which an archive of images is unpacked.
+      annotation: R2Gen's annotation.json, where it does not lie in the release's folder; of the split `r2gen`.
+      section: the part of a report that the split `strict` compares.
 
     Raises:
       InputError: the folder is not a release, or the split is not one of a release's.
     """
     folder = Path(path).expanduser()
-    for name in (REPORTS, IMAGES):
-        if not (folder / name).is_dir():
-            raise InputError(
-                f"data.path = {path}: there is no folder {name} in it; unpack NLMCXR_reports.tgz and NLMCXR_png.tgz "
-                "there"
-            )
-    if split not in ("paper", "auto"):
-        raise InputError(f"data.split = {split}: a release is split by study; set data.split=paper")
-    files = [*(folder / REPORTS).glob("*.xml"), *(folder / IMAGES).glob("*.png")]
-    table = folder / PROJECTIONS
-    views = table.read_bytes() if table.is_file() else b""
-    name = fingerprint("openi", "paper", seed, stored_size, views, files=files)
+    split = {"auto": "paper"}.get(split, split)
+    if split not in ("paper", "r2gen", "strict"):
+        raise InputError(f"data.split = {split}: a release is split by study; set data.split=paper, r2gen or strict")
+    missing = [name for name in (REPORTS, IMAGES) if not _is_here(folder, name)]
+    if missing:
+        raise InputError(
+            f"data.path = {path}: there is no folder {' and no folder '.join(missing)} in it, nor "
+            f"{' nor '.join(ARCHIVES[name] for name in missing)}; download NLMCXR_reports.tgz and NLMCXR_png.tgz from "
+            "Open-i (https://openi.nlm.nih.gov/faq, Indiana University - Chest X-rays) and put both into that folder"
+        )
+    listed = _annotation(folder, annotation) if split == "r2gen" else None
+    contents = [*(folder / table for table in TABLES), *([listed] if listed else [])]
+    sources = [_fingerprinted(folder, name) for name in (REPORTS, IMAGES)]
+    name = fingerprint(
+        "openi",
+        split,
+        0 if split == "r2gen" else seed,
+        section if split == "strict" else "",
+        stored_size,
+        *(file.read_bytes() if file.is_file() else b"" for file in contents),
+        *(archives.checksum(files[0]) for files in sources if files and files[0].suffix == ".tgz"),
+        files=[file for files in sources for file in files],
+    )
     return SourceConfig(
         name=name,
         # A claim about quality names its data: drawings never pass for patients.
         description=DRAWN if (folder / RELEASE_FILE).is_file() else "IU X-ray (Open-i release)",
         source=str(folder),
-        split="paper",
+        split=split,
         seed=seed,
         stored_size=stored_size,
+        cache=str(cache),
+        annotation=str(listed or ""),
+        section=section,
     )
 
 
-def read_release(folder: Path) -> Iterator[Record]:
-    """Every image that has both a file and a report, study by study in numeric order.
+def read_release(folder: Path, cache: Path) -> tuple[list[Record], ReleaseCounts]:
+    """Every image that has both a file and a report, study by study in numeric order; and what the release holds.
 
     Raises:
-      InputError: a report is not well-formed XML or has no id, or two reports claim one image.
+      InputError: a report is not well-formed XML or has no id, two reports claim one image, or an archive is damaged.
     """
-    owner: dict[str, Path] = {}
-    views = read_projections(folder / PROJECTIONS)
-    available = {file.stem: file for file in (folder / IMAGES).glob("*.png")}
-    numbered = sorted((folder / REPORTS).glob("*.xml"), key=lambda f: (len(f.stem), f.stem))
-    for file in numbered:
-        try:
-            root = ElementTree.parse(file).getroot()
-        except ElementTree.ParseError as error:
-            raise InputError(f"{file}: not well-formed XML ({error}); unpack the release again") from error
-        identifier = root.find("uId")
-        if identifier is None or not identifier.get("id"):
-            raise InputError(f"{file}: has no uId; unpack the release again")
-        study = str(identifier.get("id"))
-        sections = {e.get("Label", ""): (e.text or "").strip() for e in root.iter("AbstractText")}
-        if not sections.get("FINDINGS") and not sections.get("IMPRESSION"):
-            continue
-        labels = tuple((e.text or "").strip() for e in root.iterfind("MeSH/major"))
-        for image_id in (e.get("id", "") for e in root.iter("parentImage")):
-            if image_id in available:
-                if image_id in owner:
-                    raise InputError(f"{file}: image {image_id} is also in {owner[image_id].name}; remove one report")
-                owner[image_id] = file
-                yield Record(
-                    image_id=image_id,
-                    image=available[image_id],
-                    study_id=study,
-                    patient_id=study,
-                    view=views.get(image_id, ""),
-                    findings=sections.get("FINDINGS", ""),
-                    impression=sections.get("IMPRESSION", ""),
-                    indication=sections.get("INDICATION", ""),
-                    labels=labels,
+    # The reports first: they are read in seconds, where unpacking ten gigabytes of images takes minutes.
+    studies, views = list(read_studies(folder)), read_views(folder)
+    available = _image_files(folder, cache)
+    owner: dict[str, Study] = {}
+    records = []
+    for study in studies:
+        for image_id, caption in study.captions.items():
+            if image_id in owner:
+                raise InputError(f"{study.file}: image {image_id} is also in {owner[image_id].file}; remove one report")
+            owner[image_id] = study
+            if image_id in available and (study.sections.get("FINDINGS") or study.sections.get("IMPRESSION")):
+                records.append(
+                    Record(
+                        image_id=image_id,
+                        image=available[image_id],
+                        study_id=study.study_id,
+                        patient_id=study.study_id,
+                        view=views.get(plain_id(image_id), ""),
+                        **{name: study.sections.get(name.upper(), "") for name in ("findings", "impression")},
+                        **{name: study.sections.get(name.upper(), "") for name in ("indication", "comparison")},
+                        caption=caption,
+                        labels=study.major,
+                        terms=study.automatic,
+                    )
                 )
+    counts = ReleaseCounts(
+        reports=len(studies),
+        images=len(owner),
+        with_findings=sum(bool(study.sections.get("FINDINGS")) for study in studies),
+        without_image=sum(not study.captions for study in studies),
+        missing_files=len(owner.keys() - available.keys()),
+        unnamed_files=len(available.keys() - owner.keys()),
+        unknown_views=sum(not record.view for record in records),
+    )
+    return records, counts
 
 
-def read_projections(table: Path) -> dict[str, str]:
-    """Image id to "frontal" or "lateral", from the table of projections; empty where there is none."""
-    if not table.is_file():
-        return {}
+def read_studies(folder: Path) -> Iterator[Study]:
+    """The reports in the order of their numbers, from the unpacked folder, or else straight from the archive.
+
+    Raises:
+      InputError: a report is not well-formed XML, is too large, or has no id; or the archive is damaged.
+    """
+    unpacked, archive = folder / REPORTS, folder / ARCHIVES[REPORTS]
+    if unpacked.is_dir():
+        files = [f for f in unpacked.iterdir() if archives.REPORT_NAME.fullmatch(f.name)]
+        for file in sorted(files, key=lambda f: (len(f.stem), f.stem)):
+            if file.stat().st_size > MAX_REPORT:
+                raise InputError(f"{file}: has more than {MAX_REPORT:,} bytes, which no report has; unpack it again")
+            yield parse_study(file.read_bytes(), str(file))
+        return
+    contents = dict(archives.members(archive, archives.REPORT_NAME, MAX_REPORT))
+    for name in sorted(contents, key=lambda n: (len(n), n)):
+        yield parse_study(contents[name], f"{archive}: {name}")
+
+
+def parse_study(content: bytes, file: str) -> Study:
+    """One of Open-i's XML files.
+
+    Raises:
+      InputError: naming `file`; it is not well-formed, declares a document type (Open-i's do not, and entities can grow
+        without bound), or has no uId.
+    """
     try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-        return {f"CXR{row['filename'].split('.')[0]}": row["projection"].strip().lower() for row in rows}
-    except (KeyError, AttributeError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table}: wanted is a CSV in UTF-8 with the columns filename and projection") from error
+        root = _parse_xml(content, file)
+    except (expat.ExpatError, LookupError, UnicodeError) as error:
+        raise InputError(f"{file}: not well-formed XML ({error}); download or unpack the release again") from error
+    identifier = root.find("uId")
+    if identifier is None or not identifier.get("id"):
+        raise InputError(f"{file}: has no uId; download or unpack the release again")
+    return Study(
+        file=file,
+        study_id=str(identifier.get("id")),
+        sections={e.get("Label", ""): (e.text or "").strip() for e in root.iter("AbstractText")},
+        major=tuple((e.text or "").strip() for e in root.iterfind("MeSH/major")),
+        automatic=tuple((e.text or "").strip() for e in root.iterfind("MeSH/automatic")),
+        captions={e.get("id", ""): (e.findtext("caption") or "").strip() for e in root.iter("parentImage")},
+    )
+
+
+def _parse_xml(content: bytes, file: str) -> ElementTree.Element:
+    def refuse(*_: object) -> None:
+        raise InputError(f"{file}: declares a document type, which no report of Open-i does; download it again")
+
+    tree, parser = ElementTree.TreeBuilder(), expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.StartElementHandler = tree.start
+    parser.EndElementHandler = tree.end
+    parser.CharacterDataHandler = tree.data
+    parser.Parse(content, True)
+    return tree.close()
+
+
+def _is_here(folder: Path, name: str) -> bool:
+    return (folder / name).is_dir() or (folder / ARCHIVES[name]).is_file()
+
+
+def _fingerprinted(folder: Path, name: str) -> list[Path]:
+    unpacked = folder / name
+    suffix = {REPORTS: "*.xml", IMAGES: "*.png"}[name]
+    return list(unpacked.glob(suffix)) if unpacked.is_dir() else [folder / ARCHIVES[name]]
+
+
+def _image_files(folder: Path, cache: Path) -> dict[str, Path]:
+    """Image id to its file, unpacked below `cache` where only the archive is here."""
+    unpacked, archive = folder / IMAGES, folder / ARCHIVES[IMAGES]
+    if not unpacked.is_dir():
+        name = fingerprint("images", archives.checksum(archive), files=[archive])
+        unpacked = archives.unpack(archive, archives.IMAGE_NAME, MAX_IMAGE, MAX_IMAGES, cache / f"openi-images-{name}")
+    return {file.stem: file for file in unpacked.glob("*.png")}
+
+
+def _annotation(folder: Path, given: str) -> Path:
+    candidates = [Path(given).expanduser()] if given else [folder / name for name in ANNOTATIONS]
+    for file in candidates:
+        if file.is_file():
+            return file
+    raise InputError(
+        f"data.split = r2gen: there is no {' or '.join(map(str, candidates))}; it is the annotation.json of R2Gen's "
+        "IU X-ray; put it there or set data.annotation=FILE"
+    )

@@ -33,6 +33,7 @@ def make_config(table, cache, batch_size=4, seed=0, **data):
         "path": "",
         "csv": str(table),
         "split": "auto",
+        "annotation": "",
         "section": "findings",
         "view": "all",
         "stored_size": SIDE,
