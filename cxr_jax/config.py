@@ -47,9 +47,9 @@ SCHEMA = {
     ),
     "data.split": Key(
         str,
-        "of a release: paper: by study, 7:2:1, seeded; r2gen: R2Gen's published lists; strict: as paper, with near-copies "
-        "of a report kept together. Of a CSV: patient: by patient, 7:2:1; column: its split column; auto: that where "
-        "there is one, else patient",
+        "of a release: paper: by study, 7:2:1, seeded; r2gen: R2Gen's published lists; strict: as paper, and no "
+        "near-copy of a report crosses. Of a CSV: patient: by patient, 7:2:1; column: its split column; auto: that "
+        "where there is one, else patient",
         ("paper", "r2gen", "strict", "patient", "column", "auto"),
     ),
     "data.annotation": Key(str, "r2gen: R2Gen's annotation.json; empty: in the release's folder"),

@@ -56,7 +56,8 @@ def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2
     write_text(folder / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     cases = evaluation.cases(query, train, similarity, rows, PAGE_CASES)
     notes = [
-        f"{dataset}, {data_split} split. Checkpoint of step {query.step}. Scores: protocol {protocol}, all {len(query)} images.",
+        f"{dataset}, {data_split} split. Checkpoint of step {query.step}. "
+        f"Scores: protocol {protocol}, all {len(query)} images.",
         f"{len(cases)} of {len(query)} cases are shown." if len(cases) < len(query) else "All cases are shown.",
     ]
     write_page(folder / "index.html", f"{split}: true and retrieved reports", scores, cases, notes)

@@ -8,7 +8,6 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from tqdm import tqdm
 
@@ -23,7 +22,7 @@ IMAGE_NAME = re.compile(r"[A-Za-z0-9][\w.-]*\.png", re.ASCII)
 class _Metered:
     """A stream that gives out at most `left` bytes before it is refilled: a bomb is noticed before it is unpacked."""
 
-    def __init__(self, stream: IO[bytes], archive: Path):
+    def __init__(self, stream: gzip.GzipFile, archive: Path):
         self.stream, self.archive, self.left = stream, archive, HEADER_BYTES
 
     def read(self, size: int) -> bytes:

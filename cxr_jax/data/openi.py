@@ -3,8 +3,8 @@
 In one folder: `ecgen-radiology/*.xml` or `NLMCXR_reports.tgz`, and `NLMCXR_png/*.png` or `NLMCXR_png.tgz`. The phantom
 writes the same layout, so the builder that is practised on drawings is the one that reads the real thing.
 
-What is damaged is refused, not skipped: a report that is no XML, an image that cannot be decoded, an archive that is cut
-short each end in one line that names the file. A benchmark must not shrink by what a download lost.
+What is damaged is refused, not skipped: a report that is no XML, an image that cannot be decoded, an archive that is
+cut short each end in one line that names the file. A benchmark must not shrink by what a download lost.
 """
 
 import dataclasses

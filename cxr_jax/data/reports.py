@@ -117,7 +117,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
 def tokenize(
     tokenizer: Any, reports: Sequence[str], max_tokens: int, xxxx: str = "keep"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reports, as `encoded_text`, to (token_ids, token_mask), int32 (n, max_tokens); longer ones are cut, others padded.
+    """Reports, as `encoded_text`, to (token_ids, token_mask), int32 (n, max_tokens), cut or padded to that.
 
     Args:
       xxxx: `data.xxxx`, "keep" or "drop".

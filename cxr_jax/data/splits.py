@@ -1,4 +1,4 @@
-"""How studies are dealt to train, val and test: R2Gen's published lists, or so that no near-copy of a report crosses."""
+"""How studies are dealt to the splits: by R2Gen's published lists, or so that no near-copy of a report crosses."""
 
 import json
 from collections import Counter, defaultdict
@@ -70,7 +70,7 @@ def deal(groups: Sequence[Sequence[str]], seed: int) -> dict[str, str]:
     room = {split: total * share / sum(SHARES.values()) for split, share in SHARES.items()}
     rng = np.random.default_rng([seed, 712])
     order = sorted(rng.permutation(len(groups)), key=lambda i: -len(groups[i]))
-    split_of = {}
+    split_of: dict[str, str] = {}
     for i in order:
         size = len(groups[i])
         fitting = [split for split in SHARES if room[split] >= size]
