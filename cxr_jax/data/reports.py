@@ -46,7 +46,7 @@ def encoded_text(report: str, xxxx: str) -> str:
     clean = clean_report(report)
     if xxxx == "keep":
         return clean
-    kept = re.sub(r"\s+(?=[.,;:])", "", " ".join(re.sub(r"-?\bX{3,}\b", "", clean).split()))
+    kept = re.sub(r"\s+(?=[.,;:])", "", " ".join(re.sub(r"-?X{4,}", "", clean).split()))
     return kept if re.search(r"\w", kept) else clean
 
 
