@@ -117,7 +117,14 @@ class Openi(RecordBuilder):
 
 
 def config_for(
-    path: str | Path, split: str, seed: int, stored_size: int, *, cache: Path, annotation: str = "", section: str = ""
+    path: str | Path,
+    split: str,
+    seed: int,
+    stored_size: int,
+    *,
+    cache: Path,
+    annotation: str = "",
+    section: str = "findings",
 ) -> SourceConfig:
     """The builder's configuration for a release's folder.
 
@@ -181,7 +188,9 @@ def read_release(folder: Path, cache: Path) -> tuple[list[Record], ReleaseCounts
     for study in studies:
         for image_id, caption in study.captions.items():
             if image_id in owner:
-                raise InputError(f"{study.file}: image {image_id} is also in {owner[image_id].file}; remove one report")
+                raise InputError(
+                    f"{study.file}: image {image_id} is also in {Path(owner[image_id].file).name}; remove one report"
+                )
             owner[image_id] = study
             if image_id in available and (study.sections.get("FINDINGS") or study.sections.get("IMPRESSION")):
                 records.append(
