@@ -44,7 +44,7 @@ def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2
 
     scores, recall = evaluation.score_table(metrics), evaluation.recall_table(metrics)
     title = (
-        f"{dataset}, {data_split} split: {split}, {len(query)} images, protocol {protocol}, "
+        f"{dataset}, split by {data_split}: {split} split, {len(query)} images, protocol {protocol}, "
         f"pool of {len(train)} training reports"
     )
     print(f"{title}\n\n{evaluation.format_table(*scores)}\n\n{evaluation.format_table(*recall)}\n")
@@ -56,7 +56,7 @@ def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2
     write_text(folder / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     cases = evaluation.cases(query, train, similarity, rows, PAGE_CASES)
     notes = [
-        f"{dataset}, {data_split} split. Checkpoint of step {query.step}. "
+        f"{dataset}, split by {data_split}. Checkpoint of step {query.step}. "
         f"Scores: protocol {protocol}, all {len(query)} images.",
         f"{len(cases)} of {len(query)} cases are shown." if len(cases) < len(query) else "All cases are shown.",
     ]

@@ -213,7 +213,7 @@ def announce(run: RunFolder, config: Any, splits: Any, state: TrainState, recipe
     leaves = list(zip(jax.tree.leaves(state.params), jax.tree.leaves(recipe.labels), strict=True))
     total, trained = sum(x.size for x, _ in leaves), sum(x.size for x, label in leaves if label == TRAIN)
     print(
-        f"{config['data']['dataset']}, {config['data']['split_used']} split: {sizes} pairs; "
+        f"{config['data']['dataset']}, split by {config['data']['split_used']}: {sizes} pairs; "
         f"{total:,} parameters, {trained:,} trained; {parallel.describe()}"
     )
     print(f"{run.root}: {f'resuming at step {first_step}' if first_step else 'a new run'}", flush=True)
