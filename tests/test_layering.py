@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "cxr_jax"
 LAYERS = [
     "errors", "config", "hub", "types", "losses",
     "models.densenet", "models.vision", "models.text", "models.dual_encoder", "models.pretrained", "models",
-    "data.images", "data.reports", "data.records", "data.archives", "data.views", "data.splits",
+    "data.images", "data.reports", "data.records", "data.archives", "data.views", "data.splits", "data.release",
     "data.phantom_reports", "data.phantom_drawing", "data.phantom",
     "data.openi", "data.pairs", "data.pipeline", "data",
     "optim", "parallel", "train_step", "checkpoint", "index",
