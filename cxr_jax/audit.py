@@ -141,7 +141,7 @@ def tables(found: Mapping[str, Any]) -> dict[str, Table]:
             name,
             *(f"{row[key]:,}" for key in ("images", "studies", "patients", "distinct_reports")),
             " / ".join(f"{words:.0f}" for words in row["words"]),
-            "–" if row["normal"] is None else f"{row['normal']:.0%}",
+            "-" if row["normal"] is None else f"{row['normal']:.0%}",
             " / ".join(f"{side:.0f}" for side in found["stored_sides"][name]),
             f"{len(found['blank_images'][name]):,}",
         )

@@ -47,11 +47,16 @@ SCHEMA = {
     ),
     "data.split": Key(
         str,
-        "paper: by study, 7:2:1, seeded; patient: the same by patient; column: the CSV's split column; "
-        "auto: column where there is one, else patient",
-        ("paper", "patient", "column", "auto"),
+        "of a release: paper: by study, 7:2:1, seeded; r2gen: R2Gen's published lists; strict: as paper, and no "
+        "near-copy of a report crosses. Of a CSV: patient: by patient, 7:2:1; column: its split column; auto: that "
+        "where there is one, else patient",
+        ("paper", "r2gen", "strict", "patient", "column", "auto"),
     ),
+    "data.annotation": Key(str, "r2gen: R2Gen's annotation.json; empty: in the release's folder"),
     "data.section": Key(str, "which part of a report is used", ("findings", "impression", "both")),
+    "data.xxxx": Key(
+        str, "what Open-i blacked out as XXXX, in the text that is encoded, never in what is scored", ("keep", "drop")
+    ),
     "data.view": Key(str, "frontal: all that is not known to be lateral", ("frontal", "lateral", "all")),
     "data.stored_size": Key(int, "short side in pixels at which images are stored, once, before training"),
     "data.cache": Key(str, "folder for prepared data sets"),
@@ -94,7 +99,10 @@ FRACTIONS = ("text.dropout", "optim.b2")
 MIN_IMAGE_SIZE = 32  # halved five times
 MIN_TOKENS = 3  # [CLS], one word, [SEP]
 # What may change between a run and its continuation without changing what is computed.
-FREE_KEYS = ("log_every", "data.path", "data.csv", "data.cache", "data.num_threads")
+FREE_KEYS = ("log_every", "data.path", "data.csv", "data.annotation", "data.cache", "data.num_threads")
+
+# Keys that a run of an older version lacks, and the value that does what it did.
+ADDED = {"data.annotation": "", "data.xxxx": "keep"}
 
 
 def read(path: str | Path, variant: str = "") -> ConfigDict:

@@ -70,7 +70,7 @@ class Model:
         for number, text in enumerate(texts):
             if not text.strip():
                 raise InputError(f"text {number} is empty; there is nothing to embed")
-        tokens = reports.tokenize(self.tokenizer, texts, self.config["text"]["max_tokens"])
+        tokens = reports.tokenize(self.tokenizer, texts, self.config["text"]["max_tokens"], self.config["data"]["xxxx"])
 
         def encode(ids: np.ndarray, mask: np.ndarray) -> jax.Array:
             return self._encode(self.variables, token_ids=ids, token_mask=mask)["text_embedding"]

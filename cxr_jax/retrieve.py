@@ -38,12 +38,15 @@ def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2
     run = RunFolder(workdir)
     config = run.load_config()
     query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
-    dataset = config["data"]["description"]
+    dataset, data_split = config["data"]["description"], config["data"].get("split_used", config["data"]["split"])
     similarity, rows = evaluation.neighbours_of(query, train, top_k)
-    metrics = evaluation.evaluate(train, val, query, rows, dataset, protocol)
+    metrics = evaluation.evaluate(train, val, query, rows, dataset, protocol, data_split)
 
     scores, recall = evaluation.score_table(metrics), evaluation.recall_table(metrics)
-    title = f"{dataset}: {split} split, {len(query)} images, protocol {protocol}, pool of {len(train)} training reports"
+    title = (
+        f"{dataset}, split by {data_split}: {split} split, {len(query)} images, protocol {protocol}, "
+        f"pool of {len(train)} training reports"
+    )
     print(f"{title}\n\n{evaluation.format_table(*scores)}\n\n{evaluation.format_table(*recall)}\n")
 
     folder = run.evaluation(split)
@@ -53,7 +56,8 @@ def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2
     write_text(folder / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     cases = evaluation.cases(query, train, similarity, rows, PAGE_CASES)
     notes = [
-        f"{dataset}. Checkpoint of step {query.step}. Scores: protocol {protocol}, all {len(query)} images.",
+        f"{dataset}, split by {data_split}. Checkpoint of step {query.step}. "
+        f"Scores: protocol {protocol}, all {len(query)} images.",
         f"{len(cases)} of {len(query)} cases are shown." if len(cases) < len(query) else "All cases are shown.",
     ]
     write_page(folder / "index.html", f"{split}: true and retrieved reports", scores, cases, notes)

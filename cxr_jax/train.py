@@ -28,7 +28,7 @@ from cxr_jax import inference, parallel
 from cxr_jax.checkpoint import Checkpoints
 from cxr_jax.data import pipeline, reports
 from cxr_jax.data.records import SourceConfig
-from cxr_jax.errors import ArgumentParser, InputError, run_command
+from cxr_jax.errors import ArgumentParser, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.losses import contrastive_loss
 from cxr_jax.models.pretrained import complete_bert_config, load_bert, load_bert_config
@@ -45,6 +45,7 @@ from cxr_jax.train_step import (
 from cxr_jax.workdir import RunFolder
 
 PROGRESS = "loss {loss:.3f}, lr {learning_rate:.1e}, τ {temperature:.4f}, {pairs_per_second:.0f} pairs/s"
+LOOKED_UP = ("data.fingerprint", "data.description", "data.split_used")  # what the data is, once it is read
 VALIDATION_ROWS = 2048  # of a larger validation split, the first this many are looked at while training
 
 
@@ -59,11 +60,12 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> RunFolder:
     # What can be refused at once is, before data is prepared.
     parallel.check_batch_size(config["batch_size"])
     config = resolve_bert(config)
-    run.check(config, but=("text.bert", "data.fingerprint", "data.description"))
+    run.check(config, but=("text.bert", *LOOKED_UP))
     splits, source = pipeline.load_splits(config)
     tokenizer = find_tokenizer(run, config, splits["train"].reports)
     config = resolve(config, tokenizer, source)
-    tokens = {n: reports.tokenize(tokenizer, s.reports, config["text"]["max_tokens"]) for n, s in splits.items()}
+    text_keys = config["text"]["max_tokens"], config["data"]["xxxx"]
+    tokens = {name: reports.tokenize(tokenizer, split.reports, *text_keys) for name, split in splits.items()}
     batches = pipeline.train_batches(splits["train"], tokens["train"], config, parallel.process())
     run.start(config)
     tokenizer.save_pretrained(run.tokenizer)
@@ -121,7 +123,9 @@ def find_tokenizer(run: RunFolder, config: Mapping[str, Any], train_reports: Seq
     if run.config_file.is_file() and run.tokenizer.is_dir():
         return reports.load_tokenizer(run.tokenizer)
     pretrained = config["text"]["pretrained"]
-    return reports.load_tokenizer(pretrained) if pretrained else reports.learn_wordpiece(train_reports)
+    if pretrained:
+        return reports.load_tokenizer(pretrained)
+    return reports.learn_wordpiece([reports.encoded_text(report, config["data"]["xxxx"]) for report in train_reports])
 
 
 def resolve_bert(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +146,11 @@ def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, sourc
     text = config["text"]
     if not text["pretrained"]:
         text = text | {"bert": complete_bert_config({**text["bert"], "vocab_size": len(tokenizer)})}
-    data = config["data"] | {"fingerprint": source.name, "description": source.description}
+    data = config["data"] | {
+        "fingerprint": source.name,
+        "description": source.description,
+        "split_used": source.split,
+    }
     return {**config, "text": text, "data": data}
 
 
@@ -205,7 +213,8 @@ def announce(run: RunFolder, config: Any, splits: Any, state: TrainState, recipe
     leaves = list(zip(jax.tree.leaves(state.params), jax.tree.leaves(recipe.labels), strict=True))
     total, trained = sum(x.size for x, _ in leaves), sum(x.size for x, label in leaves if label == TRAIN)
     print(
-        f"{config['data']['dataset']}: {sizes} pairs; {total:,} parameters, {trained:,} trained; {parallel.describe()}"
+        f"{config['data']['dataset']}, split by {config['data']['split_used']}: {sizes} pairs; "
+        f"{total:,} parameters, {trained:,} trained; {parallel.describe()}"
     )
     print(f"{run.root}: {f'resuming at step {first_step}' if first_step else 'a new run'}", flush=True)
 

@@ -13,24 +13,23 @@ import json
 import re
 import shutil
 import sys
-import tarfile
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image
 
+from cxr_jax.data.archives import IMAGE_NAME, REPORT_NAME, members
 from cxr_jax.data.phantom import RELEASE_FILE, draw_in_parallel
 from cxr_jax.data.phantom_drawing import draw_study
 from cxr_jax.data.phantom_reports import DEGREES, KINDS, LOBES, Finding
+from cxr_jax.data.release import IMAGES, MAX_REPORT, REPORTS, parse_study
+from cxr_jax.data.views import PROJECTIONS, plain_id, read_views
 from cxr_jax.errors import InputError
 
-REPORTS, IMAGES, PROJECTIONS = "ecgen-radiology", "NLMCXR_png", "indiana_projections.csv"
-MAX_REPORT_BYTES = 1 << 20
-IMAGE_ID = re.compile(r"CXR\d+_IM-\d+(-\d+)*")
 
 # Which drawn finding a MeSH term becomes: the heading, and what its qualifiers must hold. The first match counts;
 # terms that the pen has nothing for (most of "spine/degenerative", say) stay undrawn.
@@ -61,7 +60,7 @@ class Study(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def findings_from_terms(terms: list[str], rng: np.random.Generator) -> tuple[Finding, ...]:
+def findings_from_terms(terms: Sequence[str], rng: np.random.Generator) -> tuple[Finding, ...]:
     """What the pen can draw of a report's MeSH terms; where a term gives no side, lobe or degree, `rng` does."""
     found: dict[tuple[str, str], Finding] = {}
     for term in (term.lower() for term in terms):
@@ -93,51 +92,23 @@ def _severity(term: str, severities: tuple[str, ...], rng: np.random.Generator) 
     return severities[named[0]] if named and len(severities) == 3 else _pick(severities, rng)
 
 
-def unpack_reports(archive: Path, folder: Path) -> list[Path]:
-    """Writes the archive's reports, byte for byte, as `folder`/<number>.xml, whatever folders it names.
-
-    Raises:
-      InputError: it is no such archive, or a report in it is absurdly large.
-    """
-    files = []
-    try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                name = Path(member.name).name
-                if not (member.isfile() and re.fullmatch(r"\d+\.xml", name)):
-                    continue
-                if member.size > MAX_REPORT_BYTES:
-                    raise InputError(f"{archive}: {member.name} has {member.size} bytes; download the archive again")
-                source = tar.extractfile(member)
-                assert source is not None  # a regular file
-                (folder / name).write_bytes(source.read())
-                files.append(folder / name)
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise InputError(f"{archive}: not an archive of reports ({error}); give NLMCXR_reports.tgz") from error
-    if not files:
-        raise InputError(f"{archive}: holds no report; give NLMCXR_reports.tgz")
-    return sorted(files, key=lambda file: int(file.stem))
-
-
-def read_study(file: Path, views: dict[str, str], seed: int) -> Study:
+def read_study(content: bytes, file: str, views: Mapping[str, str], seed: int) -> Study:
     """The study of one report; an image whose view no table gives is lateral where it is its study's second.
 
     Raises:
       InputError: the report is not well-formed XML, or an image's id could lead out of the folder.
     """
-    try:
-        root = ElementTree.parse(file).getroot()
-    except ElementTree.ParseError as error:
-        raise InputError(f"{file}: not well-formed XML ({error}); download the archive again") from error
-    images = []
-    for place, element in enumerate(root.iter("parentImage")):
-        image_id = element.get("id", "")
-        if not IMAGE_ID.fullmatch(image_id):
+    report = parse_study(content, file)
+    for image_id in report.captions:
+        if not IMAGE_NAME.fullmatch(f"{image_id}.png"):
             raise InputError(f"{file}: image id {image_id!r} is none of the release's; download the archive again")
-        images.append((image_id, views.get(image_id, "lateral" if place == 1 else "frontal")))
-    terms = [(term.text or "").strip() for term in root.iterfind("MeSH/major")]
-    number = int(file.stem)
-    return Study(number, tuple(images), findings_from_terms(terms, np.random.default_rng([seed, number, 0])))
+    views = {
+        image_id: views.get(plain_id(image_id), GUESSED.get(i, "frontal")) for i, image_id in enumerate(report.captions)
+    }
+    number = int(Path(file).stem)
+    return Study(
+        number, tuple(views.items()), findings_from_terms(report.major, np.random.default_rng([seed, number, 0]))
+    )
 
 
 def draw(folder: Path, size: int, seed: int, study: Study) -> None:
@@ -152,19 +123,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reports", required=True, type=Path, metavar="TGZ", help="Open-i's NLMCXR_reports.tgz")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a new folder for the release")
-    parser.add_argument("--projections", type=Path, metavar="CSV", help="indiana_projections.csv, for the views")
+    parser.add_argument("--tables", type=Path, metavar="DIR", help="folder of indiana_projections.csv, for the views")
     parser.add_argument("--size", type=int, default=336, help="pixels a side (default 336)")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other patients (default 0)")
     options = parser.parse_args()
     try:
-        print(rehearse(options.reports, options.out, options.projections, options.size, options.seed))
+        print(rehearse(options.reports, options.out, options.tables, options.size, options.seed))
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def rehearse(archive: Path, out: Path, projections: Path | None, size: int, seed: int) -> str:
+def rehearse(archive: Path, out: Path, tables: Path | None, size: int, seed: int) -> str:
     """Writes the whole release to `out`, under its name only once it is whole; returns a line that sums it up."""
     start = time.monotonic()
     if out.exists():
@@ -173,18 +144,20 @@ def rehearse(archive: Path, out: Path, projections: Path | None, size: int, seed
     shutil.rmtree(draft, ignore_errors=True)
     (draft / REPORTS).mkdir(parents=True)
     (draft / IMAGES).mkdir()
-    views = {}
-    if projections:
-        with projections.open(newline="", encoding="utf-8-sig") as table:
-            views = {f"CXR{row['filename'].split('.')[0]}": row["projection"].lower() for row in csv.DictReader(table)}
-    studies = [read_study(file, views, seed) for file in unpack_reports(archive, draft / REPORTS)]
+    views = read_views(tables) if tables else {}
+    studies = []
+    for name, content in sorted(members(archive, REPORT_NAME, MAX_REPORT), key=lambda entry: int(Path(entry[0]).stem)):
+        (draft / REPORTS / name).write_bytes(content)
+        studies.append(read_study(content, name, views, seed))
+    if not studies:
+        raise InputError(f"{archive}: holds no report; give NLMCXR_reports.tgz")
     draw_in_parallel(partial(draw, draft / IMAGES, size, seed), studies)
     with (draft / PROJECTIONS).open("w", newline="") as table:
         writer = csv.writer(table, lineterminator="\n")
         writer.writerow(("uid", "filename", "projection"))
         for study in studies:
             for image_id, view in study.images:
-                writer.writerow((study.number, f"{image_id.removeprefix('CXR')}.dcm.png", view.capitalize()))
+                writer.writerow((study.number, f"{plain_id(image_id).removeprefix('CXR')}.dcm.png", view.capitalize()))
     release = {"name": "rehearsal", "drawn": True, "studies": len(studies), "image_size": size, "seed": seed}
     (draft / RELEASE_FILE).write_text(json.dumps(release, indent=2) + "\n")
     draft.rename(out)

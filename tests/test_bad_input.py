@@ -109,6 +109,9 @@ def test_a_configuration_that_is_not_there(table, complaint):
         ("--config.batch_size=four", "--config.batch_size=four: not of type int"),
         ("--config.batch_size", "--config.batch_size: has no value"),
         ("--config.data.split=paper", "data.split = paper"),
+        ("--config.data.split=r2gen", "data.split = r2gen"),
+        ("--config.data.split=strict", "data.split = strict"),
+        ("--config.data.xxxx=hide", "it is one of keep, drop"),
         ("--config.data.csv=", "data.csv = ''"),
         ("--config.data.dataset=openi", "data.path is not set"),
         ("--config.text.bert={'hidden': 3}", "text.bert: there is no field hidden"),
@@ -180,6 +183,17 @@ def test_a_release_that_is_none(tmp_path, complaint):
     arguments = ["--config", str(ROOT / "configs" / "base.py"), "--workdir", str(tmp_path / "run")]
     line = complaint(train.main, [*arguments, f"--config.data.path={tmp_path}", "--config.text.pretrained="])
     assert f"data.path = {tmp_path}: there is no folder ecgen-radiology" in line
+    assert "nor NLMCXR_reports.tgz nor NLMCXR_png.tgz; download" in line
+    assert "https://openi.nlm.nih.gov/faq" in line
+
+
+def test_an_archive_that_is_cut_short(tmp_path, complaint):
+    (tmp_path / "NLMCXR_png").mkdir()
+    (tmp_path / "NLMCXR_reports.tgz").write_bytes(b"\x1f\x8b\x08\x00")
+    arguments = ["--config", str(ROOT / "configs" / "base.py"), "--workdir", str(tmp_path / "run")]
+    arguments += [f"--config.data.path={tmp_path}", f"--config.data.cache={tmp_path / 'cache'}"]
+    line = complaint(train.main, [*arguments, "--config.text.pretrained="])
+    assert f"{tmp_path / 'NLMCXR_reports.tgz'}: damaged or cut short" in line
 
 
 # Pretrained weights
@@ -232,7 +246,7 @@ def test_a_workdir_that_is_a_file(table, tmp_path, complaint):
 
 def test_a_damaged_configuration_of_a_run(table, tmp_path, complaint):
     run = finished_run(tmp_path / "run")
-    for text in ("{", "{}"):
+    for text in ("{", "{}", "[]", '{"data": 3}'):
         (run / "config.json").write_text(text)
         for command, arguments in ((train.main, train_arguments(table)), (retrieve.main, ["--workdir", str(run)])):
             assert f"{run / 'config.json'}: " in complaint(command, arguments)

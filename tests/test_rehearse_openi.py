@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from cxr_jax.data.images import read_grey
-from cxr_jax.data.openi import read_release
+from cxr_jax.data.openi import REHEARSAL, config_for
 from cxr_jax.data.phantom import report_xml, study_findings_and_report
+from cxr_jax.data.release import read_release
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "rehearse_openi.py"
 sys.path.insert(0, str(SCRIPT.parent))
@@ -45,7 +46,10 @@ def test_every_named_image_is_drawn_beside_the_untouched_report(tmp_path, report
     for name, content in reports.items():
         assert (tmp_path / "out" / name).read_bytes() == content
     assert json.loads((tmp_path / "out" / "release.json").read_text())["drawn"] is True
-    records = list(read_release(tmp_path / "out"))
+    records, counts = read_release(tmp_path / "out", tmp_path)
+    assert (counts.reports, counts.images, counts.unknown_views) == (2, 4, 0)
+    source = config_for(tmp_path / "out", "paper", 0, 64, cache=tmp_path)
+    assert source.description == REHEARSAL
     assert [(r.study_id, r.view) for r in records] == [
         (study, view) for study in ("CXR3", "CXR12") for view in ("frontal", "lateral")
     ]
@@ -63,7 +67,7 @@ def test_a_folder_that_is_there_is_not_touched(tmp_path, reports):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"<eCitation><parentImage id='../../etc/passwd'/></eCitation>", "none of the release's"),
+        (b"<eCitation><uId id='CXR5'/><parentImage id='../../etc/passwd'/></eCitation>", "none of the release's"),
         (b"<eCitation>", "not well-formed"),
     ],
 )

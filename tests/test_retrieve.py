@@ -168,7 +168,7 @@ def test_a_split_is_scored_and_shown(workdir, capsys):
     assert written == ["index.html", "metrics.json", "predictions.jsonl"]
     assert (run.evaluation("test") / "predictions.jsonl").read_text().count("\n") == 5
     text = capsys.readouterr().out
-    assert "test split, 5 images, protocol r2gen, pool of 20 training reports" in text
+    assert "drawn, split by paper: test split, 5 images, protocol r2gen, pool of 20 training reports" in text
     assert str(run.evaluation("test") / "index.html") in text
     retrieve.main(["--workdir", workdir, "--split", "val"])
     assert (run.evaluation("val") / "metrics.json").is_file()

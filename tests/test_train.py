@@ -123,6 +123,7 @@ def test_evaluation_of_a_moved_run(run, cache, tmp_path, capsys):
     finally:
         shutil.move(tmp_path / "gone", cache)
     metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["data_split"] == "paper"
     assert {"dataset", "split", "protocol", "n", "scores", "intervals", "floors", "retrieval"} <= metrics.keys()
     assert "drawn" in metrics["dataset"]
     assert {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "finding_f1_macro"} == metrics["scores"].keys()

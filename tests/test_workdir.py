@@ -67,6 +67,15 @@ def test_a_damaged_configuration_is_refused(tmp_path, config, text):
         assert "\n" not in str(error.value)
 
 
+def test_an_older_runs_configuration_is_filled_up_with_what_it_did(tmp_path, config):
+    run, older = RunFolder(tmp_path), json.loads(json.dumps(config))
+    for name in configuration.ADDED:
+        del older["data"][name.removeprefix("data.")]
+    run.config_file.write_text(json.dumps(older))
+    assert run.load_config() == json.loads(json.dumps(config))
+    run.start(config)
+
+
 def test_a_home_folder_is_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert RunFolder("~/run").root == tmp_path / "run"

@@ -1,119 +1,140 @@
-"""IU X-ray from the release that Open-i publishes: `ecgen-radiology/*.xml`, and `NLMCXR_png/*.png` or `NLMCXR_dcm`.
+"""IU X-ray from the release that Open-i publishes, unpacked or as the two archives that are downloaded.
 
-The phantom writes the same layout, so the builder that is practised on drawings is the one that reads the real thing.
+In one folder: `ecgen-radiology/*.xml` or `NLMCXR_reports.tgz`, and `NLMCXR_png/*.png` or `NLMCXR_png.tgz`. The phantom
+writes the same layout, so the builder that is practised on drawings is the one that reads the real thing.
 """
 
-import csv
-from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from xml.etree import ElementTree
 
+from cxr_jax.data import archives
 from cxr_jax.data.phantom import RELEASE_FILE
-from cxr_jax.data.records import Record, RecordBuilder, SourceConfig, fingerprint, split_by_group
+from cxr_jax.data.records import SPLITS, Record, RecordBuilder, SourceConfig, fingerprint, split_by_group
+from cxr_jax.data.release import ARCHIVES, IMAGES, OFFICIAL, REPORTS, ReleaseCounts, is_here, read_release, source_files
+from cxr_jax.data.reports import choose_section
+from cxr_jax.data.splits import r2gen_split, strict_split
+from cxr_jax.data.views import TABLES
 from cxr_jax.errors import InputError
 
-DRAWN = "phantom (drawn images, not patients)"
-REPORTS, IMAGES, PROJECTIONS = "ecgen-radiology", "NLMCXR_png", "indiana_projections.csv"
-DICOMS = "NLMCXR_dcm"
+ANNOTATIONS = ("annotation.json", "r2gen_annotation.json")
+REAL, DRAWN, REHEARSAL = (
+    "IU X-ray (Open-i release)",
+    "phantom (drawn images, not patients)",
+    "IU X-ray reports with drawn images (rehearsal, not patients)",
+)
 
 
 class Openi(RecordBuilder):
     """One record an image of the release; a study without findings and impression, or without image, is left out."""
 
+    @cached_property
+    def _release(self) -> tuple[list[Record], ReleaseCounts]:
+        return read_release(Path(self.builder_config.source), Path(self.builder_config.cache))
+
     def records(self) -> dict[str, list[Record]]:
-        """Splits by study (`paper`); Open-i has no patient ids, so a study is its own patient."""
-        records = list(read_release(Path(self.builder_config.source)))
-        split_of = split_by_group((r.study_id for r in records), self.builder_config.seed)
-        splits: dict[str, list[Record]] = {"train": [], "val": [], "test": []}
+        """Splits by study; Open-i has no patient ids, so a study is its own patient.
+
+        `paper`: 7:2:1, seeded. `r2gen`: the published lists; a study in none of them is left out. `strict`: 7:2:1, and
+        no near-copy of a report in another split.
+        """
+        config, (records, _) = self.builder_config, self._release
+        if config.split == "r2gen":
+            split_of = r2gen_split(Path(config.annotation))
+        elif config.split == "strict":
+            texts = {r.study_id: choose_section(r.findings, r.impression, config.section) for r in records}
+            split_of = strict_split(texts, config.seed)
+        else:
+            split_of = split_by_group((r.study_id for r in records), config.seed)
+        splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
         for record in records:
-            splits[split_of[record.study_id]].append(record)
+            if record.study_id in split_of:
+                splits[split_of[record.study_id]].append(record)
         return splits
 
+    def summary(self) -> list[str]:
+        """The counts of the release and of its splits; of what is not drawn, beside the official ones."""
+        config, (_, counts) = self.builder_config, self._release
+        splits = ", ".join(
+            f"{name} {len({r.study_id for r in part}):,} studies ({len(part):,} images)"
+            for name, part in self.records().items()
+        )
+        if config.split == "r2gen":
+            splits += f"; of {len(r2gen_split(Path(config.annotation))):,} studies listed"
+        official = None if config.description == DRAWN else OFFICIAL
+        return [f"{config.source}: {config.description}", *counts.lines(official), f"  {config.split} split: {splits}"]
 
-def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> SourceConfig:
+
+def config_for(
+    path: str | Path,
+    split: str,
+    seed: int,
+    stored_size: int,
+    *,
+    cache: Path,
+    annotation: str = "",
+    section: str = "findings",
+) -> SourceConfig:
     """The builder's configuration for a release's folder.
+
+    Args:
+      cache: the folder below which an archive of images is unpacked.
+      annotation: R2Gen's annotation.json, where it does not lie in the release's folder; of the split `r2gen`.
+      section: the part of a report that the split `strict` compares.
 
     Raises:
       InputError: the folder is not a release, or the split is not one of a release's.
     """
     folder = Path(path).expanduser()
-    for name, instead in ((REPORTS, REPORTS), (IMAGES, DICOMS)):
-        if not (folder / name).is_dir() and not (folder / instead).is_dir():
-            raise InputError(
-                f"data.path = {path}: there is no folder {name} in it; unpack NLMCXR_reports.tgz and NLMCXR_png.tgz "
-                "(or NLMCXR_dcm.tgz) there"
-            )
-    if split not in ("paper", "auto"):
-        raise InputError(f"data.split = {split}: a release is split by study; set data.split=paper")
-    files = [*(folder / REPORTS).glob("*.xml"), *image_files(folder).values()]
-    table = folder / PROJECTIONS
-    views = table.read_bytes() if table.is_file() else b""
-    name = fingerprint("openi", "paper", seed, stored_size, views, files=files)
+    split = {"auto": "paper"}.get(split, split)
+    if split not in ("paper", "r2gen", "strict"):
+        raise InputError(f"data.split = {split}: a release is split by study; set data.split=paper, r2gen or strict")
+    missing = [name for name in (REPORTS, IMAGES) if not is_here(folder, name)]
+    if missing:
+        raise InputError(
+            f"data.path = {path}: there is no folder {' and no folder '.join(missing)} in it, nor "
+            f"{' nor '.join(ARCHIVES[name] for name in missing)}; download NLMCXR_reports.tgz and NLMCXR_png.tgz from "
+            "Open-i (https://openi.nlm.nih.gov/faq, Indiana University - Chest X-rays) and put both into that folder"
+        )
+    listed = _annotation(folder, annotation) if split == "r2gen" else None
+    contents = [*(folder / table for table in TABLES), *([listed] if listed else [])]
+    sources = [source_files(folder, name) for name in (REPORTS, IMAGES)]
+    name = fingerprint(
+        "openi",
+        split,
+        0 if split == "r2gen" else seed,
+        section if split == "strict" else "",
+        stored_size,
+        *(file.read_bytes() if file.is_file() else b"" for file in contents),
+        *(archives.checksum(files[0]) for files in sources if files and files[0].suffix == ".tgz"),
+        files=[file for files in sources for file in files],
+    )
     return SourceConfig(
         name=name,
         # A claim about quality names its data: drawings never pass for patients.
-        description=DRAWN if (folder / RELEASE_FILE).is_file() else "IU X-ray (Open-i release)",
+        description=_description(folder),
         source=str(folder),
-        split="paper",
+        split=split,
         seed=seed,
         stored_size=stored_size,
+        cache=str(cache),
+        annotation=str(listed or ""),
+        section=section,
     )
 
 
-def read_release(folder: Path) -> Iterator[Record]:
-    """Every image that has both a file and a report, study by study in numeric order.
-
-    Raises:
-      InputError: a report is not well-formed XML or has no id, or two reports claim one image.
-    """
-    owner: dict[str, Path] = {}
-    views = read_projections(folder / PROJECTIONS)
-    available = image_files(folder)
-    numbered = sorted((folder / REPORTS).glob("*.xml"), key=lambda f: (len(f.stem), f.stem))
-    for file in numbered:
-        try:
-            root = ElementTree.parse(file).getroot()
-        except ElementTree.ParseError as error:
-            raise InputError(f"{file}: not well-formed XML ({error}); unpack the release again") from error
-        identifier = root.find("uId")
-        if identifier is None or not identifier.get("id"):
-            raise InputError(f"{file}: has no uId; unpack the release again")
-        study = str(identifier.get("id"))
-        sections = {e.get("Label", ""): (e.text or "").strip() for e in root.iter("AbstractText")}
-        if not sections.get("FINDINGS") and not sections.get("IMPRESSION"):
-            continue
-        labels = tuple((e.text or "").strip() for e in root.iterfind("MeSH/major"))
-        for image_id in (e.get("id", "") for e in root.iter("parentImage")):
-            if image_id in available:
-                if image_id in owner:
-                    raise InputError(f"{file}: image {image_id} is also in {owner[image_id].name}; remove one report")
-                owner[image_id] = file
-                yield Record(
-                    image_id=image_id,
-                    image=available[image_id],
-                    study_id=study,
-                    patient_id=study,
-                    view=views.get(image_id, ""),
-                    findings=sections.get("FINDINGS", ""),
-                    impression=sections.get("IMPRESSION", ""),
-                    indication=sections.get("INDICATION", ""),
-                    labels=labels,
-                )
+def _description(folder: Path) -> str:
+    """What scores are reported under: REAL, unless the release says that its images are drawn."""
+    if not (folder / RELEASE_FILE).is_file():
+        return REAL
+    return REHEARSAL if b'"rehearsal"' in (folder / RELEASE_FILE).read_bytes() else DRAWN
 
 
-def image_files(folder: Path) -> dict[str, Path]:
-    """Image id to file: the PNGs, and where there is none of an image, its DICOM file (its id without the CXR)."""
-    dicoms = {f"CXR{file.stem}": file for file in (folder / DICOMS).rglob("*.dcm")}
-    return dicoms | {file.stem: file for file in (folder / IMAGES).glob("*.png")}
-
-
-def read_projections(table: Path) -> dict[str, str]:
-    """Image id to "frontal" or "lateral", from the table of projections; empty where there is none."""
-    if not table.is_file():
-        return {}
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-        return {f"CXR{row['filename'].split('.')[0]}": row["projection"].strip().lower() for row in rows}
-    except (KeyError, AttributeError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{table}: wanted is a CSV in UTF-8 with the columns filename and projection") from error
+def _annotation(folder: Path, given: str) -> Path:
+    candidates = [Path(given).expanduser()] if given else [folder / name for name in ANNOTATIONS]
+    for file in candidates:
+        if file.is_file():
+            return file
+    raise InputError(
+        f"data.split = r2gen: there is no {' or '.join(map(str, candidates))}; it is the annotation.json of R2Gen's "
+        "IU X-ray; put it there or set data.annotation=FILE"
+    )

@@ -53,8 +53,8 @@ def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> Sou
     has_split = "split" in next(iter(rows.values()))
     if split == "column" and not has_split:
         raise InputError(f"{file}: has no column split; add it, or set data.split=patient")
-    if split == "paper":
-        raise InputError("data.split = paper: is of the Open-i release; for a CSV use auto, column or patient")
+    if split in ("paper", "r2gen", "strict"):
+        raise InputError(f"data.split = {split}: is of the Open-i release; for a CSV use auto, column or patient")
     split = "column" if split == "column" or (split == "auto" and has_split) else "patient"
     images = [file.parent / row["image"] for row in rows.values()]
     name = fingerprint("pairs", split, seed if split == "patient" else 0, stored_size, file.read_bytes(), files=images)

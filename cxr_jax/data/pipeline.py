@@ -66,7 +66,10 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], records.So
             phantom.write_release(folder, data["num_studies"], data["stored_size"], config["seed"])
         elif not data["path"]:
             raise InputError("data.path is not set; --config.data.path=FOLDER names the folder of the Open-i release")
-        builder = records.prepare(openi.Openi, openi.config_for(folder, *arguments), cache)
+        source = openi.config_for(
+            folder, *arguments, cache=cache, annotation=data["annotation"], section=data["section"]
+        )
+        builder = records.prepare(openi.Openi, source, cache)
     splits = {name: _read_split(builder, name, data) for name in records.SPLITS if name in builder.info.splits}
     for name in ("train", "val"):
         if not len(splits[name]):

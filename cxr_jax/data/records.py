@@ -7,6 +7,7 @@ import io
 import itertools
 import logging
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,28 +34,43 @@ class Record:
     findings: str
     impression: str = ""
     indication: str = ""
-    labels: tuple[str, ...] = ()
+    comparison: str = ""
+    caption: str = ""
+    labels: tuple[str, ...] = ()  # indexed by people
+    terms: tuple[str, ...] = ()  # found by a program
 
 
 @dataclasses.dataclass(kw_only=True)
 class SourceConfig(tfds.core.BuilderConfig):
-    """Where a builder reads from and how it splits; its name is the fingerprint of what comes of that."""
+    """Where a builder reads from and how it splits; its name is the fingerprint of what comes of that.
+
+    `cache` is where archives are unpacked, `annotation` the file of a published split, `section` the part of a report
+    that a split compares.
+    """
 
     source: str = ""
     split: str = "paper"
     seed: int = 0
     stored_size: int = 336
+    cache: str = ""
+    annotation: str = ""
+    section: str = ""
 
 
 class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """A TFDS builder of records. A subclass says how its source becomes records and splits."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    # Goes up with the features below: a set that was stored with others is built again.
+    VERSION = tfds.core.Version("1.1.0")
     BUILDER_CONFIGS: ClassVar[list[SourceConfig]] = []
 
     def records(self) -> dict[str, list[Record]]:
         """The records of each split, in the order in which the source has them."""
         raise TypeError(f"{type(self).__name__} must say how its source becomes records")
+
+    def summary(self) -> list[str]:
+        """Lines that say what the source holds, for the user to read while the set is prepared."""
+        return []
 
     def _info(self) -> tfds.core.DatasetInfo:
         text = tfds.features.Text
@@ -62,7 +78,8 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             "image": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
             **{name: text() for name in ("image_id", "study_id", "patient_id", "view")},
             **{name: text() for name in ("findings", "impression", "indication")},
-            "labels": tfds.features.Sequence(text()),
+            **{name: text() for name in ("comparison", "caption")},
+            **{name: tfds.features.Sequence(text()) for name in ("labels", "terms")},
         }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
@@ -76,6 +93,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             fields = dataclasses.asdict(record) | {
                 "image": io.BytesIO(encode_png(image)),
                 "labels": list(record.labels),
+                "terms": list(record.terms),
             }
             yield record.image_id, fields
 
@@ -100,6 +118,8 @@ def prepare(builder_class: type[RecordBuilder], config: SourceConfig, cache: Pat
         for record in itertools.chain.from_iterable(splits.values()):
             if not record.image.is_file():  # before the first of ten thousand images is decoded
                 raise InputError(f"{config.source}: {record.image}: no such image; mend the path or leave the row out")
+        if lines := builder.summary():
+            print("\n".join(lines), file=sys.stderr, flush=True)
         # TFDS draws bars of its own for every internal pass; ours, above, count images.
         tfds.disable_progress_bar()
         with _quiet():

@@ -1,6 +1,7 @@
 """Report text: sections, normalising, groups of equal reports, findings from tags, tokens."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,30 @@ def choose_section(findings: str, impression: str, section: str) -> str:
     """The text that `data.section` asks for: "findings", "impression", or "both" joined by a blank; '' if absent."""
     parts = {"findings": (findings,), "impression": (impression,), "both": (findings, impression)}[section]
     return " ".join(" ".join(part.split()) for part in parts if part.strip())
+
+
+def clean_report(report: str) -> str:
+    """The report as it is encoded: control characters and odd blanks, list numbers and doubled full stops are gone.
+
+    Scoring has cleanings of its own (`evaluation.text_metrics`), and starts from the report as it was written.
+    """
+    report = unicodedata.normalize("NFKC", report)
+    report = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Co", "Cn", "Cs") else c for c in report)
+    report = re.sub(r"(?:^|(?<=[.:;?!]))\s*[0-9]{1,2}[.)](?=\s+[^\W\d])", "", report)
+    report = re.sub(r"\.(?:\s*\.)+", ".", report)
+    return " ".join(report.split())
+
+
+def encoded_text(report: str, xxxx: str) -> str:
+    """What the tokenizer is given: `clean_report`; with `xxxx` "drop", without the XXXX of Open-i's de-identification.
+
+    A report of nothing else stays as it is.
+    """
+    clean = clean_report(report)
+    if xxxx == "keep":
+        return clean
+    kept = re.sub(r"\s+(?=[.,;:])", "", " ".join(re.sub(r"-?X{4,}", "", clean).split()))
+    return kept if re.search(r"\w", kept) else clean
 
 
 def normalize_report(report: str) -> str:
@@ -89,7 +114,14 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
         ) from error
 
 
-def tokenize(tokenizer: Any, reports: Sequence[str], max_tokens: int) -> tuple[np.ndarray, np.ndarray]:
-    """Reports to (token_ids, token_mask), int32 (n, max_tokens); longer reports are cut, shorter ones padded."""
-    encoded = tokenizer(list(reports), padding="max_length", truncation=True, max_length=max_tokens)
+def tokenize(
+    tokenizer: Any, reports: Sequence[str], max_tokens: int, xxxx: str = "keep"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reports, as `encoded_text`, to (token_ids, token_mask), int32 (n, max_tokens), cut or padded to that.
+
+    Args:
+      xxxx: `data.xxxx`, "keep" or "drop".
+    """
+    texts = [encoded_text(report, xxxx) for report in reports]
+    encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=max_tokens)
     return np.asarray(encoded["input_ids"], np.int32), np.asarray(encoded["attention_mask"], np.int32)

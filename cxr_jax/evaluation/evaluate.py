@@ -43,13 +43,20 @@ def neighbours_of(query: SplitIndex, pool: SplitIndex, k: int) -> tuple[np.ndarr
 
 
 def evaluate(
-    train: SplitIndex, val: SplitIndex, query: SplitIndex, rows: np.ndarray, dataset: str, protocol: str
+    train: SplitIndex,
+    val: SplitIndex,
+    query: SplitIndex,
+    rows: np.ndarray,
+    dataset: str,
+    protocol: str,
+    data_split: str,
 ) -> dict[str, Any]:
     """What metrics.json holds.
 
     Args:
       rows: of `train`, from `neighbours_of`; the first of each line is the prediction.
       dataset: its name, and what kind of images it has.
+      data_split: how the data set was split: "paper", "r2gen", "strict", "patient" or "column".
     """
     references = [row.report for row in query.rows]
     predictions = [train.rows[line[0]].report for line in rows]
@@ -72,6 +79,7 @@ def evaluate(
     )
     return {
         "dataset": dataset,
+        "data_split": data_split,
         "split": query.name,
         "protocol": protocol,
         "step": query.step,

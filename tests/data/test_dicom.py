@@ -25,7 +25,7 @@ from pydicom.uid import (
 )
 
 from cxr_jax import retrieve
-from cxr_jax.data import dicom, images, openi, phantom
+from cxr_jax.data import dicom, images
 from cxr_jax.errors import InputError
 
 RAMP = np.linspace(0, 4095, 32 * 40).round().astype(np.uint16).reshape(32, 40)  # 12 bit, every value its own
@@ -486,20 +486,3 @@ def test_folders_list_dicom_files(tmp_path):
     saved(tmp_path, RAMP, name="a.dcm", bits=12)
     saved(tmp_path, RAMP, name="B.DCM", bits=12)
     assert [file.name for file in retrieve.image_files([str(tmp_path)])] == ["B.DCM", "a.dcm"]
-
-
-def test_a_release_may_come_as_dicom(tmp_path):
-    release = phantom.write_release(tmp_path / "release", 3, 64, seed=1, workers=1)
-    before = list(openi.read_release(release))
-    greys = {record.image_id: images.read_grey(record.image) for record in before}
-    for record in before:
-        folder = release / openi.DICOMS / record.study_id.removeprefix("CXR")
-        folder.mkdir(parents=True, exist_ok=True)
-        saved(folder, greys[record.image_id], name=f"{record.image_id.removeprefix('CXR')}.dcm")
-        record.image.unlink()
-    (release / openi.IMAGES).rmdir()
-    assert openi.config_for(release, "paper", 0, 32).source == str(release)
-    after = list(openi.read_release(release))
-    assert [record.image_id for record in after] == [record.image_id for record in before]
-    for record in after:
-        np.testing.assert_array_equal(images.read_grey(record.image), greys[record.image_id])

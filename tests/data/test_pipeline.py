@@ -33,6 +33,7 @@ def make_config(table, cache, batch_size=4, seed=0, **data):
         "path": "",
         "csv": str(table),
         "split": "auto",
+        "annotation": "",
         "section": "findings",
         "view": "all",
         "stored_size": SIDE,
@@ -156,6 +157,33 @@ def test_sections_of_a_drawn_release(tmp_path):
         file.write_text(file.read_text().replace('Label="IMPRESSION"', 'Label="OTHER"'))
     with pytest.raises(InputError, match=r"no row with data\.section=impression"):
         pipeline.load_splits(make("impression"))
+
+
+def test_a_releases_split_reaches_the_source(tmp_path):
+    folder = phantom.write_release(tmp_path / "drawn", 12, 32, seed=0, workers=1)
+    lists = {"train": range(1, 9), "val": range(9, 11), "Test ": range(11, 13)}
+    text = json.dumps({name: [{"id": f"CXR{n}_IM-0001"} for n in numbers] for name, numbers in lists.items()})
+    (tmp_path / "lists.json").write_text(text)
+    sources = {}
+    for name in ("paper", "r2gen", "strict"):
+        config = make_config(
+            "",
+            tmp_path / "cache",
+            dataset="openi",
+            path=str(folder),
+            split=name,
+            annotation=str(tmp_path / "lists.json"),
+            stored_size=32,
+        )
+        splits, sources[name] = pipeline.load_splits(config)
+        assert sources[name].split == name
+        if name == "r2gen":
+            assert {n: set(s.study_ids) for n, s in splits.items()} == {
+                "train": {f"CXR{n}" for n in range(1, 9)},
+                "val": {"CXR9", "CXR10"},
+                "test": {"CXR11", "CXR12"},
+            }
+    assert len({source.name for source in sources.values()}) == 3
 
 
 def test_a_phantom_is_drawn_where_there_is_none(tmp_path):

@@ -64,6 +64,16 @@ def test_a_prepared_set_is_not_read_from_its_source_again(source, tmp_path):
     assert len(stored(prepare(source, tmp_path / "cache"), "train")) == SIDES["train"]
 
 
+def test_a_set_stored_with_other_features_is_built_again(source, tmp_path, monkeypatch):
+    """Its version is part of where it lies: what older code stored is not misread."""
+    with monkeypatch.context() as older:
+        older.setattr(records.RecordBuilder, "VERSION", "1.0.0")
+        folder = prepare(source, tmp_path / "cache").data_path
+    builder = prepare(source, tmp_path / "cache")
+    assert builder.data_path != folder
+    assert {"comparison", "caption", "terms"} <= stored(builder, "train")["train0"].keys()
+
+
 def test_a_build_that_fails_half_way_is_begun_anew(source, tmp_path):
     bad = source / "val1.png"
     whole = bad.read_bytes()

@@ -29,6 +29,57 @@ def test_absent_sections(findings):
     assert reports.choose_section(findings, findings, "both") == ""
 
 
+@pytest.mark.parametrize(
+    ("report", "clean"),
+    [
+        ("  No acute\u00a0disease. . ", "No acute disease."),
+        ("Clear lungs.. No effusion...", "Clear lungs. No effusion."),
+        ("1. No nodule. 2. Emphysema. 3) Scarring.", "No nodule. Emphysema. Scarring."),
+        ("Heart\x00 size\x0b normal.\u200b \ufeffClear\tlungs.\r\n", "Heart size normal. Clear lungs."),
+        ("A 1.5 cm nodule. 2.0 cm mass.", "A 1.5 cm nodule. 2.0 cm mass."),
+        ("Seen at T12. 8 mm nodule at 10 mm.", "Seen at T12. 8 mm nodule at 10 mm."),
+        ("ﬁndings stable", "findings stable"),
+        ("1. XXXX opacity.", "XXXX opacity."),
+        ("", ""),
+    ],
+)
+def test_cleaning(report, clean):
+    assert reports.clean_report(report) == clean
+    assert reports.clean_report(clean) == clean
+
+
+@given(st.text(max_size=60))
+def test_cleaning_leaves_no_odd_blanks(report):
+    clean = reports.clean_report(report)
+    assert clean == " ".join(clean.split())
+    assert clean.isprintable()
+    assert ".." not in clean
+
+
+@pytest.mark.parametrize(
+    ("report", "dropped"),
+    [
+        ("There are no XXXX of effusion. ", "There are no of effusion."),
+        ("Normal chest x-XXXX. XXXX, XXXX", "Normal chest x.,"),
+        ("XXXX XXXX.", "XXXX XXXX."),
+        ("XX chromosomes", "XX chromosomes"),
+    ],
+)
+def test_what_was_blacked_out_can_be_dropped(report, dropped):
+    assert reports.encoded_text(report, "drop") == dropped
+    assert reports.encoded_text(report, "keep") == reports.clean_report(report)
+
+
+def test_dropping_is_of_the_tokens_alone():
+    texts = ["Small XXXX right pleural effusion.", "The lungs are clear."]
+    tokenizer = reports.learn_wordpiece([*REPORTS, *texts, *texts])
+    kept, dropped = (reports.tokenize(tokenizer, texts, 24, xxxx)[0] for xxxx in ("keep", "drop"))
+    plain = reports.tokenize(tokenizer, ["Small right pleural effusion.", texts[1]], 24)[0]
+    assert np.array_equal(dropped, plain)
+    assert not np.array_equal(kept[0], plain[0])
+    assert reports.choose_section(texts[0], "", "findings") == texts[0]
+
+
 def test_normalizing_keeps_words_and_numbers():
     assert reports.normalize_report("  The HEART, is 1.5 cm (left)... No. 2!") == "the heart is 1.5 cm left no 2"
     assert reports.normalize_report("No effusion") != reports.normalize_report("Effusion")
