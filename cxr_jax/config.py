@@ -40,15 +40,16 @@ SCHEMA = {
     ),
     "log_every": Key(int, "steps between two lines of metrics"),
     "eval_every": Key(int, "steps between two validations, each followed by a checkpoint"),
-    "data.dataset": Key(str, "which builder reads the data", ("openi", "pairs", "phantom")),
-    "data.path": Key(str, "openi, phantom: the release's folder; phantom draws it where it is missing"),
+    "data.dataset": Key(str, "which builder reads the data", ("openi", "pairs", "phantom", "r2gen", "mimic")),
+    "data.path": Key(str, "openi, r2gen, mimic, phantom: the release's folder; phantom draws it where it is missing"),
     "data.csv": Key(
         str, "pairs: CSV with columns image and report; optional patient_id, study_id, view, split, labels"
     ),
     "data.split": Key(
         str,
         "paper: by study, 7:2:1, seeded; patient: the same by patient; column: the CSV's split column; "
-        "auto: column where there is one, else patient",
+        "auto: column where there is one, else patient; r2gen, mimic: auto and column keep the published split, "
+        "paper and patient deal by patient",
         ("paper", "patient", "column", "auto"),
     ),
     "data.section": Key(str, "which part of a report is used", ("findings", "impression", "both")),
