@@ -31,12 +31,12 @@ def parse_sections(report: str) -> dict[str, str]:
     reads, and addenda, whose report follows in full. Sections of one name are joined in their order, for a report may
     cover two examinations. Text under no header, or under one that is not ours, is no section's. ___ stays as it is.
     """
-    *_, report = FINAL_REPORT.split(report)
+    *_, report = FINAL_REPORT.split("\n".join(report.splitlines()))
     report = RULE.sub("", report)
     found: dict[str, list[str]] = {field: [] for field in HEADERS}
     headers = list(HEADER.finditer(report))
-    ends = [header.start() for header in headers[1:]] + [len(report)]
-    for header, end in zip(headers, ends, strict=True):
+    starts = [header.start() for header in headers] + [len(report)]
+    for header, end in zip(headers, starts[1:], strict=True):
         found[_field(header[1] or header[2])].append(report[header.end() : end])
     return {field: _one_line(texts) for field, texts in found.items() if field}
 

@@ -5,8 +5,9 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from cxr_jax.errors import InputError
 
@@ -135,7 +136,7 @@ def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]
         raise InputError(f"{file}: damaged, or not a CSV in UTF-8 ({error}); download it again") from error
 
 
-def _open(file: Path) -> IO[str]:
+def _open(file: Path) -> TextIOWrapper:
     if file.suffix == ".gz":
         return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
     return file.open(newline="", encoding="utf-8-sig")

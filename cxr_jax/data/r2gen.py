@@ -59,10 +59,9 @@ def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> Sou
         print(note, file=sys.stderr)
     files = [record.image for record, _ in published]
     text = (folder / ANNOTATION).read_bytes()
-    described = "dealt anew by patient" if anew else "R2Gen's split"
     return SourceConfig(
         name=fingerprint("r2gen", anew, seed if anew else 0, stored_size, text, files=files),
-        description=f"{_origin([record for record, _ in published])} (R2Gen's release, {described})",
+        description=_describe([record.image_id for record, _ in published], anew),
         source=str(folder),
         split="patient" if anew else "column",
         seed=seed,
@@ -157,10 +156,13 @@ def _read_entry(entry: Any, where: str, images: Path) -> list[Record]:
     ]
 
 
-def _origin(records: list[Record]) -> str:
-    """Which data these are, from their ids."""
-    known = (name for name, ids in ORIGINS.items() if all(ids.fullmatch(record.image_id) for record in records))
-    return next(known, "images and reports") if records else "nothing"
+def _describe(image_ids: list[str], anew: bool) -> str:
+    """Which data and which split these are, going by their ids: a claim about quality names its data."""
+    known = [name for name, pattern in ORIGINS.items() if all(map(pattern.fullmatch, image_ids))]
+    if not image_ids or not known:
+        return f"images and reports in R2Gen's layout ({'dealt anew by patient' if anew else 'their own split'})"
+    split = "dealt anew by patient" if anew else "R2Gen's split"
+    return f"{known[0]} (R2Gen's release, {split})"
 
 
 def _shown(value: Any) -> str:
