@@ -16,15 +16,17 @@ BASE = Path(__file__).with_name("base.py")
 
 def get_config(variant: str = "") -> ConfigDict:
     config = configuration.read(BASE)
-    config.num_steps = 560
+    config.num_steps = 1300
+    config.batch_size = 32
     config.image_size = 96
     config.compute_dtype = "float32"
-    config.log_every = 10
-    config.eval_every = 140
+    config.log_every = 20
+    config.eval_every = 325
 
     config.data.dataset = "phantom"
-    config.data.num_studies = 2400
-    config.data.stored_size = 128
+    config.data.num_studies = 4500
+    config.data.stored_size = 96
+    config.data.section = "both"  # the impression says again, in other words, what a small BERT has to learn
     config.data.augment = False  # in so few steps, seeing the same drawing again teaches more
     config.data.num_threads = 2
 
@@ -36,7 +38,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.text.bert = ConfigDict(
         {
             "hidden_size": 128,
-            "num_hidden_layers": 2,
+            "num_hidden_layers": 1,
             "num_attention_heads": 4,
             "intermediate_size": 256,
             "max_position_embeddings": 128,

@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).parents[1] / "cxr_jax"
 LAYERS = [
     "errors", "config", "hub", "types", "losses",
     "models.densenet", "models.vision", "models.text", "models.dual_encoder", "models.pretrained", "models",
-    "data.images", "data.reports", "data.records", "data.phantom_reports", "data.phantom_drawing", "data.phantom",
-    "data.published", "data.r2gen", "data.mimic_tables", "data.mimic_reports", "data.mimic",
+    "data.dicom", "data.images", "data.reports", "data.records", "data.phantom_reports", "data.phantom_drawing",
+    "data.phantom", "data.published", "data.r2gen", "data.mimic_tables", "data.mimic_reports", "data.mimic",
     "data.openi", "data.pairs", "data.pipeline", "data",
     "optim", "parallel", "train_step", "checkpoint", "index",
     "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.labels", "evaluation.baselines",

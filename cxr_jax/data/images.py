@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from cxr_jax.data import dicom
 from cxr_jax.errors import InputError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", *dicom.SUFFIXES)
 
 
 def read_grey(path: str | Path) -> np.ndarray:
@@ -16,12 +17,15 @@ def read_grey(path: str | Path) -> np.ndarray:
 
     Colour and palette become luminance, transparency is laid on black. Of 16- and 32-bit images the bits in use are
     kept: the largest value decides whether 8, 10, 12, … bits are scaled to 255, so that 12-bit data in a 16-bit file is
-    not four bits too dark. Floating-point images up to 1 are taken to reach from 0 to 1.
+    not four bits too dark. Floating-point images up to 1 are taken to reach from 0 to 1. DICOM, known by its name or by
+    what it begins with, is read by `dicom.read_dicom`.
 
     Raises:
-      InputError: the file is missing, truncated or no image.
+      InputError: the file is missing, truncated, no image or too large.
     """
     path = Path(path)
+    if dicom.is_dicom(path):
+        return dicom.read_dicom(path)
     try:
         with Image.open(path) as image:
             return to_grey(ImageOps.exif_transpose(image))
@@ -29,6 +33,8 @@ def read_grey(path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: no such image; mend the path or leave the row out") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: not an image that can be read ({', '.join(SUFFIXES)}); replace it") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: too many pixels ({error}); replace it or shrink it") from error
     except Exception as error:  # Pillow raises a dozen kinds on damaged files
         raise InputError(f"{path}: damaged image ({error}); replace it or leave it out") from error
 

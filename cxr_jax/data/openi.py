@@ -1,4 +1,4 @@
-"""IU X-ray from the release that Open-i publishes: `ecgen-radiology/*.xml` and `NLMCXR_png/*.png`.
+"""IU X-ray from the release that Open-i publishes: `ecgen-radiology/*.xml`, and `NLMCXR_png/*.png` or `NLMCXR_dcm`.
 
 The phantom writes the same layout, so the builder that is practised on drawings is the one that reads the real thing.
 """
@@ -14,6 +14,7 @@ from cxr_jax.errors import InputError
 
 DRAWN = "phantom (drawn images, not patients)"
 REPORTS, IMAGES, PROJECTIONS = "ecgen-radiology", "NLMCXR_png", "indiana_projections.csv"
+DICOMS = "NLMCXR_dcm"
 
 
 class Openi(RecordBuilder):
@@ -36,15 +37,15 @@ def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> Sou
       InputError: the folder is not a release, or the split is not one of a release's.
     """
     folder = Path(path).expanduser()
-    for name in (REPORTS, IMAGES):
-        if not (folder / name).is_dir():
+    for name, instead in ((REPORTS, REPORTS), (IMAGES, DICOMS)):
+        if not (folder / name).is_dir() and not (folder / instead).is_dir():
             raise InputError(
                 f"data.path = {path}: there is no folder {name} in it; unpack NLMCXR_reports.tgz and NLMCXR_png.tgz "
-                "there"
+                "(or NLMCXR_dcm.tgz) there"
             )
     if split not in ("paper", "auto"):
         raise InputError(f"data.split = {split}: a release is split by study; set data.split=paper")
-    files = [*(folder / REPORTS).glob("*.xml"), *(folder / IMAGES).glob("*.png")]
+    files = [*(folder / REPORTS).glob("*.xml"), *image_files(folder).values()]
     table = folder / PROJECTIONS
     views = table.read_bytes() if table.is_file() else b""
     name = fingerprint("openi", "paper", seed, stored_size, views, files=files)
@@ -67,7 +68,7 @@ def read_release(folder: Path) -> Iterator[Record]:
     """
     owner: dict[str, Path] = {}
     views = read_projections(folder / PROJECTIONS)
-    available = {file.stem: file for file in (folder / IMAGES).glob("*.png")}
+    available = image_files(folder)
     numbered = sorted((folder / REPORTS).glob("*.xml"), key=lambda f: (len(f.stem), f.stem))
     for file in numbered:
         try:
@@ -98,6 +99,12 @@ def read_release(folder: Path) -> Iterator[Record]:
                     indication=sections.get("INDICATION", ""),
                     labels=labels,
                 )
+
+
+def image_files(folder: Path) -> dict[str, Path]:
+    """Image id to file: the PNGs, and where there is none of an image, its DICOM file (its id without the CXR)."""
+    dicoms = {f"CXR{file.stem}": file for file in (folder / DICOMS).rglob("*.dcm")}
+    return dicoms | {file.stem: file for file in (folder / IMAGES).glob("*.png")}
 
 
 def read_projections(table: Path) -> dict[str, str]:

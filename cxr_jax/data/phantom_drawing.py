@@ -496,7 +496,7 @@ def pneumothorax_frontal(view: View, finding: Finding, rng: Rng) -> None:
 def consolidation_frontal(view: View, finding: Finding, rng: Rng) -> None:
     """A fuzzy patch with darker branching bronchi inside."""
     x, y = lobe_point(view.anatomy, finding, rng)
-    width, height = rng.uniform(0.10, 0.13), rng.uniform(0.085, 0.11)
+    width, height = rng.uniform(0.12, 0.15), rng.uniform(0.10, 0.13)
     wobble = 0.18 * texture(rng, view.size, 14)
     reach = np.hypot((view.x - x) / width, (view.y - y) / height) + wobble
     patch = soft(1 - reach, 0.3) * (1 + 0.15 * texture(rng, view.size, 40))
@@ -520,7 +520,7 @@ def nodule_frontal(view: View, finding: Finding, rng: Rng) -> None:
     """A round soft density."""
     x, y = lobe_point(view.anatomy, finding, rng)
     radius = rng.uniform(0.040, 0.052)
-    view.added += 0.75 * soft(radius - np.hypot(view.x - x, view.y - y), 0.006)
+    view.added += 0.95 * soft(radius - np.hypot(view.x - x, view.y - y), 0.006)
 
 
 @lateral
@@ -539,8 +539,8 @@ def _lateral_lobe(finding: Finding, rng: Rng) -> tuple[float, float]:
 def granuloma_frontal(view: View, finding: Finding, rng: Rng) -> None:
     """A small dense dot."""
     x, y = lobe_point(view.anatomy, finding, rng)
-    radius = rng.uniform(0.018, 0.023)
-    view.added += 1.6 * soft(radius - np.hypot(view.x - x, view.y - y), 0.003)
+    radius = rng.uniform(0.021, 0.026)
+    view.added += 2.0 * soft(radius - np.hypot(view.x - x, view.y - y), 0.003)
 
 
 @lateral
@@ -655,8 +655,8 @@ def sternotomy_frontal(view: View, finding: Finding, rng: Rng) -> None:
     for y in np.arange(0.24, 0.60, 0.062) + rng.uniform(-0.01, 0.01):
         x, tilt = 0.5 + rng.normal(0, 0.003), rng.normal(0, 0.004)
         ring = [(x + 0.021 * np.cos(a), y + tilt * np.cos(a) + 0.011 * np.sin(a)) for a in np.linspace(0, 6.3, 13)]
-        lines.append((ring, 0.006, 1.0))
-    view.added += 1.5 * strokes(view.size, lines)
+        lines.append((ring, 0.008, 1.0))
+    view.added += 1.8 * strokes(view.size, lines)
 
 
 @lateral
@@ -679,8 +679,8 @@ def central_line_frontal(view: View, finding: Finding, rng: Rng) -> None:
     else:
         path = [*curve((0.5 + rng.uniform(0.085, 0.105), 0.0), (0.5 + 0.06, 0.19), -0.01), (0.5 - 0.038, 0.28), tip]
     hub = [(0.5 + sign * 0.10, 0.0), (0.5 + sign * 0.105, 0.05)]
-    lines: list[tuple[Points, float, float]] = [(path, 0.008, 1.0), (hub, 0.016, 0.7)]
-    view.added += 1.2 * strokes(view.size, lines)
+    lines: list[tuple[Points, float, float]] = [(path, 0.010, 1.0), (hub, 0.018, 0.8)]
+    view.added += 1.5 * strokes(view.size, lines)
 
 
 @lateral

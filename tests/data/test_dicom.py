@@ -1,0 +1,505 @@
+import contextlib
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import openjpeg
+import pydicom
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+from cxr_jax import retrieve
+from cxr_jax.data import dicom, images, openi, phantom
+from cxr_jax.errors import InputError
+
+RAMP = np.linspace(0, 4095, 32 * 40).round().astype(np.uint16).reshape(32, 40)  # 12 bit, every value its own
+SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"  # pydicom installs these; nothing is downloaded
+
+
+def a_dataset(values, bits=None, kind="MONOCHROME2", **attributes):
+    """A dataset of `values`, (H, W) or (H, W, 3), of which `bits` are stored; more attributes by keyword."""
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid()
+    dataset.Rows, dataset.Columns = values.shape[:2]
+    dataset.SamplesPerPixel = 1 if values.ndim == 2 else 3
+    if values.ndim == 3:
+        dataset.PlanarConfiguration = 0
+    dataset.PhotometricInterpretation = kind
+    dataset.BitsAllocated = 8 * values.itemsize
+    dataset.BitsStored = bits or dataset.BitsAllocated
+    dataset.HighBit = dataset.BitsStored - 1
+    dataset.PixelRepresentation = int(values.dtype.kind == "i")
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def saved(folder, values, name="image.dcm", syntax=ExplicitVRLittleEndian, stream=None, dataset=None, **more):
+    """Writes `values`, or the already encoded `stream` of them."""
+    dataset = a_dataset(values, **more) if dataset is None else dataset
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    if stream is not None:
+        dataset.PixelData = encapsulate([stream])
+        dataset["PixelData"].is_undefined_length = True
+    else:
+        raw = values.astype(values.dtype.newbyteorder(">" if syntax == ExplicitVRBigEndian else "<")).tobytes()
+        dataset.PixelData = raw + b"\0" * (len(raw) % 2)
+    dataset["PixelData"].VR = "OB" if stream is not None or values.itemsize == 1 else "OW"
+    dataset.save_as(folder / name, enforce_file_format=True)
+    return folder / name
+
+
+def table(entries, first, bits):
+    """A sequence with one lookup table."""
+    item = Dataset()
+    item.LUTDescriptor = [len(entries) % 2**16, first, bits]
+    item.LUTData = [int(entry) for entry in entries]
+    item["LUTDescriptor"].VR = item["LUTData"].VR = "US"
+    return [item]
+
+
+def stretched(values):
+    values = values.astype(float)
+    return np.round((values - values.min()) / np.ptp(values) * 255)
+
+
+def lossless_jpeg(values, bits=16):
+    """A JPEG of process 14, selection value 1 (ITU-T T.81 annex H): each value less its left neighbour's."""
+    height, width = values.shape
+    start = np.concatenate([[1 << (bits - 1)], values[:-1, 0]])
+    left = np.concatenate([start[:, None], values[:, :-1]], axis=1).astype(int)
+    text = ""
+    for difference in ((values.astype(int) - left + 2**15) % 2**16 - 2**15).ravel():
+        size = int(abs(difference)).bit_length()
+        text += f"{size:05b}"  # every size has a code of 5 bits
+        if 0 < size < 16:
+            text += f"{difference if difference > 0 else difference + 2**size - 1:0{size}b}"
+    text += "1" * (-len(text) % 8)
+    scan = int(text, 2).to_bytes(len(text) // 8).replace(b"\xff", b"\xff\x00")
+    frame = struct.pack(">BBHBHHBBBB", 0xFF, 0xC3, 11, bits, height, width, 1, 1, 0x11, 0)
+    codes = struct.pack(">BBHB", 0xFF, 0xC4, 19 + 17, 0) + bytes([0, 0, 0, 0, 17, *[0] * 11, *range(17)])
+    head = struct.pack(">BBHBBBBBB", 0xFF, 0xDA, 8, 1, 1, 0, 1, 0, 0)
+    return b"\xff\xd8" + frame + codes + head + scan + b"\xff\xd9"
+
+
+def refused(path, read=dicom.read_dicom):
+    with pytest.raises(InputError) as error:
+        read(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
+
+
+# From stored values to grey
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
+def test_twelve_bits_in_sixteen_reach_from_black_to_white(tmp_path, syntax):
+    file = saved(tmp_path, RAMP, bits=12, syntax=syntax if syntax != RLELossless else ExplicitVRLittleEndian)
+    if syntax == RLELossless:
+        dataset = pydicom.dcmread(file)
+        dataset.compress(RLELossless, encoding_plugin="pydicom")
+        dataset.save_as(file)
+    grey = dicom.read_dicom(file)
+    assert grey.dtype == np.uint8
+    np.testing.assert_array_equal(grey, stretched(RAMP))
+
+
+@pytest.mark.parametrize("values", [RAMP, (RAMP // 16).astype(np.uint8), RAMP.astype(np.int16) - 2048])
+def test_inverse_photometry_of_the_complement_is_the_same_image(tmp_path, values):
+    bits = 8 if values.itemsize == 1 else 12
+    complement = -1 - values if values.dtype.kind == "i" else 2**bits - 1 - values
+    plain = dicom.read_dicom(saved(tmp_path, values, bits=bits))
+    inverse = dicom.read_dicom(saved(tmp_path, complement.astype(values.dtype), bits=bits, kind="MONOCHROME1"))
+    np.testing.assert_array_equal(plain, inverse)
+    assert plain[0, 0] == 0
+    assert plain[-1, -1] == 255
+
+
+def test_eight_bits_keep_their_brightness(tmp_path):
+    values = np.array([[40, 80], [120, 200]], np.uint8)
+    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values)), values)
+    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values // 16, bits=4)), values // 16 * 17)
+    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values, RescaleSlope=1, RescaleIntercept=0)), values)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint16, np.uint32])
+def test_signed_and_unsigned(tmp_path, dtype):
+    values = np.array([[-100, -50], [0, 100]]) + (0 if np.dtype(dtype).kind == "i" else 100)
+    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values.astype(dtype))), [[0, 64], [128, 255]])
+
+
+def test_bits_that_are_not_stored_do_not_count(tmp_path):
+    overlay = RAMP | (np.arange(RAMP.size, dtype=np.uint16).reshape(RAMP.shape) % 16 << 12)
+    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, overlay, bits=12)), stretched(RAMP))
+
+
+def test_windows_by_hand(tmp_path):
+    """PS3.3 C.11.2.1.2: centre 2048, width 4096 is the identity of 12 bits; of 2048 with width 101, 1998 to 2098."""
+    values = np.array([[0, 1997, 1998, 2023], [2047, 2048, 2097, 4095]], np.uint16)
+    wide = dicom.read_dicom(saved(tmp_path, values, bits=12, WindowCenter=2048, WindowWidth=4096))
+    np.testing.assert_array_equal(wide, np.round(values / 4095 * 255))
+    narrow = dicom.read_dicom(saved(tmp_path, values, bits=12, WindowCenter=["2048", "9"], WindowWidth=["101", "9"]))
+    np.testing.assert_array_equal(narrow, [[0, 0, 1, 65], [126, 129, 254, 255]])
+    exact = dict(WindowCenter=2048, WindowWidth=100, VOILUTFunction="LINEAR_EXACT")
+    np.testing.assert_array_equal(
+        dicom.read_dicom(saved(tmp_path, values, bits=12, **exact)), [[0, 0, 0, 64], [125, 128, 252, 255]]
+    )
+    sigmoid = exact | {"VOILUTFunction": "SIGMOID"}
+    np.testing.assert_array_equal(
+        dicom.read_dicom(saved(tmp_path, values, bits=12, **sigmoid)), [[0, 29, 30, 69], [125, 128, 224, 255]]
+    )
+    step = dicom.read_dicom(saved(tmp_path, values, bits=12, WindowCenter=2048, WindowWidth=1))
+    np.testing.assert_array_equal(step, np.where(values >= 2048, 255, 0))
+
+
+@pytest.mark.parametrize("window", [(2048, 0), (2048, -5), (2048, None), (None, 100), ("", 100), ([], 3)])
+def test_a_window_that_is_none_is_left_out(tmp_path, window):
+    file = saved(tmp_path, RAMP, bits=12, WindowCenter=window[0], WindowWidth=window[1])
+    np.testing.assert_array_equal(dicom.read_dicom(file), stretched(RAMP))
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+@pytest.mark.parametrize("rescale", [{}, {"RescaleSlope": 2.5, "RescaleIntercept": -1024}])
+@pytest.mark.parametrize("signed", [False, True])
+def test_windows_are_pydicoms(tmp_path, function, rescale, signed):
+    values = RAMP.astype(np.int16) - 2048 if signed else RAMP
+    window = dict(WindowCenter=700.5, WindowWidth=1234, VOILUTFunction=function)
+    dataset = a_dataset(values, bits=12, **window, **rescale)
+    theirs = pydicom.pixels.apply_voi_lut(pydicom.pixels.apply_modality_lut(values, dataset), dataset)
+    low, high = (-2048, 2047) if signed else (0, 4095)
+    low, high = (end * rescale.get("RescaleSlope", 1) + rescale.get("RescaleIntercept", 0) for end in (low, high))
+    ours = dicom.read_dicom(saved(tmp_path, values, dataset=dataset))
+    np.testing.assert_allclose(ours, (theirs - low) / (high - low) * 255, atol=0.5 + 1e-9)
+
+
+def test_a_window_is_in_rescaled_units(tmp_path):
+    values = np.array([[0, 1024], [1074, 2000]], np.uint16)
+    hounsfield = dict(RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=0.5, WindowWidth=101)
+    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values, **hounsfield)), [[0, 128], [255, 255]])
+
+
+def test_a_negative_slope_inverts(tmp_path):
+    file = saved(tmp_path, RAMP, bits=12, RescaleSlope=-1, RescaleIntercept=4095)
+    np.testing.assert_array_equal(dicom.read_dicom(file), stretched(4095 - RAMP.astype(int)))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("packed", ["US", "OW"])
+@pytest.mark.parametrize("prefer", [{}, {"WindowCenter": 7, "WindowWidth": 3}])
+def test_a_lookup_table_comes_before_a_window(tmp_path, syntax, packed, prefer):
+    values = np.array([[0, 99, 100], [101, 103, 4095]], np.uint16)
+    entries = np.array([0, 1023, 4095, 2048])
+    sequence = table(entries, 100, 12)
+    if packed == "OW":
+        sequence[0]["LUTData"].VR = "OW"
+        sequence[0].LUTData = entries.astype(">u2" if syntax == ExplicitVRBigEndian else "<u2").tobytes()
+    file = saved(tmp_path, values, bits=12, syntax=syntax, VOILUTSequence=sequence, **prefer)
+    np.testing.assert_array_equal(dicom.read_dicom(file), [[0, 0, 0], [64, 128, 128]])
+
+
+def test_the_lookup_table_is_pydicoms(tmp_path):
+    curve = np.round(4095 * np.sqrt(np.linspace(0, 1, 3000)))
+    dataset = a_dataset(RAMP, bits=12, VOILUTSequence=table(curve, 200, 12))
+    theirs = pydicom.pixels.apply_voi_lut(RAMP, dataset)
+    ours = dicom.read_dicom(saved(tmp_path, RAMP, dataset=dataset))
+    np.testing.assert_array_equal(ours, np.round(theirs / 4095 * 255))
+
+
+def test_an_empty_lookup_table_leaves_the_window(tmp_path):
+    file = saved(tmp_path, RAMP, bits=12, VOILUTSequence=[Dataset()], WindowCenter=2048, WindowWidth=4096)
+    np.testing.assert_array_equal(dicom.read_dicom(file), stretched(RAMP))
+
+
+def test_a_modality_table_comes_before_the_window(tmp_path):
+    values = np.array([[0, 1], [2, 3]], np.uint16)
+    sequence = table([0, 500, 1000, 1000], 0, 16)
+    file = saved(tmp_path, values, ModalityLUTSequence=sequence, WindowCenter=500.5, WindowWidth=1001)
+    np.testing.assert_array_equal(dicom.read_dicom(file), [[0, 128], [255, 255]])
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(("first", "limit"), [(-2000, None), (-2000, -1990), (-1990, -2000)])
+def test_padding_is_black_and_has_no_say_in_the_range(tmp_path, kind, first, limit):
+    values = np.array([[-2000, 0], [50, 100]], np.int16)
+    dataset = a_dataset(values, kind=kind, PixelPaddingValue=first)
+    if limit is not None:
+        dataset.PixelPaddingRangeLimit = limit
+    expected = {"MONOCHROME2": [[0, 0], [128, 255]], "MONOCHROME1": [[0, 255], [127, 0]]}[kind]
+    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values, dataset=dataset)), expected)
+
+
+def test_an_image_of_nothing_but_padding_is_black(tmp_path):
+    file = saved(tmp_path, np.full((4, 4), 7, np.uint16), PixelPaddingValue=7)
+    np.testing.assert_array_equal(dicom.read_dicom(file), np.zeros((4, 4)))
+    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, np.full((4, 4), 7, np.uint16))), np.zeros((4, 4)))
+
+
+def test_colour_becomes_luminance(tmp_path):
+    colours = np.array([[[0, 255, 0], [255, 0, 0]], [[0, 0, 255], [200, 200, 200]]], np.uint8)
+    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, colours, kind="RGB")), [[150, 76], [29, 200]])
+    np.testing.assert_array_equal(
+        dicom.read_dicom(saved(tmp_path, colours.astype(np.uint16) * 257, kind="RGB")), [[150, 76], [29, 200]]
+    )
+    ybr = np.asarray(Image.fromarray(colours).convert("YCbCr"))
+    found = dicom.read_dicom(saved(tmp_path, ybr, kind="YBR_FULL"))
+    np.testing.assert_allclose(found.astype(int), [[150, 76], [29, 200]], atol=2)
+
+
+# Compressed
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+def test_lossless_jpeg(tmp_path, bits):
+    values = (RAMP >> (12 - bits) if bits < 12 else RAMP << (bits - 12)).astype(np.uint8 if bits == 8 else np.uint16)
+    stream = lossless_jpeg(values, bits)
+    file = saved(tmp_path, values, bits=bits, syntax=JPEGLosslessSV1, stream=stream)
+    plain = saved(tmp_path, values, name="plain.dcm", bits=bits)
+    np.testing.assert_array_equal(dicom.read_dicom(file), dicom.read_dicom(plain))
+
+
+@pytest.mark.parametrize(("values", "bits"), [(RAMP, 12), (RAMP.astype(np.int16) - 2048, 12), (RAMP << 4, 16)])
+def test_jpeg_2000(tmp_path, values, bits):
+    stream = openjpeg.encode(values, bits_stored=bits, photometric_interpretation=2, use_mct=False)
+    file = saved(tmp_path, values, bits=bits, syntax=JPEG2000Lossless, stream=bytes(stream))
+    np.testing.assert_array_equal(dicom.read_dicom(file), stretched(RAMP))
+
+
+def test_baseline_jpeg(tmp_path):
+    values = (RAMP // 16).astype(np.uint8)
+    file = saved(tmp_path, values, syntax=JPEGBaseline8Bit, stream=images.encode_jpeg(values, 95))
+    np.testing.assert_allclose(dicom.read_dicom(file).astype(int), values, atol=6)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("MR_small_RLE.dcm", "MR_small.dcm"),
+        ("MR_small_jp2klossless.dcm", "MR_small.dcm"),
+        ("MR_small_jpeg_ls_lossless.dcm", "MR_small.dcm"),
+        ("MR_small_implicit.dcm", "MR_small.dcm"),
+        ("SC_rgb_jpeg_gdcm.dcm", "SC_rgb_rle.dcm"),
+    ],
+)
+def test_shipped_files_equal_their_uncompressed_twins(name, plain):
+    if not (SHIPPED / name).is_file():
+        pytest.skip("this pydicom comes without its test files")
+    found = dicom.read_dicom(SHIPPED / name)
+    np.testing.assert_array_equal(found, dicom.read_dicom(SHIPPED / plain))
+    assert found.std() > 20
+
+
+# What cannot be read
+
+
+def test_what_is_no_dicom_is_refused(tmp_path):
+    (tmp_path / "text.dcm").write_text("no preamble here " * 20)
+    (tmp_path / "empty.dcm").touch()
+    (tmp_path / "folder.dcm").mkdir()
+    assert "not a DICOM file" in refused(tmp_path / "text.dcm")
+    assert "not a DICOM file" in refused(tmp_path / "empty.dcm")
+    assert "no such image" in refused(tmp_path / "missing.dcm")
+    refused(tmp_path / "folder.dcm")
+
+
+def edited(tmp_path, **attributes):
+    file = saved(tmp_path, RAMP, bits=12)
+    dataset = pydicom.dcmread(file)
+    for name, value in attributes.items():
+        if value is None:
+            del dataset[name]
+        else:
+            setattr(dataset, name, value)
+    dataset.save_as(file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"NumberOfFrames": 2}, "2 frames"),
+        ({"PixelData": None, "Rows": None}, "holds no image"),
+        ({"PixelData": None}, "damaged DICOM file (no Pixel Data"),
+        ({"PixelData": b""}, "damaged"),
+        ({"Rows": None}, "no Rows"),
+        ({"BitsStored": None}, "no BitsStored"),
+        ({"BitsStored": 0}, "High Bit"),
+        ({"Rows": 0}, "damaged"),
+        ({"Rows": 300}, "damaged"),
+        ({"Rows": 65535, "Columns": 65535}, "65535 x 65535 pixels"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE COLOR"),
+        ({"SamplesPerPixel": 3}, "3 samples"),
+        ({"HighBit": 15}, "High Bit 15"),
+    ],
+)
+def test_headers_that_are_not_read_are_refused_in_words(tmp_path, attributes, message):
+    assert message in refused(edited(tmp_path, **attributes))
+
+
+def test_one_frame_is_not_several(tmp_path):
+    np.testing.assert_array_equal(dicom.read_dicom(edited(tmp_path, NumberOfFrames=1)), stretched(RAMP))
+
+
+def test_transfer_syntaxes_that_are_not_read_are_refused_in_words(tmp_path):
+    mpeg = saved(tmp_path, RAMP, "mpeg.dcm", pydicom.uid.MPEG2MPML, stream=b"\0" * 64, bits=12)
+    assert "MPEG2" in refused(mpeg)
+    assert "deflated" in refused(saved(tmp_path, RAMP, "zip.dcm", pydicom.uid.DeflatedExplicitVRLittleEndian, bits=12))
+    own = saved(tmp_path, RAMP, "own.dcm", JPEG2000Lossless, stream=b"\0" * 64, bits=12)
+    own.write_bytes(own.read_bytes().replace(JPEG2000Lossless.encode(), b"1.2.3.4".ljust(len(JPEG2000Lossless), b"\0")))
+    assert "1.2.3.4 is not read" in refused(own)
+
+
+def test_a_stream_larger_than_its_header_is_not_decoded(tmp_path, monkeypatch):
+    """A bomb: the decoder would believe the stream."""
+    monkeypatch.setattr(pydicom.pixels, "pixel_array", lambda *_, **__: pytest.fail("decoded"))
+    jpeg = bytearray(lossless_jpeg(RAMP))
+    at = jpeg.index(b"\xff\xc3") + 5
+    jpeg[at : at + 4] = struct.pack(">HH", 65500, 65500)
+    j2k = bytearray(openjpeg.encode(RAMP, bits_stored=12, photometric_interpretation=2, use_mct=False))
+    at = j2k.index(b"\xff\x51") + 6
+    j2k[at : at + 8] = struct.pack(">II", 2**31, 2**31)
+    for syntax, stream in ((JPEGLosslessSV1, jpeg), (JPEG2000Lossless, j2k)):
+        assert "the stream" in refused(saved(tmp_path, RAMP, bits=12, syntax=syntax, stream=bytes(stream)))
+
+
+def test_without_pydicom_the_message_says_what_to_install(tmp_path, monkeypatch):
+    file = saved(tmp_path, RAMP, bits=12)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    assert refused(file, images.read_grey).endswith('pip install "cxr_jax[dicom]"')
+
+
+@pytest.mark.parametrize("missing", ["pylibjpeg", "openjpeg"])
+def test_without_a_decoder_the_message_says_what_to_install(tmp_path, monkeypatch, missing):
+    stream = openjpeg.encode(RAMP, bits_stored=12, photometric_interpretation=2, use_mct=False)
+    file = saved(tmp_path, RAMP, bits=12, syntax=JPEG2000Lossless, stream=bytes(stream))
+    plain = saved(tmp_path, RAMP, name="plain.dcm", bits=12)
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert refused(file).endswith('pip install "cxr_jax[dicom]"')
+    assert dicom.read_dicom(plain).shape == RAMP.shape
+
+
+# Damage: an array or an InputError, whatever is broken
+
+
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    rle = pydicom.dcmread(saved(folder, RAMP, bits=12))
+    rle.compress(RLELossless, encoding_plugin="pydicom")
+    rle.save_as(folder / "rle.dcm")
+    j2k = bytes(openjpeg.encode(RAMP, bits_stored=12, photometric_interpretation=2, use_mct=False))
+    more = dict(WindowCenter=2000, WindowWidth=900, RescaleSlope=2, RescaleIntercept=-3, PixelPaddingValue=0)
+    files = {
+        "plain": saved(folder, RAMP, "plain.dcm", bits=12, **more),
+        "implicit": saved(folder, RAMP, "i.dcm", ImplicitVRLittleEndian, bits=12, VOILUTSequence=table([1, 2], 0, 8)),
+        "rle": folder / "rle.dcm",
+        "jpeg": saved(folder, RAMP, "ll.dcm", JPEGLosslessSV1, stream=lossless_jpeg(RAMP, 12), bits=12),
+        "jpeg_2000": saved(folder, RAMP, "j2k.dcm", JPEG2000Lossless, stream=j2k, bits=12),
+    }
+    return {name: file.read_bytes() for name, file in files.items()}
+
+
+FORMS = ["plain", "implicit", "rle", "jpeg", "jpeg_2000"]
+
+
+def read_damaged(data, tmp_path_factory):
+    file = tmp_path_factory.getbasetemp() / "damaged.dcm"
+    file.write_bytes(data)
+    with contextlib.suppress(InputError):
+        grey = dicom.read_dicom(file)
+        assert grey.dtype == np.uint8
+        assert grey.ndim == 2
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=60)
+@given(share=st.floats(0, 1))
+def test_truncation_never_escapes_as_another_error(wholes, tmp_path_factory, form, share):
+    data = wholes[form]
+    read_damaged(data[: int(share * len(data))], tmp_path_factory)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=150)
+@given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), head=st.booleans())
+def test_a_flipped_byte_never_escapes_as_another_error(wholes, tmp_path_factory, form, place, value, head):
+    data = bytearray(wholes[form])
+    first = 128
+    data[first + int(place * ((900 if head else len(data)) - first))] = value
+    read_damaged(bytes(data), tmp_path_factory)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.6, 0.98])
+def test_a_truncated_image_is_refused(wholes, tmp_path, form, share):
+    (tmp_path / "cut.dcm").write_bytes(wholes[form][: int(share * len(wholes[form]))])
+    refused(tmp_path / "cut.dcm")
+
+
+def test_nothing_is_printed_of_damage(wholes, tmp_path, caplog, capfd):
+    """pydicom logs the traceback of what a decoder raises."""
+    for form in FORMS:
+        whole = wholes[form]
+        broken = whole[:-400] + bytes(300) + whole[-100:]
+        for data in (broken, whole[: len(whole) - 200], whole.replace(b"1.2.840.10008.1.2", b"1.2.840.1000\x06.1.2")):
+            (tmp_path / "damaged.dcm").write_bytes(data)
+            with contextlib.suppress(InputError):
+                dicom.read_dicom(tmp_path / "damaged.dcm")
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+
+
+# Wherever an image is accepted
+
+
+@pytest.mark.parametrize("name", ["image.dcm", "IMAGE.DICOM", "IM000001", "image.png"])
+def test_read_grey_knows_dicom_by_its_name_or_its_beginning(tmp_path, name):
+    np.testing.assert_array_equal(images.read_grey(saved(tmp_path, RAMP, name=name, bits=12)), stretched(RAMP))
+
+
+def test_other_formats_do_not_need_pydicom(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    values = (RAMP // 16).astype(np.uint8)
+    (tmp_path / "image.png").write_bytes(images.encode_png(values))
+    np.testing.assert_array_equal(images.read_grey(tmp_path / "image.png"), values)
+
+
+def test_folders_list_dicom_files(tmp_path):
+    saved(tmp_path, RAMP, name="a.dcm", bits=12)
+    saved(tmp_path, RAMP, name="B.DCM", bits=12)
+    assert [file.name for file in retrieve.image_files([str(tmp_path)])] == ["B.DCM", "a.dcm"]
+
+
+def test_a_release_may_come_as_dicom(tmp_path):
+    release = phantom.write_release(tmp_path / "release", 3, 64, seed=1, workers=1)
+    before = list(openi.read_release(release))
+    greys = {record.image_id: images.read_grey(record.image) for record in before}
+    for record in before:
+        folder = release / openi.DICOMS / record.study_id.removeprefix("CXR")
+        folder.mkdir(parents=True, exist_ok=True)
+        saved(folder, greys[record.image_id], name=f"{record.image_id.removeprefix('CXR')}.dcm")
+        record.image.unlink()
+    (release / openi.IMAGES).rmdir()
+    assert openi.config_for(release, "paper", 0, 32).source == str(release)
+    after = list(openi.read_release(release))
+    assert [record.image_id for record in after] == [record.image_id for record in before]
+    for record in after:
+        np.testing.assert_array_equal(images.read_grey(record.image), greys[record.image_id])
