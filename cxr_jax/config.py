@@ -40,16 +40,16 @@ SCHEMA = {
     ),
     "log_every": Key(int, "steps between two lines of metrics"),
     "eval_every": Key(int, "steps between two validations, each followed by a checkpoint"),
-    "data.dataset": Key(str, "which builder reads the data", ("openi", "pairs", "phantom")),
-    "data.path": Key(str, "openi, phantom: the release's folder; phantom draws it where it is missing"),
+    "data.dataset": Key(str, "which builder reads the data", ("openi", "pairs", "phantom", "r2gen", "mimic")),
+    "data.path": Key(str, "openi, r2gen, mimic, phantom: the release's folder; phantom draws it where it is missing"),
     "data.csv": Key(
         str, "pairs: CSV with columns image and report; optional patient_id, study_id, view, split, labels"
     ),
     "data.split": Key(
         str,
-        "of a release: paper: by study, 7:2:1, seeded; r2gen: R2Gen's published lists; strict: as paper, and no "
-        "near-copy of a report crosses. Of a CSV: patient: by patient, 7:2:1; column: its split column; auto: that "
-        "where there is one, else patient",
+        "openi: paper: by study, 7:2:1, seeded; r2gen: R2Gen's published lists; strict: as paper, and no near-copy of "
+        "a report crosses. r2gen, mimic: auto keeps the published split, patient deals by patient, 7:2:1. pairs: "
+        "patient; column: the CSV's own; auto: that where there is one",
         ("paper", "r2gen", "strict", "patient", "column", "auto"),
     ),
     "data.annotation": Key(str, "r2gen: R2Gen's annotation.json; empty: in the release's folder"),

@@ -30,7 +30,6 @@ from cxr_jax.data.release import IMAGES, MAX_REPORT, REPORTS, parse_study
 from cxr_jax.data.views import PROJECTIONS, plain_id, read_views
 from cxr_jax.errors import InputError
 
-
 # Which drawn finding a MeSH term becomes: the heading, and what its qualifiers must hold. The first match counts;
 # terms that the pen has nothing for (most of "spine/degenerative", say) stay undrawn.
 KIND_OF_TERM = (

@@ -114,6 +114,8 @@ def test_a_configuration_that_is_not_there(table, complaint):
         ("--config.data.xxxx=hide", "it is one of keep, drop"),
         ("--config.data.csv=", "data.csv = ''"),
         ("--config.data.dataset=openi", "data.path is not set"),
+        ("--config.data.dataset=r2gen", "data.path = '': lacks annotation.json"),
+        ("--config.data.dataset=mimic", "data.path = '': there is no folder files"),
         ("--config.text.bert={'hidden': 3}", "text.bert: there is no field hidden"),
         ("--config.text.bert={'max_position_embeddings': 40}", "passes BERT's 40 positions"),
         ("--config.text.pretrained=/no/bert/here", "text.pretrained = /no/bert/here: there is no such folder"),

@@ -110,7 +110,7 @@ def test_the_last_override_wins_and_the_file_stays_as_it_is():
         ("image.block_sizes=2", "not of type tuple"),
         ("text.bert=[1]", "not of type dict"),
         ("data.section=Findings", "it is one of findings, impression, both"),
-        ("data.dataset=mimic", "it is one of openi, pairs, phantom"),
+        ("data.dataset=imagenet", "it is one of openi, pairs, phantom"),
         ("batch_size=0", "batch_size = 0 must be positive"),
         ("num_steps=-1", "num_steps = -1 must be positive"),
         ("temperature=nan", "temperature = nan must be positive"),

@@ -9,7 +9,7 @@ import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
-from cxr_jax.data import images, openi, pairs, phantom, records, reports
+from cxr_jax.data import images, mimic, openi, pairs, phantom, r2gen, records, reports
 from cxr_jax.errors import InputError
 from cxr_jax.types import Batch
 
@@ -60,6 +60,10 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], records.So
     builder: records.RecordBuilder
     if data["dataset"] == "pairs":
         builder = records.prepare(pairs.Pairs, pairs.config_for(data["csv"], *arguments), cache)
+    elif data["dataset"] == "r2gen":
+        builder = records.prepare(r2gen.R2Gen, r2gen.config_for(data["path"], *arguments), cache)
+    elif data["dataset"] == "mimic":
+        builder = records.prepare(mimic.Mimic, mimic.config_for(data["path"], *arguments), cache)
     else:
         folder = Path(data["path"]).expanduser() if data["path"] else _phantom_folder(config, cache)
         if data["dataset"] == "phantom":

@@ -1,0 +1,142 @@
+"""MIMIC-CXR-JPG's tables: which image is of which study, patient, split and view, and CheXpert's labels of a study."""
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Iterator
+from io import TextIOWrapper
+from pathlib import Path
+from typing import NamedTuple
+
+from cxr_jax.errors import InputError
+
+SPLIT, METADATA, CHEXPERT = (f"mimic-cxr-2.0.0-{name}" for name in ("split", "metadata", "chexpert"))
+SPLIT_NAMES = {"train": "train", "validate": "val", "test": "test"}
+# The fourteenth column, No Finding, is the absence of all these and no label.
+FINDINGS = (
+    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
+    "Lung Opacity", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
+)  # fmt: skip
+# Ids become paths, so they must hold nothing that leads out of the folder.
+IDS = {
+    "dicom_id": (re.compile(r"[0-9a-f-]{1,80}"), "hexadecimal digits and '-'"),
+    "study_id": (re.compile(r"[0-9]{1,20}"), "digits"),
+    "subject_id": (re.compile(r"[0-9]{2,20}"), "two digits or more"),
+}
+
+
+class Image(NamedTuple):
+    """A row of the table of splits; `split` is one of ours."""
+
+    dicom_id: str
+    study_id: str
+    subject_id: str
+    split: str
+
+
+def find_table(folder: Path, name: str) -> Path | None:
+    """The table's file, packed or not; None where there is neither."""
+    files = (folder / f"{name}{suffix}" for suffix in (".csv.gz", ".csv"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def need_table(folder: Path, name: str) -> Path:
+    """The table's file.
+
+    Raises:
+      InputError: there is none.
+    """
+    file = find_table(folder, name)
+    if file is None:
+        raise InputError(f"data.path = {folder}: there is no {name}.csv.gz or .csv in it; download it there")
+    return file
+
+
+def read_images(folder: Path) -> list[Image]:
+    """The images of the table of splits, in its order.
+
+    Raises:
+      InputError: no such table, or an id, a split or a row is not what it should be; it names file and row.
+    """
+    file = need_table(folder, SPLIT)
+    images: list[Image] = []
+    subject_of: dict[str, str] = {}
+    seen: set[str] = set()
+    for number, (dicom_id, study_id, subject_id, split) in _rows(file, (*IDS, "split")):
+        for (name, (pattern, wanted)), value in zip(IDS.items(), (dicom_id, study_id, subject_id), strict=True):
+            if not pattern.fullmatch(value):
+                raise InputError(f"{file} row {number}: {name} is {value[:80]!r}; wanted are {wanted}")
+        if split not in SPLIT_NAMES:
+            raise InputError(f"{file} row {number}: split is {split!r}; it is one of {', '.join(SPLIT_NAMES)}")
+        if dicom_id in seen:
+            raise InputError(f"{file} row {number}: dicom_id {dicom_id} is there twice; remove one row")
+        seen.add(dicom_id)
+        if subject_of.setdefault(study_id, subject_id) != subject_id:
+            raise InputError(
+                f"{file} row {number}: study_id {study_id} is of subject_id {subject_id} and of "
+                f"{subject_of[study_id]}; mend one"
+            )
+        images.append(Image(dicom_id, study_id, subject_id, SPLIT_NAMES[split]))
+    return images
+
+
+def read_views(folder: Path) -> dict[str, str]:
+    """dicom_id to "frontal", "lateral" or, where ViewPosition is neither, "".
+
+    Raises:
+      InputError: no such table, or it is damaged or lacks a column.
+    """
+    positions = (cells for _, cells in _rows(need_table(folder, METADATA), ("dicom_id", "ViewPosition")))
+    return {dicom_id: view_of(position) for dicom_id, position in positions}
+
+
+def view_of(position: str) -> str:
+    """AP, PA and their kinds ("AP AXIAL") are frontal, LATERAL, LL, RL and "XTABLE LATERAL" lateral, others ""."""
+    words = position.upper().split()
+    if words[:1] in (["AP"], ["PA"]):
+        return "frontal"
+    return "lateral" if words in (["LL"], ["RL"]) or words[-1:] == ["LATERAL"] else ""
+
+
+def read_labels(folder: Path) -> dict[str, tuple[str, ...]]:
+    """study_id to the findings that CheXpert's labeller calls certain (1.0); empty where there is no such table.
+
+    Raises:
+      InputError: the table is damaged or lacks a column, or a cell is none of 1.0, 0.0, -1.0 and empty.
+    """
+    file = find_table(folder, CHEXPERT)
+    labels: dict[str, tuple[str, ...]] = {}
+    for number, (study_id, *cells) in _rows(file, ("study_id", *FINDINGS)) if file else ():
+        strange = set(cells) - {"", "1", "0", "-1", "1.0", "0.0", "-1.0"}
+        if strange:
+            raise InputError(
+                f"{file} row {number}: has a cell {min(strange)[:80]!r}; wanted are 1.0, 0.0, -1.0 or none"
+            )
+        labels[study_id] = tuple(f for f, cell in zip(FINDINGS, cells, strict=True) if cell in ("1", "1.0"))
+    return labels
+
+
+def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
+    """The cells of `columns` of each row, stripped, with its number in a spreadsheet: the header is row 1."""
+    try:
+        with _open(file) as handle:
+            reader = csv.reader(handle, strict=True)
+            header = [cell.strip() for cell in next(reader, [])]
+            for name in columns:
+                if name not in header:
+                    raise InputError(f"{file}: has no column {name}; download it again")
+            places = [header.index(name) for name in columns]
+            for number, cells in enumerate(reader, start=2):
+                if cells and len(cells) != len(header):
+                    raise InputError(f"{file} row {number}: has {len(cells)} cells for {len(header)} columns; mend it")
+                if cells:
+                    yield number, [cells[place].strip() for place in places]
+    except (EOFError, OSError, zlib.error, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{file}: damaged, or not a CSV in UTF-8 ({error}); download it again") from error
+
+
+def _open(file: Path) -> TextIOWrapper:
+    if file.suffix == ".gz":
+        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
+    return file.open(newline="", encoding="utf-8-sig")

@@ -1,0 +1,47 @@
+"""What releases that come with a split share: it is kept or dealt anew, and no patient is ever in two splits."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from cxr_jax.data.records import SPLITS, Record, split_by_group
+from cxr_jax.errors import InputError
+
+KEPT, DEALT = ("auto", "column"), ("paper", "patient")
+
+
+def deals_anew(split: str, release: str) -> bool:
+    """Whether `data.split` asks for a split of our own, rather than the one that the release publishes.
+
+    Raises:
+      InputError: it asks for neither.
+    """
+    if split not in (*KEPT, *DEALT):
+        raise InputError(
+            f"data.split = {split}: {release} has a split of its own, kept by data.split=auto; data.split=patient "
+            "deals anew"
+        )
+    return split in DEALT
+
+
+def into_splits(
+    published: Iterable[tuple[Record, str]], anew: bool, seed: int, source: Path
+) -> dict[str, list[Record]]:
+    """Records under the split that is published with each, or dealt 7:2:1 by patient, in the order given.
+
+    By patient in any case: who has one study is dealt by study, and who has many must not be on both sides.
+
+    Raises:
+      InputError: the published split has a patient in two splits.
+    """
+    published = list(published)
+    splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
+    home = split_by_group((record.patient_id for record, _ in published), seed) if anew else {}
+    for record, split in published:
+        own = home.setdefault(record.patient_id, split)
+        if not anew and own != split:
+            raise InputError(
+                f"{source}: {record.image_id}: patient {record.patient_id} is in {split} and in {own}; keep a patient "
+                "in one split, or set data.split=patient"
+            )
+        splits[own].append(record)
+    return splits
