@@ -101,13 +101,13 @@ def read_study(content: bytes, file: str, views: Mapping[str, str], seed: int) -
     for image_id in report.captions:
         if not IMAGE_NAME.fullmatch(f"{image_id}.png"):
             raise InputError(f"{file}: image id {image_id!r} is none of the release's; download the archive again")
-    views = {
-        image_id: views.get(plain_id(image_id), GUESSED.get(i, "frontal")) for i, image_id in enumerate(report.captions)
-    }
-    number = int(Path(file).stem)
-    return Study(
-        number, tuple(views.items()), findings_from_terms(report.major, np.random.default_rng([seed, number, 0]))
+    shown = tuple(
+        (image_id, views.get(plain_id(image_id), "lateral" if place == 1 else "frontal"))
+        for place, image_id in enumerate(report.captions)
     )
+    number = int(Path(file).stem)
+    findings = findings_from_terms(report.major, np.random.default_rng([seed, number, 0]))
+    return Study(number, shown, findings)
 
 
 def draw(folder: Path, size: int, seed: int, study: Study) -> None:

@@ -111,8 +111,10 @@ def read_release(folder: Path) -> list[tuple[Record, str]]:
                     study_id=study,
                     patient_id=subject,
                     view=views[image.dicom_id],
+                    findings=sections["findings"],
+                    impression=sections["impression"],
+                    indication=sections["indication"],
                     labels=labels.get(study, ()),
-                    **sections,
                 )
                 found.append((record, image.split))
     for kind, files in missing.items():
