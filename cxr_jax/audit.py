@@ -43,7 +43,7 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
 
     Returns:
       "splits": {split: {"images", "studies", "patients", "distinct_reports", "words": [5 %, median, 95 %], "normal":
-        share of studies without a finding, or None where nothing is labelled}}.
+        share of studies that the source calls normal, None where it labels nothing}}.
       "leaks": {"val" | "test": counts of that split's studies, patients and images that training has too: "exact" and
         "near" of reports, "patients", "studies", "images", each beside its "of"}.
       "ceilings": {split: {k: the best instance recall@k that any system can reach, see `instance_ceiling`}}.
@@ -64,7 +64,7 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
                 "patients": len(set(split.patient_ids)),
                 "distinct_reports": len({int(split.group_ids[i]) for i in first[name]}),
                 "words": np.percentile([len(split.reports[i].split()) for i in first[name]], [5, 50, 95]).tolist(),
-                "normal": sum(not each for each in labels[name]) / len(first[name]) if labelled else None,
+                "normal": sum(split.normal[i] for i in first[name]) / len(first[name]) if labelled else None,
             }
             for name, split in splits.items()
         },

@@ -27,7 +27,7 @@ from cxr_jax.errors import InputError
 T = TypeVar("T")
 
 # Goes up whenever the same arguments would give other bytes.
-VERSION = 5
+VERSION = 6
 MIN_IMAGE_SIZE = 32
 RELEASE_FILE = "release.json"
 # Names the release while it is being written, so that an interrupted one can be taken up again.

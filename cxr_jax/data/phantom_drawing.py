@@ -463,7 +463,7 @@ def effusion_frontal(view: View, finding: Finding, rng: Rng) -> None:
         wall = np.maximum(chest_wall(view.anatomy, view.y), 0.05)
         lateral_part = np.clip(across / wall, 0, 1.1)
         level = diaphragm(view.anatomy, 0.5 + SIGN[side] * 0.17, side) + 0.055
-        level = level - (0.09 + 0.22 * DEGREE[finding.severity] + rng.uniform(0, 0.02))
+        level = level - (0.12 + 0.20 * DEGREE[finding.severity] + rng.uniform(0, 0.02))
         surface = level + 0.10 - 0.17 * lateral_part**3
         fluid = soft(view.y - surface, 0.014) * (across > 0.0)
         view.air *= 1 - 0.93 * fluid
@@ -563,7 +563,7 @@ def atelectasis_frontal(view: View, finding: Finding, rng: Rng) -> None:
         slope = rng.uniform(-0.03, 0.03)
         lines.append((curve((start, y), (end, y + slope), rng.normal(0, 0.006)), rng.uniform(0.015, 0.021), 1.0))
     bands = gaussian_filter(strokes(view.size, lines), view.size * 0.003)
-    view.added += 0.8 * bands * lung(view.anatomy, view.x, view.y, finding.side)
+    view.added += 1.1 * bands * lung(view.anatomy, view.x, view.y, finding.side)
 
 
 @lateral

@@ -26,6 +26,7 @@ class Split:
     patient_ids: list[str]
     reports: list[str]
     labels: list[frozenset[str]]
+    normal: list[bool]  # whether the source says so; no label may also mean that nobody looked
     group_ids: np.ndarray
 
     def __len__(self) -> int:
@@ -173,14 +174,17 @@ def _read_split(builder: records.RecordBuilder, name: str, data: Mapping[str, An
         wanted = {"frontal": text["view"] != "lateral", "lateral": text["view"] == "lateral", "all": True}
         if report and wanted[data["view"]]:
             order.append(index)
-            findings = reports.finding_labels([label.decode() for label in fields["labels"]])
-            columns.append((text["image_id"], text["study_id"], text["patient_id"], report, findings))
+            terms = [label.decode() for label in fields["labels"]]
+            findings, is_normal = reports.finding_labels(terms), reports.says_normal(terms)
+            columns.append((text["image_id"], text["study_id"], text["patient_id"], report, findings, is_normal))
     # TFDS stores in a hashed order; by id, rows come in the same order whatever wrote them.
     by_id = sorted(range(len(order)), key=lambda i: columns[i][0])
-    image_ids, study_ids, patient_ids, texts, labels = ([columns[i][field] for i in by_id] for field in range(5))
+    image_ids, study_ids, patient_ids, texts, labels, normal = (
+        [columns[i][field] for i in by_id] for field in range(6)
+    )
     record = np.array([order[i] for i in by_id], np.int64)
     groups = np.zeros(len(by_id), np.int32)
-    return Split(name, source, record, image_ids, study_ids, patient_ids, texts, labels, groups)
+    return Split(name, source, record, image_ids, study_ids, patient_ids, texts, labels, normal, groups)
 
 
 def _share_group_ids(splits: Mapping[str, Split]) -> dict[str, Split]:

@@ -79,6 +79,11 @@ def finding_labels(terms: Sequence[str]) -> frozenset[str]:
     return frozenset(findings)
 
 
+def says_normal(terms: Sequence[str]) -> bool:
+    """Whether the tags call the study normal, in Open-i's word or in CheXpert's."""
+    return any(term.strip().lower() in ("normal", "no finding") for term in terms)
+
+
 def learn_wordpiece(reports: Sequence[str], vocab_size: int = 2000) -> PreTrainedTokenizerBase:
     """An uncased WordPiece vocabulary learnt from `reports`, as a BERT tokenizer; equal reports give equal numbers."""
     learner = BertWordPieceTokenizer(lowercase=True)
