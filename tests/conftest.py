@@ -15,6 +15,8 @@ from hypothesis import settings
 # Before the first array: the device count cannot change afterwards. (XLA_FLAGS would reach child processes too.)
 jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
 jax.config.update("jax_num_cpu_devices", 4)
+# One computation at a time: four devices that wait for each other in two of them could take all threads of two cores.
+jax.config.update("jax_cpu_enable_async_dispatch", False)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # These models are tiny: compiling takes longer than running.
 jax.config.update("jax_disable_most_optimizations", True)
