@@ -36,7 +36,7 @@ def test_another_configuration_is_refused_by_the_names_of_its_keys(tmp_path, con
         run.start(other)
     message = str(error.value)
     assert str(tmp_path) in message
-    assert "batch_size: 64 → 7; data.fingerprint: abc → xyz" in message
+    assert f"batch_size: {config['batch_size']} → 7; data.fingerprint: abc → xyz" in message
     assert "cache" not in message
     run.start(config | {"log_every": 1})
     assert run.load_config()["log_every"] == config["log_every"]
