@@ -23,6 +23,7 @@ from cxr_jax.data.splits import near_copies
 from cxr_jax.errors import ArgumentParser, run_command
 from cxr_jax.evaluation.evaluate import format_table
 from cxr_jax.evaluation.page import Table, write_tables
+from cxr_jax.index import first_rows
 from cxr_jax.workdir import write_json
 
 RANKS = (1, 5, 10)
@@ -43,17 +44,17 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
 
     Returns:
       "splits": {split: {"images", "studies", "patients", "distinct_reports", "words": [5 %, median, 95 %], "normal":
-        share of studies that the source calls normal, None where it labels nothing}}.
+        share of studies that the source calls normal, None where it calls none so}}.
       "leaks": {"val" | "test": counts of that split's studies, patients and images that training has too: "exact" and
         "near" of reports, "patients", "studies", "images", each beside its "of"}.
       "ceilings": {split: {k: the best instance recall@k that any system can reach, see `instance_ceiling`}}.
       "findings": {finding: {split: share of studies}}, the most frequent in training first.
       "blank_images": {split: image ids}; "stored_sides": {split: [least, median, greatest] short side in pixels}.
     """
-    first = {name: _one_row_per_study(split) for name, split in splits.items()}
+    first = {name: first_rows(split.study_ids) for name, split in splits.items()}
     looked = {name: _look(split) for name, split in splits.items()}
     labels = {name: [splits[name].labels[i] for i in rows] for name, rows in first.items()}
-    labelled = any(any(each) for each in labels.values())
+    says_normal = any(any(split.normal) for split in splits.values())
     shares = {name: Counter(finding for each in labels[name] for finding in each) for name in splits}
     frequent = sorted(shares["train"], key=lambda finding: (-shares["train"][finding], finding))
     return {
@@ -64,7 +65,7 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
                 "patients": len(set(split.patient_ids)),
                 "distinct_reports": len({int(split.group_ids[i]) for i in first[name]}),
                 "words": np.percentile([len(split.reports[i].split()) for i in first[name]], [5, 50, 95]).tolist(),
-                "normal": sum(split.normal[i] for i in first[name]) / len(first[name]) if labelled else None,
+                "normal": sum(split.normal[i] for i in first[name]) / len(first[name]) if says_normal else None,
             }
             for name, split in splits.items()
         },
@@ -90,10 +91,6 @@ def instance_ceiling(groups: np.ndarray, k: int) -> float:
     return float(np.minimum(sizes, k).sum() / sizes.sum())
 
 
-def _one_row_per_study(split: Split) -> np.ndarray:
-    return np.array(list({study: row for row, study in reversed(list(enumerate(split.study_ids)))}.values()))[::-1]
-
-
 def _look(split: Split) -> Pixels:
     digests, blank, sides = [], [], []
     for row in range(len(split)):
@@ -114,7 +111,7 @@ def _leaks(
     ends = np.cumsum([0, *(len(first[name]) for name in names)])
     clusters = np.asarray(near_copies(texts))
     near = {name: clusters[ends[i] : ends[i + 1]] for i, name in enumerate(names)}
-    train, rows = splits["train"], first["train"]
+    train, rows, train_pixels = splits["train"], first["train"], set(looked["train"].digests)
     leaks = {}
     for name in names:
         if name == "train":
@@ -127,7 +124,7 @@ def _leaks(
             "of_studies": len(first[name]),
             "patients": len(set(split.patient_ids) & set(train.patient_ids)),
             "of_patients": len(set(split.patient_ids)),
-            "images": sum(digest in set(looked["train"].digests) for digest in looked[name].digests),
+            "images": sum(digest in train_pixels for digest in looked[name].digests),
             "of_images": len(split),
         }
     return leaks

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import zipfile
 import zlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,11 @@ from jaxtyping import Float, Int
 from cxr_jax.errors import InputError
 
 CHUNK = 1024  # queries at a time: 1,024 × 400,000 similarities are 1.6 GB
+
+
+def first_rows(ids: Sequence[str]) -> np.ndarray:
+    """int64: the first row of each distinct id, in ascending order."""
+    return np.sort(np.unique(np.asarray(ids), return_index=True)[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +55,7 @@ class SplitIndex:
 
     def one_row_per_study(self) -> np.ndarray:
         """The first row of each study: a study's report counts once, however many images it has."""
-        first = {row.study_id: number for number, row in reversed(list(enumerate(self.rows)))}
-        return np.array(sorted(first.values()), np.int64)
+        return first_rows([row.study_id for row in self.rows])
 
     def save(self, folder: Path) -> None:
         """Writes both files; the arrays last, so that a broken-off save is not taken for a whole one."""

@@ -8,7 +8,6 @@ the system works, and nothing about patients. `release.json` marks it, and whate
 """
 
 import argparse
-import csv
 import json
 import re
 import shutil
@@ -23,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from cxr_jax.data.archives import IMAGE_NAME, REPORT_NAME, members
-from cxr_jax.data.phantom import RELEASE_FILE, draw_in_parallel
+from cxr_jax.data.phantom import RELEASE_FILE, draw_in_parallel, write_projections
 from cxr_jax.data.phantom_drawing import draw_study
 from cxr_jax.data.phantom_reports import DEGREES, KINDS, LOBES, Finding
 from cxr_jax.data.release import IMAGES, MAX_REPORT, REPORTS, parse_study
@@ -151,12 +150,12 @@ def rehearse(archive: Path, out: Path, tables: Path | None, size: int, seed: int
     if not studies:
         raise InputError(f"{archive}: holds no report; give NLMCXR_reports.tgz")
     draw_in_parallel(partial(draw, draft / IMAGES, size, seed), studies)
-    with (draft / PROJECTIONS).open("w", newline="") as table:
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(("uid", "filename", "projection"))
-        for study in studies:
-            for image_id, view in study.images:
-                writer.writerow((study.number, f"{plain_id(image_id).removeprefix('CXR')}.dcm.png", view.capitalize()))
+    shown = (
+        (study.number, plain_id(image_id).removeprefix("CXR"), view)
+        for study in studies
+        for image_id, view in study.images
+    )
+    write_projections(draft / PROJECTIONS, shown)
     release = {"name": "rehearsal", "drawn": True, "studies": len(studies), "image_size": size, "seed": seed}
     (draft / RELEASE_FILE).write_text(json.dumps(release, indent=2) + "\n")
     draft.rename(out)

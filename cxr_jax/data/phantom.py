@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import sys
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -78,7 +78,8 @@ def write_release(
         (root / name).mkdir(exist_ok=True)
     numbers = range(1, num_studies + 1)
     draw_in_parallel(partial(_write_study, root, image_size, seed), numbers, workers)
-    _write_projections(root / "indiana_projections.csv", numbers)
+    shown = ((number, _image_name(number, view), projection) for number in numbers for view, projection in VIEWS)
+    write_projections(root / "indiana_projections.csv", shown)
     _write_whole(root / RELEASE_FILE, json.dumps(release, indent=2) + "\n")
     (root / UNFINISHED_FILE).unlink(missing_ok=True)
     return root
@@ -204,13 +205,13 @@ def report_xml(number: int, report: Report) -> bytes:
     return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
 
 
-def _write_projections(path: Path, numbers: range) -> None:
+def write_projections(path: Path, images: Iterable[tuple[int, str, str]]) -> None:
+    """The table that says which image is frontal and which lateral, of (study's number, id without CXR, view)."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("uid", "filename", "projection"))
-        for number in numbers:
-            for view, projection in VIEWS:
-                writer.writerow((number, f"{_image_name(number, view)}.dcm.png", projection))
+        for number, name, view in images:
+            writer.writerow((number, f"{name}.dcm.png", view.capitalize()))
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -74,19 +74,7 @@ def write_page(
     articles = "\n".join(_case(number, case, images) for number, case in enumerate(cases, start=1))
     noted = "".join(f"<p>{escape(note)}</p>" for note in notes)
     script_hash = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
-    page = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{script_hash}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
-<style>{_STYLE}{images.rules()}</style>
-</head>
-<body>
-<header>
+    body = f"""<header>
 <h1>{escape(title)}</h1>
 {f'<div class="notes">{noted}</div>' if noted else ""}
 {_table(Table(*summary))}
@@ -98,33 +86,36 @@ def write_page(
 {articles}
 </main>
 <dialog id="zoom" aria-label="Enlarged image"><div></div></dialog>
-<script>{_SCRIPT}</script>
-</body>
-</html>
-"""
-    # A report may hold a lone surrogate from a badly decoded file; a "?" in its place beats no page.
-    Path(path).write_text(page, encoding="utf-8", errors="replace")
+<script>{_SCRIPT}</script>"""
+    _write_document(path, title, body, images.rules(), f"; img-src data:; script-src 'sha256-{script_hash}'")
 
 
 def write_tables(path: str | Path, title: str, tables: Mapping[str, Table]) -> None:
     """Writes a page of titled tables to `path` (its folder must exist), in the style of `write_page`."""
     body = "\n".join(f"<h2>{escape(name)}</h2>\n{_table(table)}" for name, table in tables.items())
+    rules = "body > h2 { margin: 2rem 0 .5rem; } tbody tr:first-child > * { font-weight: inherit; }"
+    _write_document(path, title, f"<h1>{escape(title)}</h1>\n{body}", rules)
+
+
+def _write_document(path: str | Path, title: str, body: str, rules: str, policy: str = "") -> None:
+    """The page round `body`: `rules` follow the common style, `policy` adds to what may be loaded, which is nothing."""
     page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; style-src 'unsafe-inline'{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{escape(title)}</title>
-<style>{_STYLE}body > h2 {{ margin: 2rem 0 .5rem; }} tbody tr:first-child > * {{ font-weight: inherit; }}</style>
+<style>{_STYLE}{rules}</style>
 </head>
 <body>
-<h1>{escape(title)}</h1>
 {body}
 </body>
 </html>
 """
+    # A report may hold a lone surrogate from a badly decoded file; a "?" in its place beats no page.
     Path(path).write_text(page, encoding="utf-8", errors="replace")
 
 
