@@ -127,7 +127,7 @@ def test_an_interrupted_release_is_taken_up_again(tmp_path, monkeypatch, release
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(phantom, "_write_projections", stop)
+    monkeypatch.setattr(phantom, "write_projections", stop)
     with pytest.raises(KeyboardInterrupt):
         phantom.write_release(tmp_path, 24, image_size=SIZE, seed=3, workers=1)
     assert not (tmp_path / "release.json").exists()
