@@ -16,15 +16,15 @@ BASE = Path(__file__).with_name("base.py")
 
 def get_config(variant: str = "") -> ConfigDict:
     config = configuration.read(BASE)
-    config.num_steps = 1300
+    config.num_steps = 1600
     config.batch_size = 32
     config.image_size = 96
     config.compute_dtype = "float32"
     config.log_every = 20
-    config.eval_every = 325
+    config.eval_every = 400
 
     config.data.dataset = "phantom"
-    config.data.num_studies = 4500
+    config.data.num_studies = 8000
     config.data.stored_size = 96
     config.data.section = "both"  # the impression says again, in other words, what a small BERT has to learn
     config.data.augment = False  # in so few steps, seeing the same drawing again teaches more

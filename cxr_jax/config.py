@@ -42,6 +42,7 @@ SCHEMA = {
     "eval_every": Key(int, "steps between two validations, each followed by a checkpoint"),
     "data.dataset": Key(str, "which builder reads the data", ("openi", "pairs", "phantom", "r2gen", "mimic")),
     "data.path": Key(str, "openi, r2gen, mimic, phantom: the release's folder; phantom draws it where it is missing"),
+    "data.download": Key(bool, "openi: fetch the archives that data.path lacks from Open-i (14 GB)"),
     "data.csv": Key(
         str, "pairs: CSV with columns image and report; optional patient_id, study_id, view, split, labels"
     ),
@@ -57,8 +58,13 @@ SCHEMA = {
     "data.xxxx": Key(
         str, "what Open-i blacked out as XXXX, in the text that is encoded, never in what is scored", ("keep", "drop")
     ),
-    "data.view": Key(str, "frontal: all that is not known to be lateral", ("frontal", "lateral", "all")),
+    "data.view": Key(
+        str,
+        "frontal: all that is not known to be lateral; mean: train on all, embed a study as the mean over its views",
+        ("frontal", "lateral", "all", "mean"),
+    ),
     "data.stored_size": Key(int, "short side in pixels at which images are stored, once, before training"),
+    "data.stored_format": Key(str, "png: without loss; jpeg: smaller, and faster to decode", ("png", "jpeg")),
     "data.cache": Key(str, "folder for prepared data sets"),
     "data.augment": Key(bool, "shift, scale, turn and re-expose training images slightly; never flip them"),
     "data.num_threads": Key(int, "threads that decode images"),
@@ -99,10 +105,10 @@ FRACTIONS = ("text.dropout", "optim.b2")
 MIN_IMAGE_SIZE = 32  # halved five times
 MIN_TOKENS = 3  # [CLS], one word, [SEP]
 # What may change between a run and its continuation without changing what is computed.
-FREE_KEYS = ("log_every", "data.path", "data.csv", "data.annotation", "data.cache", "data.num_threads")
+FREE_KEYS = ("log_every", "data.path", "data.download", "data.csv", "data.annotation", "data.cache", "data.num_threads")
 
 # Keys that a run of an older version lacks, and the value that does what it did.
-ADDED = {"data.annotation": "", "data.xxxx": "keep"}
+ADDED = {"data.download": False, "data.annotation": "", "data.xxxx": "keep", "data.stored_format": "png"}
 
 
 def read(path: str | Path, variant: str = "") -> ConfigDict:

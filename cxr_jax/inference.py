@@ -13,7 +13,7 @@ from cxr_jax import parallel
 from cxr_jax.checkpoint import Checkpoints
 from cxr_jax.data import images, pipeline, reports
 from cxr_jax.errors import InputError
-from cxr_jax.index import Row, SplitIndex, top_k
+from cxr_jax.index import Row, SplitIndex, first_rows, top_k
 from cxr_jax.train_step import make_recipe, state_shapes
 from cxr_jax.workdir import RunFolder
 
@@ -135,8 +135,10 @@ def embed_split(
     tokens: tuple[np.ndarray, np.ndarray],
     config: Mapping[str, Any],
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Image and text embeddings of a split, each float32 (n, E) of unit norm.
+) -> tuple[pipeline.Split, np.ndarray, np.ndarray]:
+    """The split, and its image and text embeddings, each float32 (n, E) of unit norm; a row is an image.
+
+    Where data.view is mean, a row is a study: its images' mean embedding, and the rest of its first image.
 
     Args:
       encode: `parallel.pmap(make_encode_step(model))`.
@@ -150,11 +152,24 @@ def embed_split(
         embeddings = parallel.unshard(encode(variables, parallel.shard(dict(batch))))
         parts.append([z[batch["weight"] > 0] for z in embeddings])
     image_embeddings, text_embeddings = (np.concatenate(side) for side in zip(*parts, strict=True))
-    return image_embeddings, text_embeddings
+    if config["data"]["view"] != "mean":
+        return split, image_embeddings, text_embeddings
+    first = first_rows(split.study_ids)
+    means = mean_by_study(image_embeddings, split.study_ids)
+    return split.take(first), means, text_embeddings[first]
+
+
+def mean_by_study(embeddings: np.ndarray, study_ids: Sequence[str]) -> np.ndarray:
+    """The mean embedding of each study, (n, E) → (studies, E), scaled to unit norm; in the order of `first_rows`."""
+    _, first, study = np.unique(np.asarray(study_ids), return_index=True, return_inverse=True)
+    sums = np.zeros((len(first), embeddings.shape[1]), np.float32)
+    np.add.at(sums, study, embeddings)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    return (sums / np.maximum(norms, 1e-12))[np.argsort(first)]
 
 
 def index_split(
-    split: pipeline.Split, step: int, image_embeddings: np.ndarray, text_embeddings: np.ndarray
+    step: int, split: pipeline.Split, image_embeddings: np.ndarray, text_embeddings: np.ndarray
 ) -> SplitIndex:
     """A split's embeddings with all that retrieval shows of it."""
     rows = [

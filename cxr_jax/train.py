@@ -176,8 +176,8 @@ def validate(
 ) -> dict[str, float]:
     """Loss (mean over batches of the training size, in order) and group-aware recall, image → report, on a split."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    part = split.first(VALIDATION_ROWS)
-    z_v, z_t = inference.embed_split(encode_step, variables, part, tokens, config)
+    part = split.take(np.arange(min(VALIDATION_ROWS, len(split))))
+    part, z_v, z_t = inference.embed_split(encode_step, variables, part, tokens, config)
     size = min(config["batch_size"], len(part))
     scale = min(float(np.exp(parallel.unreplicate(state.params["log_scale"]))), 100.0)
     starts = range(0, len(part) - size + 1, size)
@@ -203,8 +203,8 @@ def build_index(
     variables = parallel.replicate(inference.load_variables(run, config, step))
     for name, split in splits.items():
         progress = partial(tqdm, desc=f"indexing {name}", unit="batch", leave=False)
-        embeddings = inference.embed_split(encode_step, variables, split, tokens[name], config, progress)
-        inference.index_split(split, step, *embeddings).save(run.index)
+        embedded = inference.embed_split(encode_step, variables, split, tokens[name], config, progress)
+        inference.index_split(step, *embedded).save(run.index)
 
 
 def announce(run: RunFolder, config: Any, splits: Any, state: TrainState, recipe: Recipe, first_step: int) -> None:

@@ -13,7 +13,7 @@ LAYERS = [
     "data.dicom", "data.images", "data.reports", "data.records", "data.archives", "data.views", "data.splits",
     "data.release", "data.phantom_reports", "data.phantom_drawing", "data.phantom", "data.published", "data.r2gen",
     "data.mimic_tables", "data.mimic_reports", "data.mimic",
-    "data.openi", "data.pairs", "data.pipeline", "data",
+    "data.download", "data.openi", "data.pairs", "data.pipeline", "data",
     "optim", "parallel", "train_step", "checkpoint", "index",
     "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.labels", "evaluation.baselines",
     "evaluation.page", "evaluation.evaluate", "evaluation",

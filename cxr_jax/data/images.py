@@ -1,6 +1,8 @@
 """Radiographs from files: any mode to 8-bit grey, shrunk for storing, fitted to the model's square."""
 
+import functools
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +111,13 @@ def encode_jpeg(image: np.ndarray, quality: int = 85) -> bytes:
 def encode_png(image: np.ndarray) -> bytes:
     """uint8 (H, W) as a PNG, without loss."""
     return _encode(image, "PNG", compress_level=3)
+
+
+# How images may be stored: without loss, or in a third of the room and of the time to decode.
+ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
+    "png": encode_png,
+    "jpeg": functools.partial(encode_jpeg, quality=95),
+}
 
 
 def decode(encoded: bytes) -> np.ndarray:

@@ -39,7 +39,7 @@ class Mimic(RecordBuilder):
         return self._splits
 
 
-def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> SourceConfig:
+def config_for(path: str | Path, split: str, seed: int, stored_size: int, stored_format: str = "png") -> SourceConfig:
     """The builder's configuration for a release's folder.
 
     The fingerprint is of the tables alone: PhysioNet's versions do not change. Who edits a report clears data.cache.
@@ -58,12 +58,13 @@ def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> Sou
         with table.open("rb") as file:
             digests.append((table.name, hashlib.file_digest(file, "sha256").hexdigest()))
     return SourceConfig(
-        name=fingerprint("mimic", anew, seed if anew else 0, stored_size, digests),
+        name=fingerprint("mimic", anew, seed if anew else 0, stored_size, stored_format, digests),
         description=f"MIMIC-CXR-JPG ({'dealt anew by patient' if anew else 'official split'})",
         source=str(folder),
         split="patient" if anew else "column",
         seed=seed,
         stored_size=stored_size,
+        stored_format=stored_format,
     )
 
 

@@ -69,6 +69,7 @@ def config_for(
     split: str,
     seed: int,
     stored_size: int,
+    stored_format: str = "png",
     *,
     cache: Path,
     annotation: str = "",
@@ -93,7 +94,8 @@ def config_for(
         raise InputError(
             f"data.path = {path}: there is no folder {' and no folder '.join(missing)} in it, nor "
             f"{' nor '.join(ARCHIVES[name] for name in missing)}; download NLMCXR_reports.tgz and NLMCXR_png.tgz from "
-            "Open-i (https://openi.nlm.nih.gov/faq, Indiana University - Chest X-rays) and put both into that folder"
+            "Open-i (https://openi.nlm.nih.gov/faq, Indiana University - Chest X-rays) and put both into that folder, "
+            "or set --config.data.download=true"
         )
     listed = _annotation(folder, annotation) if split == "r2gen" else None
     contents = [*(folder / table for table in TABLES), *([listed] if listed else [])]
@@ -104,6 +106,7 @@ def config_for(
         0 if split == "r2gen" else seed,
         section if split == "strict" else "",
         stored_size,
+        stored_format,
         *(file.read_bytes() if file.is_file() else b"" for file in contents),
         *(archives.checksum(files[0]) for files in sources if files and files[0].suffix == ".tgz"),
         files=[file for files in sources for file in files],
@@ -116,6 +119,7 @@ def config_for(
         split=split,
         seed=seed,
         stored_size=stored_size,
+        stored_format=stored_format,
         cache=str(cache),
         annotation=str(listed or ""),
         section=section,

@@ -40,7 +40,7 @@ class Pairs(RecordBuilder):
         return splits
 
 
-def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> SourceConfig:
+def config_for(path: str | Path, split: str, seed: int, stored_size: int, stored_format: str = "png") -> SourceConfig:
     """The builder's configuration for a CSV.
 
     Raises:
@@ -57,7 +57,8 @@ def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> Sou
         raise InputError(f"data.split = {split}: is of the Open-i release; for a CSV use auto, column or patient")
     split = "column" if split == "column" or (split == "auto" and has_split) else "patient"
     images = [file.parent / row["image"] for row in rows.values()]
-    name = fingerprint("pairs", split, seed if split == "patient" else 0, stored_size, file.read_bytes(), files=images)
+    settings = split, seed if split == "patient" else 0, stored_size, stored_format
+    name = fingerprint("pairs", *settings, file.read_bytes(), files=images)
     return SourceConfig(
         name=name,
         description=f"pairs ({file.name})",
@@ -65,6 +66,7 @@ def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> Sou
         split=split,
         seed=seed,
         stored_size=stored_size,
+        stored_format=stored_format,
     )
 
 

@@ -9,7 +9,7 @@ import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
-from cxr_jax.data import images, mimic, openi, pairs, phantom, r2gen, records, reports
+from cxr_jax.data import download, images, mimic, openi, pairs, phantom, r2gen, records, reports
 from cxr_jax.errors import InputError
 from cxr_jax.types import Batch
 
@@ -32,13 +32,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.reports)
 
-    def first(self, count: int) -> "Split":
-        """The split's first `count` rows."""
-        if count >= len(self):
-            return self
-        columns = {
-            f.name: getattr(self, f.name)[:count] for f in dataclasses.fields(self) if f.name not in ("name", "source")
-        }
+    def take(self, rows: np.ndarray) -> "Split":
+        """The split of these rows only, in their order."""
+        columns: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            if field.name not in ("name", "source"):
+                column = getattr(self, field.name)
+                columns[field.name] = column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
         return dataclasses.replace(self, **columns)
 
     def encoded_image(self, row: int) -> bytes:
@@ -57,7 +57,7 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], records.So
       InputError: the data is not what it should be, or no training or validation row has the chosen section and view.
     """
     data, cache = config["data"], Path(config["data"]["cache"]).expanduser()
-    arguments = (data["split"], config["seed"], data["stored_size"])
+    arguments = (data["split"], config["seed"], data["stored_size"], data["stored_format"])
     builder: records.RecordBuilder
     if data["dataset"] == "pairs":
         builder = records.prepare(pairs.Pairs, pairs.config_for(data["csv"], *arguments), cache)
@@ -71,6 +71,8 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], records.So
             phantom.write_release(folder, data["num_studies"], data["stored_size"], config["seed"])
         elif not data["path"]:
             raise InputError("data.path is not set; --config.data.path=FOLDER names the folder of the Open-i release")
+        elif data["download"]:
+            download.fetch_release(folder)
         source = openi.config_for(
             folder, *arguments, cache=cache, annotation=data["annotation"], section=data["section"]
         )
@@ -171,8 +173,8 @@ def _read_split(builder: records.RecordBuilder, name: str, data: Mapping[str, An
         fields = source[index]
         text = {k: v.decode() for k, v in fields.items() if isinstance(v, bytes) and k != "image"}
         report = reports.choose_section(text["findings"], text["impression"], data["section"])
-        wanted = {"frontal": text["view"] != "lateral", "lateral": text["view"] == "lateral", "all": True}
-        if report and wanted[data["view"]]:
+        lateral = text["view"] == "lateral"
+        if report and {"frontal": not lateral, "lateral": lateral}.get(data["view"], True):
             order.append(index)
             terms = [label.decode() for label in fields["labels"]]
             findings, is_normal = reports.finding_labels(terms), reports.says_normal(terms)

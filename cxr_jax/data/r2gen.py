@@ -41,7 +41,7 @@ class R2Gen(RecordBuilder):
         return into_splits(published, config.split == "patient", config.seed, Path(config.source) / ANNOTATION)
 
 
-def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> SourceConfig:
+def config_for(path: str | Path, split: str, seed: int, stored_size: int, stored_format: str = "png") -> SourceConfig:
     """The builder's configuration for a folder in R2Gen's layout; says on stderr what had to be taken for granted.
 
     Raises:
@@ -60,12 +60,13 @@ def config_for(path: str | Path, split: str, seed: int, stored_size: int) -> Sou
     files = [record.image for record, _ in published]
     text = (folder / ANNOTATION).read_bytes()
     return SourceConfig(
-        name=fingerprint("r2gen", anew, seed if anew else 0, stored_size, text, files=files),
+        name=fingerprint("r2gen", anew, seed if anew else 0, stored_size, stored_format, text, files=files),
         description=_describe([record.image_id for record, _ in published], anew),
         source=str(folder),
         split="patient" if anew else "column",
         seed=seed,
         stored_size=stored_size,
+        stored_format=stored_format,
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tqdm import tqdm
 
-from cxr_jax.data.images import encode_png, read_grey, shrink
+from cxr_jax.data.images import ENCODERS, read_grey, shrink
 from cxr_jax.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -52,6 +52,7 @@ class SourceConfig(tfds.core.BuilderConfig):
     split: str = "paper"
     seed: int = 0
     stored_size: int = 336
+    stored_format: str = "png"
     cache: str = ""
     annotation: str = ""
     section: str = ""
@@ -75,7 +76,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     def _info(self) -> tfds.core.DatasetInfo:
         text = tfds.features.Text
         features = {
-            "image": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
+            "image": tfds.features.Image(shape=(None, None, 1), encoding_format=self.builder_config.stored_format),
             **{name: text() for name in ("image_id", "study_id", "patient_id", "view")},
             **{name: text() for name in ("findings", "impression", "indication")},
             **{name: text() for name in ("comparison", "caption")},
@@ -88,10 +89,11 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         return {split: self._generate_examples(split, records) for split, records in self.records().items() if records}
 
     def _generate_examples(self, split: str, records: Iterable[Record]) -> Iterator[tuple[str, dict[str, Any]]]:
+        encode = ENCODERS[self.builder_config.stored_format]
         for record in tqdm(records, desc=f"preparing {split}", unit="image", leave=False, disable=None):
             image = shrink(read_grey(record.image), self.builder_config.stored_size)
             fields = dataclasses.asdict(record) | {
-                "image": io.BytesIO(encode_png(image)),
+                "image": io.BytesIO(encode(image)),
                 "labels": list(record.labels),
                 "terms": list(record.terms),
             }

@@ -31,12 +31,14 @@ def make_config(table, cache, batch_size=4, seed=0, **data):
     defaults = {
         "dataset": "pairs",
         "path": "",
+        "download": False,
         "csv": str(table),
         "split": "auto",
         "annotation": "",
         "section": "findings",
         "view": "all",
         "stored_size": SIDE,
+        "stored_format": "png",
         "cache": str(cache),
         "augment": False,
         "num_threads": 2,
@@ -101,14 +103,16 @@ def test_the_fingerprint_is_the_data_sets(config, table):
     assert pipeline.load_splits(make_config(table, config["data"]["cache"], stored_size=8))[1].name != first
 
 
-def test_first_keeps_rows_together(splits):
-    part = splits["train"].first(3)
-    assert len(part) == len(part.image_ids) == len(part.group_ids) == len(part.record) == 3
-    assert part.reports == splits["train"].reports[:3]
-    assert splits["train"].first(100) is splits["train"]
+def test_take_keeps_rows_together(splits):
+    whole, rows = splits["train"], np.array([5, 0, 3])
+    part = whole.take(rows)
+    assert (part.name, len(part)) == ("train", 3)
+    for name in ("image_ids", "study_ids", "patient_ids", "reports", "labels", "normal", "group_ids", "record"):
+        assert list(getattr(part, name)) == [getattr(whole, name)[row] for row in rows]
+    assert [part.encoded_image(i) for i in range(3)] == [whole.encoded_image(int(row)) for row in rows]
 
 
-@pytest.mark.parametrize(("view", "expected"), [("frontal", 8), ("lateral", 14), ("all", 22)])
+@pytest.mark.parametrize(("view", "expected"), [("frontal", 8), ("lateral", 14), ("all", 22), ("mean", 22)])
 def test_view(config, view, expected):
     chosen, _ = pipeline.load_splits(config | {"data": config["data"] | {"view": view}})
     assert sum(map(len, chosen.values())) == expected
@@ -116,7 +120,7 @@ def test_view(config, view, expected):
         for row in range(len(split)):
             number = int(split.study_ids[row])
             assert FIRST[name] <= number < FIRST[name] + SPLITS[name]
-            assert view == "all" or (number % 3 == 0) == (view == "frontal")
+            assert view in ("all", "mean") or (number % 3 == 0) == (view == "frontal")
             assert images.decode(split.encoded_image(row))[0, 0] == 10 * number
 
 

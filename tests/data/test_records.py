@@ -57,6 +57,28 @@ def test_what_is_stored_is_what_was_given(source, tmp_path):
             assert np.all(fields["image"] == 10 * i)
 
 
+def test_jpeg_is_stored_on_demand_smaller_and_nearly_the_same(tmp_path):
+    noise = np.random.default_rng(0).integers(90, 160, (60, 80), np.uint8)
+    source = tmp_path / "source"
+    source.mkdir()
+    for split, count in SIDES.items():
+        for i in range(count):
+            (source / f"{split}{i}.png").write_bytes(images.encode_png(noise))
+    encoded = {}
+    for stored_format in ("png", "jpeg"):
+        config = records.SourceConfig(
+            name=stored_format, source=str(source), stored_size=60, stored_format=stored_format
+        )
+        builder = records.prepare(Drawn, config, tmp_path / "cache")
+        decoders = {"image": records.tfds.decode.SkipDecoding()}
+        encoded[stored_format] = builder.as_data_source("train", decoders=decoders)[0]["image"]
+    assert encoded["png"].startswith(b"\x89PNG")
+    assert encoded["jpeg"].startswith(b"\xff\xd8")
+    assert len(encoded["jpeg"]) < len(encoded["png"])
+    difference = images.decode(encoded["jpeg"]).astype(int) - images.decode(encoded["png"])
+    assert 0 < np.abs(difference).max() < 16
+
+
 def test_a_prepared_set_is_not_read_from_its_source_again(source, tmp_path):
     prepare(source, tmp_path / "cache")
     for file in source.iterdir():
@@ -88,7 +110,7 @@ def test_a_killed_build_is_begun_anew(source, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(records, "encode_png", stop)
+    monkeypatch.setitem(records.ENCODERS, "png", stop)
     with pytest.raises(KeyboardInterrupt):
         prepare(source, tmp_path / "cache")
     monkeypatch.undo()
