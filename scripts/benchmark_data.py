@@ -2,11 +2,10 @@
 """Decoded training images a second, from the stored set to whole batches, by format and threads: no model, no device.
 
     python scripts/benchmark_data.py --config configs/base.py --config.data.path=data/rehearsal
-    python scripts/benchmark_data.py --config configs/base.py --config.data.dataset=phantom --config.data.num_studies=300
 
 "A CPU-second" counts the work of all threads, so it speaks of one core wherever it is measured. The last column is what
-a host of `--cores` would give at that rate on every core, over the `--demand` of an accelerator's training step; that it
-scales so far is an assumption, which 1 against 2 threads here can only support.
+a host of `--cores` would give at that rate on every core, over the `--demand` of an accelerator's training step. That
+threads scale so far is an assumption, for which 1 against 2 of them is a hint.
 """
 
 import argparse

@@ -113,7 +113,7 @@ def encode_png(image: np.ndarray) -> bytes:
     return _encode(image, "PNG", compress_level=3)
 
 
-# How images may be stored: without loss, or in a third of the room and of the time to decode.
+# How images may be stored: without loss, or in half the room and decoded in half the time (scripts/benchmark_data.py).
 ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
     "png": encode_png,
     "jpeg": functools.partial(encode_jpeg, quality=95),
