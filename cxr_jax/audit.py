@@ -21,8 +21,8 @@ from cxr_jax.data import images, pipeline
 from cxr_jax.data.pipeline import Split
 from cxr_jax.data.splits import near_copies
 from cxr_jax.errors import ArgumentParser, run_command
-from cxr_jax.evaluation.evaluate import format_table
 from cxr_jax.evaluation.page import Table, write_tables
+from cxr_jax.evaluation.tables import format_table
 from cxr_jax.index import first_rows
 from cxr_jax.workdir import write_json
 

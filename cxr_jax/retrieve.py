@@ -18,6 +18,7 @@ from cxr_jax import inference, parallel
 from cxr_jax.data.images import SUFFIXES
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation import evaluate as evaluation
+from cxr_jax.evaluation import tables
 from cxr_jax.evaluation.page import write_page
 from cxr_jax.evaluation.text_metrics import PROTOCOLS
 from cxr_jax.index import SplitIndex
@@ -42,12 +43,12 @@ def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2
     similarity, rows = evaluation.neighbours_of(query, train, top_k)
     metrics = evaluation.evaluate(train, val, query, rows, dataset, protocol, data_split)
 
-    scores, recall = evaluation.score_table(metrics), evaluation.recall_table(metrics)
+    scores, recall = tables.score_table(metrics), tables.recall_table(metrics)
     title = (
         f"{dataset}, split by {data_split}: {split} split, {len(query)} images, protocol {protocol}, "
         f"pool of {len(train)} training reports"
     )
-    print(f"{title}\n\n{evaluation.format_table(*scores)}\n\n{evaluation.format_table(*recall)}\n")
+    print(f"{title}\n\n{tables.format_table(*scores)}\n\n{tables.format_table(*recall)}\n")
 
     folder = run.evaluation(split)
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,9 +25,11 @@ def floors(
     reference_labels: Labels | None = None,
     seeds: int = 5,
 ) -> dict[str, dict[str, float]]:
-    """Scores three blind systems against `references`; returns {name: scores}, with the keys of `score_reports`.
+    """Scores blind systems against `references`; returns {name: scores}, with the keys of `score_reports`.
 
     "random_report": a random training report for each image, the mean of `seeds` draws.
+    "random_same_class_report": the same, but from the training reports that have findings for an image that has, and from
+        those that have none for one that has none: what telling normal from abnormal would earn. With labels only.
     "constant_report": one training report for every image, the best on `val_references` by the mean of bleu_4 and
         rouge_l. Searched: BLEU-4 of the 5,000 most frequent distinct training reports (earlier ones first among equals)
         on at most 500 references, evenly spaced; then both scores of the best 200.
@@ -61,18 +63,32 @@ def floors(
         study = None if labels is None else _usual_labels(report, train, labels[0])
         return score([report] * len(golds), None if study is None else [study] * len(golds))
 
-    draws = [np.random.default_rng(seed).integers(len(train), size=len(golds)) for seed in range(seeds)]
-    random_scores = [
-        score([train[i] for i in draw], None if labels is None else [labels[0][i] for i in draw]) for draw in draws
-    ]
+    def score_random(train_classes: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+        draws = [_draw(train_classes, classes, seed) for seed in range(seeds)]
+        all_scores = [
+            score([train[i] for i in d], None if labels is None else [labels[0][i] for i in d]) for d in draws
+        ]
+        return {name: float(np.mean([scores[name] for scores in all_scores])) for name in all_scores[0]}
+
+    result = {"random_report": score_random(np.zeros(len(train), bool), np.zeros(len(golds), bool))}
+    if labels is not None:
+        abnormal = [np.array([bool(len(study)) for study in side]) for side in labels]
+        result["random_same_class_report"] = score_random(*abnormal)
     constant = best_constant(train, [prepare_reference(report) for report in val_references])
-    return {
-        "random_report": {
-            name: float(np.mean([scores[name] for scores in random_scores])) for name in random_scores[0]
-        },
+    return result | {
         "constant_report": score_constant(constant),
         "most_frequent_report": score_constant(Counter(train).most_common(1)[0][0]),
     }
+
+
+def _draw(train_classes: np.ndarray, classes: np.ndarray, seed: int) -> np.ndarray:
+    """A random row of the same class for each of `classes`; of any class, where the training reports lack it."""
+    rng, drawn = np.random.default_rng(seed), np.empty(len(classes), np.int64)
+    for name in np.unique(classes):
+        members = np.flatnonzero(train_classes == name)
+        members = members if len(members) else np.arange(len(train_classes))
+        drawn[classes == name] = members[rng.integers(len(members), size=(classes == name).sum())]
+    return drawn
 
 
 def best_constant(candidates: Sequence[str], references: Sequence[str]) -> str:

@@ -1,28 +1,28 @@
 """A split scored as a whole: reports by retrieval against the true ones, recall both ways, floors beside them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.baselines import floors
-from cxr_jax.evaluation.labels import finding_f1
+from cxr_jax.evaluation.ceiling import ceiling, skill
+from cxr_jax.evaluation.labels import Labels, finding_f1
 from cxr_jax.evaluation.page import Case, Neighbour
 from cxr_jax.evaluation.retrieval_metrics import bootstrap_recall, retrieval_metrics
 from cxr_jax.evaluation.text_metrics import bootstrap_intervals, score_reports
 from cxr_jax.index import SplitIndex, top_k
 
-SCORE_NAMES = {
-    **{f"bleu_{n}": f"BLEU-{n}" for n in range(1, 5)},
-    "rouge_l": "ROUGE-L",
-    "finding_f1_macro": "finding F1",
-}
-FLOOR_NAMES = {
-    "constant_report": "one constant report, chosen on val",
-    "random_report": "a random training report",
-    "most_frequent_report": "the most frequent training report",
-}
+
+@dataclass(frozen=True)
+class Pool:
+    """The reports that floors and ceiling are drawn from, a study once; its labels where the data have some."""
+
+    train: Sequence[str]
+    val: Sequence[str]
+    train_labels: Labels | None = None
 
 
 def neighbours_of(query: SplitIndex, pool: SplitIndex, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -58,37 +58,62 @@ def evaluate(
       dataset: its name, and what kind of images it has.
       data_split: how the data set was split: "paper", "r2gen", "strict", "patient" or "column".
     """
-    references = [row.report for row in query.rows]
-    predictions = [train.rows[line[0]].report for line in rows]
-    train_reports = [train.rows[i].report for i in train.one_row_per_study()]
-    scores = score_reports(references, predictions, protocol, train_reports)
-    intervals = bootstrap_intervals(references, predictions, protocol, train_reports)
-    labels = [row.labels for row in query.rows]
-    findings: dict[str, Any] = {}
-    if any(labels):
-        findings = finding_f1(labels, [train.rows[line[0]].labels for line in rows])
-        scores["finding_f1_macro"] = findings["macro"]
-        intervals["finding_f1_macro"] = findings["interval_macro"]
-    blind = floors(
-        train_reports,
+    studies, labels = train.one_row_per_study(), [row.labels for row in query.rows]
+    nearest = [train.rows[line[0]] for line in rows]
+    pool = Pool(
+        [train.rows[i].report for i in studies],
         [row.report for row in val.rows],
-        references,
-        protocol,
-        train_labels=[train.rows[i].labels for i in train.one_row_per_study()] if findings else None,
-        reference_labels=labels if findings else None,
+        [train.rows[i].labels for i in studies],
     )
     return {
         "dataset": dataset,
         "data_split": data_split,
         "split": query.name,
-        "protocol": protocol,
         "step": query.step,
-        "n": len(query),
+        **score_system(
+            pool,
+            [row.report for row in query.rows],
+            [row.report for row in nearest],
+            protocol,
+            labels if any(labels) else None,
+            [row.labels for row in nearest],
+        ),
+        "retrieval": recall_both_ways(query),
+    }
+
+
+def score_system(
+    pool: Pool,
+    references: Sequence[str],
+    predictions: Sequence[str],
+    protocol: str,
+    labels: Labels | None = None,
+    predicted_labels: Labels | None = None,
+) -> dict[str, Any]:
+    """Any system's reports: "scores", their "intervals", "floors", "ceiling", "skill" (over the random floor), "findings".
+
+    Args:
+      labels, predicted_labels: of references and predictions, where the data have them: finding F1 beside the rest.
+    """
+    scores = score_reports(references, predictions, protocol, pool.train)
+    intervals = bootstrap_intervals(references, predictions, protocol, pool.train)
+    findings: dict[str, Any] = {}
+    if labels is not None and predicted_labels is not None:
+        findings = finding_f1(labels, predicted_labels)
+        scores["finding_f1_macro"] = findings["macro"]
+        intervals["finding_f1_macro"] = findings["interval_macro"]
+    known = (pool.train_labels, labels) if findings else (None, None)
+    blind = floors(pool.train, pool.val, references, protocol, *known)
+    highest = ceiling(pool.train, references, protocol, *known)
+    return {
+        "protocol": protocol,
+        "n": len(references),
         "scores": scores,
         "intervals": {name: list(interval) for name, interval in intervals.items()},
         "floors": blind,
+        "ceiling": highest,
+        "skill": skill(scores, blind["random_report"], highest),
         "findings": findings.get("per_finding", {}),
-        "retrieval": recall_both_ways(query),
     }
 
 
@@ -151,35 +176,3 @@ def cases(query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np
         )
         for i in chosen
     ]
-
-
-def score_table(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows: the run, its intervals, and the floors."""
-    names = [name for name in SCORE_NAMES if name in metrics["scores"]]
-    cell = "{:.3f}".format
-    rows = [["retrieved report (top 1)", *(cell(metrics["scores"][n]) for n in names)]]
-    rows.append(["  95 % interval", *("{:.3f}-{:.3f}".format(*metrics["intervals"][n]) for n in names)])
-    rows += [[label, *(cell(metrics["floors"][f][n]) for n in names)] for f, label in FLOOR_NAMES.items()]
-    return ["", *(SCORE_NAMES[n] for n in names)], rows
-
-
-def recall_table(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows: recall both ways, its interval, and chance."""
-    ks = [k for k in (1, 5, 10) if f"recall@{k}" in metrics["retrieval"]["image_to_text"]]
-    rows = []
-    for name, label in (("image_to_text", "image → report"), ("text_to_image", "report → image")):
-        found = metrics["retrieval"][name]
-        rows.append([label, *(f"{found[f'recall@{k}']:.3f}" for k in ks), f"{found['median_rank']:.0f}"])
-        rows.append(["  95 % interval", *("{:.3f}-{:.3f}".format(*found["intervals"][f"recall@{k}"]) for k in ks), ""])
-        rows.append(["  chance", *(f"{found[f'chance_recall@{k}']:.3f}" for k in ks), ""])
-    return [f"among the {metrics['n']} of the split", *(f"recall@{k}" for k in ks), "median rank"], rows
-
-
-def format_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in plain text, the first column to the left, the others to the right."""
-    widths = [max(len(line[i]) for line in (columns, *rows)) for i in range(len(columns))]
-    lines = [
-        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-        for line in (columns, *rows)
-    ]
-    return "\n".join(line.rstrip() for line in lines)

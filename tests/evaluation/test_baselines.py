@@ -70,6 +70,20 @@ def test_random_reports_are_the_mean_of_the_seeds():
     assert len(set(expected)) > 1
 
 
+def test_a_random_report_of_the_same_class_is_normal_for_the_normal():
+    train = [*TRAIN, "Normal chest."] * 3
+    labels = [{"effusion"}, {"effusion"}, {"effusion"}, {"effusion"}, {"effusion"}, set()] * 3
+    found = floors(train, TEST, ["Normal chest."] * 4 + TEST[1:], "raw", labels, [set()] * 4 + [{"effusion"}])
+    assert found["random_same_class_report"]["finding_f1_macro"] == 1
+    # Four of five references are "Normal chest.", and that is the one normal training report.
+    assert found["random_same_class_report"]["rouge_l"] >= 0.8 > found["random_report"]["rouge_l"]
+
+
+def test_a_class_that_training_lacks_is_drawn_from_all():
+    found = floors(TRAIN, TEST, TEST, "raw", [{"effusion"}] * 5, [set(), {"effusion"}])
+    assert found["random_same_class_report"] == found["random_report"]
+
+
 def test_a_repeated_report_stands_for_its_usual_labels():
     result = floors(TRAIN, TEST[:1], TEST, "raw", TRAIN_LABELS, TEST_LABELS)
     # {"normal"} twice, the empty set once: "normal" everywhere is F1 2/3 for it and 0 for the effusion.

@@ -1,0 +1,87 @@
+"""The ceiling: what retrieval would score that knew the true report; and how far from floor to ceiling a system comes."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import sparse
+
+from cxr_jax.evaluation.labels import Labels, macro_f1
+from cxr_jax.evaluation.text_metrics import report_preparers, score_prepared
+
+_BLOCK = 512  # references compared with all training reports at a time
+_WORD = re.compile(r"\w+")
+
+
+def ceiling(
+    train_reports: Sequence[str],
+    references: Sequence[str],
+    protocol: str,
+    train_labels: Labels | None = None,
+    reference_labels: Labels | None = None,
+) -> dict[str, float]:
+    """Scores the training reports that are nearest to the true ones by their text, with the keys of `score_reports`.
+
+    No retrieval from these reports can be expected to pass it. Where both label lists are given, "finding_f1_macro" is
+    that of the same reports. Raises InputError as `report_preparers`.
+    """
+    prepare_reference, prepare_prediction = report_preparers(protocol, train_reports)
+    nearest = nearest_by_text(references, train_reports)
+    chosen = [prepare_prediction(train_reports[row]) for row in nearest]
+    scores = score_prepared([prepare_reference(report) for report in references], chosen)
+    if train_labels is not None and reference_labels is not None:
+        scores["finding_f1_macro"] = macro_f1(reference_labels, [train_labels[row] for row in nearest])
+    return scores
+
+
+def nearest_by_text(references: Sequence[str], train_reports: Sequence[str]) -> np.ndarray:
+    """int64 (n,): for each reference the training report nearest to it that is no copy of it; ties: the lower row.
+
+    Nearness is the cosine of the sets of words, each word weighted by 1 + log((1 + N) / (1 + df)); a copy has the same
+    words in the same order. Where all training reports are copies, a copy it is.
+    """
+    train_words = [tuple(_WORD.findall(report.lower())) for report in train_reports]
+    words = [tuple(_WORD.findall(report.lower())) for report in references]
+    number: dict[str, int] = {}
+    for report in train_words:
+        for word in report:
+            number.setdefault(word, len(number))
+    train = _indicators(train_words, number)
+    weights = 1 + np.log((1 + len(train_words)) / (1 + np.asarray(train.sum(axis=0)).ravel()))
+    targets = _unit_rows(train @ sparse.diags(weights)).T.tocsr()
+    queries = _unit_rows(_indicators(words, number) @ sparse.diags(weights))
+    copies: dict[tuple[str, ...], list[int]] = {}
+    for row, report in enumerate(train_words):
+        copies.setdefault(report, []).append(row)
+    nearest = np.empty(len(words), np.int64)
+    for start in range(0, len(words), _BLOCK):
+        similarity = (queries[start : start + _BLOCK] @ targets).toarray()
+        for row, report in enumerate(words[start : start + _BLOCK]):
+            similarity[row, copies.get(report, [])] -= 2  # below every report that is no copy
+        nearest[start : start + _BLOCK] = similarity.argmax(axis=1)
+    return nearest
+
+
+def skill(scores: Mapping[str, float], floor: Mapping[str, float], ceiling: Mapping[str, float]) -> dict[str, float]:
+    """(score - floor) / (ceiling - floor) of each score that all three have: 0 is chance, 1 the ceiling.
+
+    A score whose ceiling is not above its floor says nothing here and is left out.
+    """
+    return {
+        name: (score - floor[name]) / (ceiling[name] - floor[name])
+        for name, score in scores.items()
+        if name in floor and name in ceiling and ceiling[name] > floor[name]
+    }
+
+
+def _indicators(reports: Sequence[Sequence[str]], number: Mapping[str, int]) -> sparse.csr_matrix:
+    """float64 (reports, words): 1 where the report holds the word; words without a number are left out."""
+    columns = [sorted({number[word] for word in report if word in number}) for report in reports]
+    ends = np.cumsum([0, *map(len, columns)])
+    flat = np.array([column for report in columns for column in report], np.int64)
+    return sparse.csr_matrix((np.ones(len(flat)), flat, ends), shape=(len(reports), len(number)))
+
+
+def _unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
+    return sparse.diags(1 / np.maximum(norms, 1e-12)) @ matrix
