@@ -1,10 +1,15 @@
 """Retrieves with a trained run: scores a split, or answers for single images and texts.
 
     python -m cxr_jax.retrieve --workdir DIR [--split test]         scores, predictions.jsonl and a page of cases
+    python -m cxr_jax.retrieve --workdir DIR --compare DIR|FILE     the same, and a paired test against another system
     python -m cxr_jax.retrieve --workdir DIR --image FILE|DIR …     the nearest training reports of each image
     python -m cxr_jax.retrieve --workdir DIR --text "…"             the training images nearest to a text
+    python -m cxr_jax.retrieve --annotation FILE                    floors and ceiling of R2Gen's annotation.json
+    python -m cxr_jax.retrieve --annotation FILE|--workdir DIR --score predictions.jsonl
+                                                                    any system's reports beside the same floors
 
-The run's folder is all that is needed. Retrieved reports always come from the training split.
+The run's folder is all that is needed. Retrieved reports always come from the training split. A system's lines hold
+study_id and prediction; what a run writes as predictions.jsonl holds more.
 """
 
 import argparse
@@ -18,7 +23,7 @@ from cxr_jax import inference, parallel
 from cxr_jax.data.images import SUFFIXES
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation import evaluate as evaluation
-from cxr_jax.evaluation import tables
+from cxr_jax.evaluation import outside, tables
 from cxr_jax.evaluation.page import write_page
 from cxr_jax.evaluation.text_metrics import PROTOCOLS
 from cxr_jax.index import SplitIndex
@@ -27,21 +32,32 @@ from cxr_jax.workdir import RunFolder, write_json, write_text
 PAGE_CASES = 200
 
 
-def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2gen", top_k: int = 3) -> Path:
+def evaluate_split(
+    workdir: str | Path, split: str = "test", protocol: str = "r2gen", top_k: int = 3, other: str = ""
+) -> Path:
     """Scores a split, prints the tables and writes metrics.json, predictions.jsonl and index.html.
+
+    Args:
+      other: a run's folder that has been scored, or a predictions.jsonl, to compare with.
 
     Returns:
       the folder that they are in, `eval/<split>`.
 
     Raises:
-      InputError: the folder holds no finished run, or the run no such split.
+      InputError: the folder holds no finished run, the run no such split, or the other is of other images.
     """
     run = RunFolder(workdir)
     config = run.load_config()
+    others = outside.read_predictions(predictions_file(other, split)) if other else []
     query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
     dataset, data_split = config["data"]["description"], config["data"].get("split_used", config["data"]["split"])
     similarity, rows = evaluation.neighbours_of(query, train, top_k)
     metrics = evaluation.evaluate(train, val, query, rows, dataset, protocol, data_split)
+
+    lines = evaluation.prediction_lines(query, train, similarity, rows)
+    if others:
+        reports = [train.rows[i].report for i in train.one_row_per_study()]
+        metrics["comparison"] = {"with": str(other), **outside.compare(lines, others, protocol, reports)}
 
     scores, recall = tables.score_table(metrics), tables.recall_table(metrics)
     title = (
@@ -49,11 +65,12 @@ def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2
         f"pool of {len(train)} training reports"
     )
     print(f"{title}\n\n{tables.format_table(*scores)}\n\n{tables.format_table(*recall)}\n")
+    if others:
+        print(f"{run.root} minus {other}\n{tables.format_table(*tables.comparison_table(metrics['comparison']))}\n")
 
     folder = run.evaluation(split)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", metrics)
-    lines = evaluation.prediction_lines(query, train, similarity, rows)
     write_text(folder / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     cases = evaluation.cases(query, train, similarity, rows, PAGE_CASES)
     notes = [
@@ -64,6 +81,44 @@ def evaluate_split(workdir: str | Path, split: str = "test", protocol: str = "r2
     write_page(folder / "index.html", f"{split}: true and retrieved reports", scores, cases, notes)
     print(f"page: {folder / 'index.html'}")
     return folder
+
+
+def predictions_file(given: str, split: str) -> Path:
+    """The predictions file that a run's folder, or the file itself, stands for."""
+    if not Path(given).is_dir():
+        return Path(given)
+    file = RunFolder(given).evaluation(split) / "predictions.jsonl"
+    if not file.is_file():
+        raise InputError(f"{file}: is not there; score that run first: retrieve --workdir {given} --split {split}")
+    return file
+
+
+def score_file(file: str, workdir: str, annotation: str, split: str, protocol: str) -> None:
+    """Scores any system's reports beside floors and ceiling, which come alone where `file` is empty.
+
+    Raises:
+      InputError: a file is not what it should be, or does not answer every study of the split.
+    """
+    if annotation:
+        (pool, reports), source = outside.read_annotation(Path(annotation), split), annotation
+    else:
+        run = RunFolder(workdir)
+        query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
+        first = [train.rows[i] for i in train.one_row_per_study()]
+        pool, source = evaluation.Pool([row.report for row in first], [row.report for row in val.rows]), workdir
+        reports = {row.study_id: row.report for row in query.rows}
+    if not file:
+        metrics = evaluation.score_system(pool, list(reports.values()), None, protocol)
+    else:
+        lines = outside.read_predictions(Path(file))
+        references = outside.references_of(lines, reports, file)
+        metrics = evaluation.score_system(pool, references, [line["prediction"] for line in lines], protocol)
+    print(f"{source}: {split} split, {metrics['n']} reports, protocol {protocol}, {len(pool.train)} training reports\n")
+    print(tables.format_table(*tables.score_table(metrics, Path(file).name)))
+    if file:
+        written = Path(file).with_suffix(".metrics.json")
+        write_json(written, {"predictions": file, "source": source, "split": split, **metrics})
+        print(f"\nscores: {written}")
 
 
 def show_reports(model: inference.Model, files: Sequence[Path], top_k: int) -> None:
@@ -117,17 +172,25 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(
         prog="python -m cxr_jax.retrieve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="a run's folder, made by cxr_jax.train")
+    parser.add_argument("--workdir", default="", metavar="DIR", help="a run's folder, made by cxr_jax.train")
     parser.add_argument("--split", default="test", choices=("val", "test"), help="the split to score (test)")
     parser.add_argument("--protocol", default="r2gen", choices=PROTOCOLS, help="how reports are scored (r2gen)")
+    parser.add_argument("--compare", default="", metavar="DIR|FILE", help="another run, or its predictions.jsonl")
+    parser.add_argument("--score", default="", metavar="FILE", help="any system's predictions.jsonl to score instead")
+    parser.add_argument("--annotation", default="", metavar="FILE", help="R2Gen's annotation.json, for --score")
     parser.add_argument("--image", nargs="+", metavar="FILE|DIR", help="images to find reports for")
     parser.add_argument("--text", metavar="TEXT", help="a text to find images for")
     parser.add_argument("--top_k", type=int, default=3, metavar="K", help="how many to retrieve (3)")
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
     if arguments.top_k < 1:
         raise InputError(f"--top_k {arguments.top_k}: must be at least 1")
+    if not arguments.workdir and not arguments.annotation:
+        raise InputError("--workdir: is missing; name a run's folder (or --annotation FILE, see --help)")
+    if arguments.score or arguments.annotation:
+        score_file(arguments.score, arguments.workdir, arguments.annotation, arguments.split, arguments.protocol)
+        return
     if not arguments.image and arguments.text is None:
-        evaluate_split(arguments.workdir, arguments.split, arguments.protocol, arguments.top_k)
+        evaluate_split(arguments.workdir, arguments.split, arguments.protocol, arguments.top_k, arguments.compare)
         return
     files = image_files(arguments.image or [])
     cache = Path(RunFolder(arguments.workdir).load_config()["data"]["cache"])

@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "cxr_jax"
 LAYERS = [
     "errors", "config", "hub", "types", "losses",
     "models.densenet", "models.vision", "models.text", "models.dual_encoder", "models.pretrained", "models",
+    "data.annotation",
     "data.dicom", "data.images", "data.reports", "data.records", "data.archives", "data.views", "data.splits",
     "data.release", "data.phantom_reports", "data.phantom_drawing", "data.phantom", "data.published", "data.r2gen",
     "data.mimic_tables", "data.mimic_reports", "data.mimic",
@@ -17,7 +18,7 @@ LAYERS = [
     "optim", "parallel", "train_step", "checkpoint", "index",
     "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.labels", "evaluation.baselines",
     "evaluation.ceiling",
-    "evaluation.page", "evaluation.evaluate", "evaluation.tables", "evaluation",
+    "evaluation.page", "evaluation.evaluate", "evaluation.outside", "evaluation.tables", "evaluation",
     "workdir", "inference", "train", "retrieve", "audit", "__init__",
 ]  # fmt: skip
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax"}

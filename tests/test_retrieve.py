@@ -1,5 +1,7 @@
 """The command line around a run. Whole runs are in test_train.py; here a stand-in for the model reads brightness."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -172,3 +174,35 @@ def test_a_split_is_scored_and_shown(workdir, capsys):
     assert str(run.evaluation("test") / "index.html") in text
     retrieve.main(["--workdir", workdir, "--split", "val"])
     assert (run.evaluation("val") / "metrics.json").is_file()
+
+
+def test_a_run_is_compared_with_another(workdir, tmp_path, capsys):
+    run = RunFolder(workdir)
+    for number, (name, count) in enumerate({"train": 20, "val": 6, "test": 5}.items()):
+        random_split(name, count, number, 100 * number).save(run.index)
+    with pytest.raises(InputError, match=r"predictions\.jsonl: is not there; score that run first"):
+        retrieve.main(["--workdir", workdir, "--compare", workdir])
+    retrieve.main(["--workdir", workdir])
+    file = run.evaluation("test") / "predictions.jsonl"
+    (tmp_path / "other.jsonl").write_text(file.read_text())
+    for other in (workdir, str(tmp_path / "other.jsonl")):
+        retrieve.main(["--workdir", workdir, "--compare", other])
+        assert f"minus {other}\n" in capsys.readouterr().out
+        comparison = json.loads((run.evaluation("test") / "metrics.json").read_text())["comparison"]
+        assert comparison["with"] == other
+        assert comparison["bleu_1"] == {"difference": 0, "interval": [0, 0], "p": 1}
+
+
+def test_another_systems_lines_are_scored_by_a_runs_index(workdir, tmp_path):
+    run = RunFolder(workdir)
+    for number, (name, count) in enumerate({"train": 20, "val": 6, "test": 5}.items()):
+        random_split(name, count, number, 100 * number).save(run.index)
+    retrieve.main(["--workdir", workdir])
+    file = run.evaluation("test") / "predictions.jsonl"
+    (tmp_path / "same.jsonl").write_text(file.read_text())
+    retrieve.main(["--workdir", workdir, "--score", str(tmp_path / "same.jsonl")])
+    own = json.loads((run.evaluation("test") / "metrics.json").read_text())
+    other = json.loads((tmp_path / "same.metrics.json").read_text())
+    own["scores"].pop("finding_f1_macro")
+    assert other["scores"] == pytest.approx(own["scores"])
+    assert other["floors"]["constant_report"]["bleu_4"] == own["floors"]["constant_report"]["bleu_4"]

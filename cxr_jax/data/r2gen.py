@@ -8,12 +8,12 @@ R2Gen does not say which image is lateral. By its convention an entry of two has
 taken for lateral. (Open-i's table of projections, in Open-i's order, has it so for nine in ten of these studies.)
 """
 
-import json
 import re
 import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cxr_jax.data.annotation import read_lists
 from cxr_jax.data.published import deals_anew, into_splits
 from cxr_jax.data.records import SPLITS, Record, RecordBuilder, SourceConfig, fingerprint
 from cxr_jax.errors import InputError
@@ -77,7 +77,7 @@ def read_annotation(folder: Path) -> tuple[list[tuple[Record, str]], list[str]]:
       InputError: not JSON, not the lists it should hold, or an entry that is wrong: named by list and place in it.
     """
     file = folder / ANNOTATION
-    lists, notes = _lists(file)
+    lists, notes = read_lists(file)
     published: list[tuple[Record, str]] = []
     homes: dict[str, str] = {}  # of ids and of images
     empty = 0
@@ -97,28 +97,6 @@ def read_annotation(folder: Path) -> tuple[list[tuple[Record, str]], list[str]]:
     if empty:
         notes.append(f"{file}: {empty} entries without a report are left out")
     return published, notes
-
-
-def _lists(file: Path) -> tuple[dict[str, tuple[str, list[Any]]], list[str]]:
-    """Split to (its key, its entries), and a note where another key had to stand for test."""
-    try:
-        table = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
-        raise InputError(f"{file}: not JSON in UTF-8 ({error}); download it again") from error
-    lists = {k: v for k, v in table.items() if isinstance(v, list)} if isinstance(table, dict) else {}
-    strange = [key for key in lists if key not in SPLITS]
-    keys = {split: split for split in SPLITS}
-    notes = []
-    # A copy that is passed round has the key of the test list mangled.
-    if "test" not in lists and len(strange) == 1:
-        keys["test"] = strange.pop()
-        notes.append(f"{file}: has no list test; {keys['test']!r} is taken for it")
-    missing = [split for split, key in keys.items() if key not in lists]
-    if missing:
-        raise InputError(f"{file}: has no list {missing[0]}; wanted is an object of the lists {', '.join(SPLITS)}")
-    if strange:
-        raise InputError(f"{file}: the list {strange[0]!r} is no split; wanted are {', '.join(SPLITS)}")
-    return {split: (key, lists[key]) for split, key in keys.items()}, notes
 
 
 def _read_entry(entry: Any, where: str, images: Path) -> list[Record]:

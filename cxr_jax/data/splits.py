@@ -1,12 +1,12 @@
 """How studies are dealt to the splits: by R2Gen's published lists, or so that no near-copy of a report crosses."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from cxr_jax.data.annotation import read_lists
 from cxr_jax.data.reports import normalize_report
 from cxr_jax.errors import InputError
 
@@ -17,33 +17,18 @@ NEAR = (9, 10)  # two reports are near-copies where their sets of words have at 
 def r2gen_split(annotation: Path) -> dict[str, str]:
     """Study id to "train", "val" or "test", as R2Gen's annotation.json lists them ("CXR2384_IM-0942" is study CXR2384).
 
-    In some copies the test list's key is mangled: without "test", the one other list is the test split.
-
     Raises:
       InputError: the file is not such an annotation, or a study is in two splits.
     """
-    try:
-        lists = {key: value for key, value in json.loads(annotation.read_bytes()).items() if isinstance(value, list)}
-        others = [key for key in lists if key not in ("train", "val")]
-        test = "test" if "test" in lists else others[0] if len(others) == 1 else "test"
-        splits = {
-            "train": [entry["id"] for entry in lists["train"]],
-            "val": [entry["id"] for entry in lists["val"]],
-            "test": [entry["id"] for entry in lists[test]],
-        }
-        split_of: dict[str, str] = {}
-        for split, ids in splits.items():
-            for name in ids:
-                study = name.split("_")[0]
-                if split_of.setdefault(study, split) != split:
-                    raise InputError(f"{annotation}: study {study} is in {split_of[study]} and in {split}; mend it")
-    except OSError as error:
-        raise InputError(f"{annotation}: cannot be read ({error.strerror}); set data.annotation") from error
-    except (KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(
-            f"{annotation}: wanted is R2Gen's annotation.json: lists train, val and test of entries with an id "
-            f"({type(error).__name__}: {error})"
-        ) from error
+    lists, _ = read_lists(annotation)
+    split_of: dict[str, str] = {}
+    for split, (key, entries) in lists.items():
+        for number, entry in enumerate(entries):
+            if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
+                raise InputError(f"{annotation}: {key}[{number}]: has no id; wanted is an object with id and report")
+            study = entry["id"].split("_")[0]
+            if split_of.setdefault(study, split) != split:
+                raise InputError(f"{annotation}: study {study} is in {split_of[study]} and in {split}; mend it")
     return split_of
 
 

@@ -28,8 +28,8 @@ def floors(
     """Scores blind systems against `references`; returns {name: scores}, with the keys of `score_reports`.
 
     "random_report": a random training report for each image, the mean of `seeds` draws.
-    "random_same_class_report": the same, but from the training reports that have findings for an image that has, and from
-        those that have none for one that has none: what telling normal from abnormal would earn. With labels only.
+    "random_same_class_report": with labels only, the same from the training reports that have findings for an image
+        that has some, from those without for one that has none: what telling normal from abnormal would earn.
     "constant_report": one training report for every image, the best on `val_references` by the mean of bleu_4 and
         rouge_l. Searched: BLEU-4 of the 5,000 most frequent distinct training reports (earlier ones first among equals)
         on at most 500 references, evenly spaced; then both scores of the best 200.

@@ -1,4 +1,4 @@
-"""The ceiling: what retrieval would score that knew the true report; and how far from floor to ceiling a system comes."""
+"""The ceiling: what retrieval would score that knew the true report; and how far towards it a system comes."""
 
 import re
 from collections.abc import Mapping, Sequence

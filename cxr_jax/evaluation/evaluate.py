@@ -85,16 +85,23 @@ def evaluate(
 def score_system(
     pool: Pool,
     references: Sequence[str],
-    predictions: Sequence[str],
+    predictions: Sequence[str] | None,
     protocol: str,
     labels: Labels | None = None,
     predicted_labels: Labels | None = None,
 ) -> dict[str, Any]:
-    """Any system's reports: "scores", their "intervals", "floors", "ceiling", "skill" (over the random floor), "findings".
+    """Any system's reports: their scores, intervals, floors, ceiling, skill over the random floor, and findings.
 
     Args:
+      predictions: None for floors and ceiling alone.
       labels, predicted_labels: of references and predictions, where the data have them: finding F1 beside the rest.
     """
+    known = (None, None) if labels is None or predicted_labels is None else (pool.train_labels, labels)
+    blind = floors(pool.train, pool.val, references, protocol, *known)
+    highest = ceiling(pool.train, references, protocol, *known)
+    result: dict[str, Any] = {"protocol": protocol, "n": len(references), "floors": blind, "ceiling": highest}
+    if predictions is None:
+        return result
     scores = score_reports(references, predictions, protocol, pool.train)
     intervals = bootstrap_intervals(references, predictions, protocol, pool.train)
     findings: dict[str, Any] = {}
@@ -102,16 +109,9 @@ def score_system(
         findings = finding_f1(labels, predicted_labels)
         scores["finding_f1_macro"] = findings["macro"]
         intervals["finding_f1_macro"] = findings["interval_macro"]
-    known = (pool.train_labels, labels) if findings else (None, None)
-    blind = floors(pool.train, pool.val, references, protocol, *known)
-    highest = ceiling(pool.train, references, protocol, *known)
-    return {
-        "protocol": protocol,
-        "n": len(references),
+    return result | {
         "scores": scores,
         "intervals": {name: list(interval) for name, interval in intervals.items()},
-        "floors": blind,
-        "ceiling": highest,
         "skill": skill(scores, blind["random_report"], highest),
         "findings": findings.get("per_finding", {}),
     }

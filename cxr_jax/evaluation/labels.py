@@ -26,7 +26,7 @@ def finding_f1(
     Raises InputError for lists of different length, labels that are strings instead of sets, or references in which no
     study has a finding.
     """
-    findings, reference, predicted = _indicators(reference_labels, predicted_labels)
+    findings, reference, predicted = indicators(reference_labels, predicted_labels)
     hits, supports, predictions = (each.sum(axis=0) for each in (reference & predicted, reference, predicted))
 
     count = len(reference)
@@ -54,7 +54,7 @@ def finding_f1(
 
 def macro_f1(reference_labels: Labels, predicted_labels: Labels) -> float:
     """Returns `finding_f1`'s "macro" alone, without the bootstrap; the same errors."""
-    _, reference, predicted = _indicators(reference_labels, predicted_labels)
+    _, reference, predicted = indicators(reference_labels, predicted_labels)
     return float(resampled_macro(reference, predicted, np.ones((1, len(reference)), np.int64))[0])
 
 
@@ -72,7 +72,8 @@ def resampled_macro(reference: np.ndarray, predicted: np.ndarray, weights: np.nd
     return np.divide(f1.sum(axis=1), occurring, out=np.full(len(weights), np.nan), where=occurring > 0)
 
 
-def _indicators(reference_labels: Labels, predicted_labels: Labels) -> tuple[list[str], np.ndarray, np.ndarray]:
+def indicators(reference_labels: Labels, predicted_labels: Labels) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(Findings by name, bool (studies, findings) of the references, and of the predictions); errors: `finding_f1`."""
     if len(reference_labels) != len(predicted_labels):
         raise InputError(
             f"predicted_labels: {len(predicted_labels)} for {len(reference_labels)} references; pass one set for each"

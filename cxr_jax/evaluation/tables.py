@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+Table = tuple[list[str], list[list[str]]]  # columns; rows
 SCORE_NAMES = {
     **{f"bleu_{n}": f"BLEU-{n}" for n in range(1, 5)},
     "rouge_l": "ROUGE-L",
@@ -16,21 +17,38 @@ FLOOR_NAMES = {
 }
 
 
-def score_table(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows: the system, its intervals, floors, ceiling, and skill."""
-    names = [name for name in SCORE_NAMES if name in metrics["scores"]]
-    cell = "{:.3f}".format
-    rows = [["retrieved report (top 1)", *(cell(metrics["scores"][n]) for n in names)]]
-    rows.append(["  95 % interval", *("{:.3f}-{:.3f}".format(*metrics["intervals"][n]) for n in names)])
-    floors = {label: metrics["floors"][f] for f, label in FLOOR_NAMES.items() if f in metrics["floors"]}
-    rows += [[label, *(cell(scores[n]) for n in names)] for label, scores in floors.items()]
-    rows.append(["ceiling: nearest by the true text", *(cell(metrics["ceiling"][n]) for n in names)])
-    skill = metrics["skill"]
-    rows.append(["skill, 0 random to 1 ceiling", *(cell(skill[n]) if n in skill else "" for n in names)])
-    return ["", *(SCORE_NAMES[n] for n in names)], rows
+def score_table(metrics: Mapping[str, Any], system: str = "retrieved report (top 1)") -> Table:
+    """Columns and rows: the system and its intervals, where there is one, then floors, ceiling, and skill."""
+    names = [name for name in SCORE_NAMES if name in metrics["ceiling"]]
+    rows: list[list[str]] = []
+
+    def add(label: str, scores: Mapping[str, float]) -> None:
+        rows.append([label, *(f"{scores[name]:.3f}" if name in scores else "" for name in names)])
+
+    if "scores" in metrics:
+        add(system, metrics["scores"])
+        rows.append(["  95 % interval", *("{:.3f}-{:.3f}".format(*metrics["intervals"][name]) for name in names)])
+    for floor, label in FLOOR_NAMES.items():
+        if floor in metrics["floors"]:
+            add(label, metrics["floors"][floor])
+    add("ceiling: nearest by the true text", metrics["ceiling"])
+    if "skill" in metrics:
+        add("skill, 0 random to 1 ceiling", metrics["skill"])
+    return ["", *(SCORE_NAMES[name] for name in names)], rows
 
 
-def recall_table(metrics: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def comparison_table(comparison: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Columns and rows of `outside.compare`."""
+    names = [name for name in SCORE_NAMES if name in comparison]
+    rows = [
+        ["difference", *(f"{comparison[name]['difference']:+.3f}" for name in names)],
+        ["  95 % interval", *("{:+.3f} to {:+.3f}".format(*comparison[name]["interval"]) for name in names)],
+        ["  p, two-sided", *(f"{comparison[name]['p']:.3f}" for name in names)],
+    ]
+    return ["paired bootstrap", *(SCORE_NAMES[name] for name in names)], rows
+
+
+def recall_table(metrics: Mapping[str, Any]) -> Table:
     """Columns and rows: recall both ways, its interval, and chance."""
     ks = [k for k in (1, 5, 10) if f"recall@{k}" in metrics["retrieval"]["image_to_text"]]
     rows = []

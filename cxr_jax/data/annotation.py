@@ -1,0 +1,37 @@
+"""R2Gen's annotation.json: an object of the lists train, val and test, whose entries hold an id and a report."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cxr_jax.errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+
+def read_lists(file: Path) -> tuple[dict[str, tuple[str, list[Any]]], list[str]]:
+    """Split to (its key, its entries), and a note where another key had to stand for test.
+
+    Raises:
+      InputError: the file cannot be read, is not JSON, or does not hold the three lists.
+    """
+    try:
+        table = json.loads(file.read_bytes())
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); give R2Gen's annotation.json") from error
+    except (ValueError, RecursionError) as error:  # not JSON, or not UTF-8
+        raise InputError(f"{file}: not JSON in UTF-8 ({error}); download it again") from error
+    lists = {k: v for k, v in table.items() if isinstance(v, list)} if isinstance(table, dict) else {}
+    strange = [key for key in lists if key not in SPLITS]
+    keys = {split: split for split in SPLITS}
+    notes = []
+    # A copy that is passed round has the key of the test list mangled.
+    if "test" not in lists and len(strange) == 1:
+        keys["test"] = strange.pop()
+        notes.append(f"{file}: has no list test; {keys['test']!r} is taken for it")
+    missing = [split for split, key in keys.items() if key not in lists]
+    if missing:
+        raise InputError(f"{file}: has no list {missing[0]}; wanted is an object of the lists {', '.join(SPLITS)}")
+    if strange:
+        raise InputError(f"{file}: the list {strange[0]!r} is no split; wanted are {', '.join(SPLITS)}")
+    return {split: (key, lists[key]) for split, key in keys.items()}, notes

@@ -1,0 +1,141 @@
+"""Any system's reports, a JSON object a line, to be scored and compared as our own are.
+
+A line holds at least `study_id` and `prediction`; the predictions.jsonl of a run holds more. References and the reports
+that floors and ceiling are drawn from come from a run's index or from an annotation.json in R2Gen's form.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxr_jax.data.annotation import read_lists
+from cxr_jax.errors import InputError
+from cxr_jax.evaluation.evaluate import Pool
+from cxr_jax.evaluation.labels import indicators, resampled_macro
+from cxr_jax.evaluation.text_metrics import SCORES, pair_statistics, resampled_scores
+
+Line = Mapping[str, Any]
+
+
+def read_predictions(file: Path) -> list[Line]:
+    """The lines of a predictions file.
+
+    Raises:
+      InputError: it cannot be read, or a line is no JSON object with a study_id and a prediction.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read ({error}); give a predictions.jsonl") from error
+    lines: list[Line] = []
+    for number, content in enumerate(text.splitlines(), start=1):
+        if not content.strip():
+            continue
+        try:
+            line = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{file}: line {number} is no JSON ({error}); write one object a line") from error
+        if not isinstance(line, dict) or not all(isinstance(line.get(key), str) for key in ("study_id", "prediction")):
+            raise InputError(f"{file}: line {number} lacks study_id or prediction, both strings; write both")
+        lines.append(line)
+    if not lines:
+        raise InputError(f"{file}: holds no line; write one object a line, with study_id and prediction")
+    return lines
+
+
+def read_annotation(file: Path, split: str) -> tuple[Pool, dict[str, str]]:
+    """(The reports of train and val, the references of `split` by id) of an annotation.json in R2Gen's form.
+
+    Raises:
+      InputError: it cannot be read, or is not in that form.
+    """
+    lists, _ = read_lists(file)
+    reports: dict[str, dict[str, str]] = {name: {} for name in lists}
+    for name, (key, entries) in lists.items():
+        for number, entry in enumerate(entries):
+            fields = entry if isinstance(entry, dict) else {}
+            if not isinstance(fields.get("id"), str) or not isinstance(fields.get("report"), str):
+                raise InputError(f"{file}: {key}[{number}]: lacks id or report, both strings; mend it")
+            reports[name][fields["id"]] = fields["report"]
+    return Pool(list(reports["train"].values()), list(reports["val"].values())), reports[split]
+
+
+def references_of(lines: Sequence[Line], references: Mapping[str, str], source: str) -> list[str]:
+    """The reference of each line, found by its study_id; "CXR12" stands for R2Gen's "CXR12_IM-0003" too.
+
+    Raises:
+      InputError: a line's study is none of the split's, or a study of the split has no line.
+    """
+    known = {name.split("_")[0]: name for name in references} | {name: name for name in references}
+    missing = set(references)
+    found = []
+    for line in lines:
+        name = known.get(line["study_id"])
+        if name is None:
+            raise InputError(f"{source}: study {line['study_id']} is not in the split; leave it out or name its split")
+        missing.discard(name)
+        found.append(references[name])
+    if missing:
+        raise InputError(
+            f"{source}: {len(missing)} of the split's {len(references)} studies have no prediction ({min(missing)} "
+            "first); a system is scored on all of them, an empty prediction is allowed"
+        )
+    return found
+
+
+def compare(
+    lines: Sequence[Line],
+    others: Sequence[Line],
+    protocol: str,
+    train_reports: Sequence[str],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, dict[str, Any]]:
+    """Paired bootstrap of two systems on the same images.
+
+    Returns:
+      {score: {"difference": first minus second, "interval": 95 % percentile interval of it, "p": two-sided, the share
+      of resamples on the other side of 0, doubled}}. Both systems are drawn by the same weights.
+
+    Raises:
+      InputError: the two are not of the same images with the same references.
+    """
+    other_of = {_key(line): line for line in others}
+    if {_key(line) for line in lines} != other_of.keys() or len(lines) != len(others):
+        raise InputError(f"the two runs answer different images ({len(lines)} and {len(others)}); compare one split")
+    others = [other_of[_key(line)] for line in lines]
+    references = [line["reference"] for line in lines]
+    if references != [line["reference"] for line in others]:
+        raise InputError("the two runs have different references; compare runs of the same data and section")
+    count = len(lines)
+    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    weights = np.vstack([np.ones(count, np.int64), weights])  # the sample itself comes first
+    columns = []
+    for system in (lines, others):
+        predictions = [line["prediction"] for line in system]
+        columns.append(resampled_scores(pair_statistics(references, predictions, protocol, train_reports), weights))
+    names, difference = list(SCORES), columns[0] - columns[1]
+    if any(line.get("labels") for line in lines):
+        labels = [line["labels"] for line in lines]
+        macros = [
+            resampled_macro(*indicators(labels, [line["predicted_labels"] for line in system])[1:], weights)
+            for system in (lines, others)
+        ]
+        names, difference = [*names, "finding_f1_macro"], np.column_stack([difference, macros[0] - macros[1]])
+    low, high = np.nanpercentile(difference[1:], [2.5, 97.5], axis=0)
+    p = 2 * np.minimum((difference[1:] <= 0).mean(axis=0), (difference[1:] >= 0).mean(axis=0))
+    return {
+        name: {
+            "difference": float(difference[0, i]),
+            "interval": [float(low[i]), float(high[i])],
+            "p": float(min(1.0, p[i])),
+        }
+        for i, name in enumerate(names)
+    }
+
+
+def _key(line: Line) -> str:
+    return line.get("image_id") or line["study_id"]
