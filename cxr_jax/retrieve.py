@@ -57,7 +57,7 @@ def evaluate_split(
     lines = evaluation.prediction_lines(query, train, similarity, rows)
     if others:
         reports = [train.rows[i].report for i in train.one_row_per_study()]
-        metrics["comparison"] = {"with": str(other), **outside.compare(lines, others, protocol, reports)}
+        metrics["comparison"] = {"with": other, "scores": outside.compare(lines, others, protocol, reports)}
 
     scores, recall = tables.score_table(metrics), tables.recall_table(metrics)
     title = (
@@ -66,7 +66,9 @@ def evaluate_split(
     )
     print(f"{title}\n\n{tables.format_table(*scores)}\n\n{tables.format_table(*recall)}\n")
     if others:
-        print(f"{run.root} minus {other}\n{tables.format_table(*tables.comparison_table(metrics['comparison']))}\n")
+        print(
+            f"{run.root} minus {other}\n{tables.format_table(*tables.comparison_table(metrics['comparison']['scores']))}\n"
+        )
 
     folder = run.evaluation(split)
     folder.mkdir(parents=True, exist_ok=True)

@@ -190,7 +190,7 @@ def test_a_run_is_compared_with_another(workdir, tmp_path, capsys):
         assert f"minus {other}\n" in capsys.readouterr().out
         comparison = json.loads((run.evaluation("test") / "metrics.json").read_text())["comparison"]
         assert comparison["with"] == other
-        assert comparison["bleu_1"] == {"difference": 0, "interval": [0, 0], "p": 1}
+        assert comparison["scores"]["bleu_1"] == {"difference": 0, "interval": [0, 0], "p": 1}
 
 
 def test_another_systems_lines_are_scored_by_a_runs_index(workdir, tmp_path):
