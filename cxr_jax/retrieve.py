@@ -66,9 +66,8 @@ def evaluate_split(
     )
     print(f"{title}\n\n{tables.format_table(*scores)}\n\n{tables.format_table(*recall)}\n")
     if others:
-        print(
-            f"{run.root} minus {other}\n{tables.format_table(*tables.comparison_table(metrics['comparison']['scores']))}\n"
-        )
+        difference = tables.comparison_table(metrics["comparison"]["scores"])
+        print(f"{run.root} minus {other}\n{tables.format_table(*difference)}\n")
 
     folder = run.evaluation(split)
     folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,8 @@ Table = tuple[list[str], list[list[str]]]  # columns; rows
 SCORE_NAMES = {
     **{f"bleu_{n}": f"BLEU-{n}" for n in range(1, 5)},
     "rouge_l": "ROUGE-L",
+    "meteor": "METEOR",
+    "meteor_exact_stem": "METEOR (exact, stem)",
     "finding_f1_macro": "finding F1",
 }
 FLOOR_NAMES = {

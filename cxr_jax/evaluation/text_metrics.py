@@ -1,4 +1,4 @@
-"""BLEU and ROUGE-L of reports under a named protocol, with bootstrap intervals.
+"""BLEU, ROUGE-L and METEOR of reports under a named protocol, with bootstrap intervals.
 
 The numbers are those of pycocoevalcap, which the field's tables quote, computed by sacrebleu and rouge-score. Their
 defaults give other numbers on the same strings, so the settings below are part of the protocol.
@@ -15,9 +15,13 @@ from rouge_score.tokenizers import Tokenizer
 from sacrebleu.metrics.bleu import BLEU
 
 from cxr_jax.errors import InputError
+from cxr_jax.evaluation.meteor import meteor_from_sums, meteor_statistics
+from cxr_jax.evaluation.meteor_jar import find_jar, jar_statistics
 
-PROTOCOLS = ("r2gen", "raw")
-SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l")
+PROTOCOLS = ("r2gen", "raw", "paper")
+# METEOR is the jar's where Java and the jar are installed, and else goes by another name: the two are never mixed.
+METEOR, _meteor = ("meteor", jar_statistics) if find_jar() else ("meteor_exact_stem", meteor_statistics)
+SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", METEOR)
 
 # R2Gen's defaults for IU X-ray: --threshold 3, --max_seq_length 60, of which the start token is one.
 _R2GEN_MIN_COUNT = 3
@@ -37,6 +41,7 @@ class PairStatistics:
     totals: int (n, 4), n-grams of the prediction.
     prediction_tokens, reference_tokens: int (n,).
     rouge_l: float (n,).
+    meteor: float (n, 6), `meteor.meteor_statistics`, or the jar's.
     """
 
     matches: np.ndarray
@@ -44,6 +49,7 @@ class PairStatistics:
     prediction_tokens: np.ndarray
     reference_tokens: np.ndarray
     rouge_l: np.ndarray
+    meteor: np.ndarray
 
 
 class _WhitespaceTokenizer(Tokenizer):
@@ -76,11 +82,14 @@ def report_preparers(protocol: str, train_reports: Sequence[str] | None = None) 
     59 tokens (R2Gen's dataset cuts start token + report to 60, its decoder drops the start token), predictions keep all
     (R2Gen's model stops writing at 60; a retrieved report that is longer pays for it in precision).
     "raw": lower-cased and split at white space.
+    "paper": words and numbers, lower-cased, without punctuation. Ur Rahman et al. name their scores and nothing of how
+    they prepare the texts, so all of this is assumed, as what most users of pycocoevalcap do; vocabulary and length are
+    not cut.
 
     Raises InputError for another protocol, or "r2gen" without training reports.
     """
-    if protocol == "raw":
-        return _prepare_raw, _prepare_raw
+    if protocol in _PREPARE_ALIKE:
+        return _PREPARE_ALIKE[protocol], _PREPARE_ALIKE[protocol]
     if protocol != "r2gen":
         raise InputError(f"protocol: {protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
     if train_reports is None or not len(train_reports):
@@ -103,10 +112,11 @@ def score_reports(
     protocol: str = "r2gen",
     train_reports: Sequence[str] | None = None,
 ) -> dict[str, float]:
-    """Scores predictions[i] against references[i]; returns bleu_1 to bleu_4 and rouge_l as fractions.
+    """Scores predictions[i] against references[i]; returns the SCORES as fractions.
 
     BLEU-n is the corpus BLEU of orders 1 to n, unsmoothed: 0 where no n-gram matches, where pycocoevalcap's epsilons
-    leave up to .001. ROUGE-L is the mean over pairs of the F-measure with beta 1.2.
+    leave up to .001. ROUGE-L is the mean over pairs of the F-measure with beta 1.2. METEOR is the corpus aggregate, by
+    the jar of METEOR 1.5 where it is installed ("meteor"), else by ours ("meteor_exact_stem").
     An empty prediction is allowed and earns nothing. `report_preparers` describes the protocols.
 
     Raises InputError, in one line, for lists of different or no length, things that are no strings, or a protocol that
@@ -122,7 +132,8 @@ def score_prepared(references: Sequence[str], predictions: Sequence[str]) -> dic
     scores = {
         f"bleu_{order}": _bleu(order).corpus_score(predictions, [references]).score / 100 for order in range(1, 5)
     }
-    return scores | {"rouge_l": float(rouge_l(references, predictions).mean())}
+    scores["rouge_l"] = float(rouge_l(references, predictions).mean())
+    return scores | {METEOR: float(meteor_from_sums(_meteor(references, predictions).sum(axis=0)))}
 
 
 def rouge_l(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
@@ -171,11 +182,12 @@ def pair_statistics(
         prediction_tokens=np.array([pair.sys_len for pair in pairs]),
         reference_tokens=np.array([pair.ref_len for pair in pairs]),
         rouge_l=rouge_l(references, predictions),
+        meteor=_meteor(references, predictions),
     )
 
 
 def resampled_scores(statistics: PairStatistics, weights: np.ndarray) -> np.ndarray:
-    """Returns the scores of resamples, float64 (resamples, 5) in the order of SCORES.
+    """Returns the scores of resamples, float64 (resamples, 6) in the order of SCORES.
 
     weights: (resamples, n), how often each of the n pairs stands in each resample.
     """
@@ -186,7 +198,7 @@ def resampled_scores(statistics: PairStatistics, weights: np.ndarray) -> np.ndar
         weights @ statistics.reference_tokens,
     )
     rouge = weights @ statistics.rouge_l / weights.sum(axis=1)
-    return np.concatenate([bleu, rouge[:, None]], axis=1)
+    return np.column_stack([bleu, rouge, meteor_from_sums(weights @ statistics.meteor)])
 
 
 def bootstrap_intervals(
@@ -231,6 +243,13 @@ def _check_pairs(references: Sequence[str], predictions: Sequence[str]) -> None:
 
 def _prepare_raw(report: str) -> str:
     return " ".join(report.lower().split())
+
+
+def _prepare_paper(report: str) -> str:
+    return " ".join(re.findall(r"\w+", report.lower()))
+
+
+_PREPARE_ALIKE: dict[str, Prepare] = {"raw": _prepare_raw, "paper": _prepare_paper}
 
 
 def _bleu(order: int) -> BLEU:

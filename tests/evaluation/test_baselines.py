@@ -122,7 +122,7 @@ def test_floors_of_r2gens_split_are_the_measured_ones(shared):
     assert time.process_time() - start < 20
 
     def row(name):
-        return list(result[name].values())
+        return list(result[name].values())[:5]
 
     # DESIGN.md section 6. The random row moves by .007 with the seed. The constant there came from a narrower search:
     # .490 .318 .216 .149 .356; the best of all training reports on val reaches what is written here.

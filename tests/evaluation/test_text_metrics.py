@@ -65,7 +65,7 @@ def random_reports(seed, count=30, words=4, longest=25):
 def test_scores_equal_pycocoevalcap(system):
     scores = score_reports(GOLDEN_REFERENCES, GOLDEN_SYSTEMS[system], protocol="raw")
     assert tuple(scores) == SCORES
-    np.testing.assert_allclose(list(scores.values()), GOLDEN_SCORES[system], atol=1e-4)
+    np.testing.assert_allclose(list(scores.values())[:5], GOLDEN_SCORES[system], atol=1e-4)
 
 
 def test_scores_equal_an_installed_pycocoevalcap(splits):
@@ -84,7 +84,7 @@ def test_scores_equal_an_installed_pycocoevalcap(splits):
         found = {i: [prepare_prediction(report)] for i, report in enumerate(predictions)}
         expected = bleu.Bleu(4).compute_score(gold, found, verbose=0)[0] + [rouge.Rouge().compute_score(gold, found)[0]]
         scores = score_reports(references, predictions, train_reports=train)
-        np.testing.assert_allclose(list(scores.values()), expected, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(list(scores.values())[:5], expected, atol=1e-4, err_msg=name)
 
 
 def test_a_perfect_and_a_disjoint_system():
@@ -200,4 +200,4 @@ def test_real_reports_are_scored_within_two_seconds_and_as_measured(splits):
     bootstrap_intervals(references, references[::-1], train_reports=train)
     assert time.process_time() - start < 4
     # DESIGN.md section 6, "most frequent training report".
-    np.testing.assert_allclose(list(scores.values()), [0.242, 0.147, 0.106, 0.081, 0.312], atol=6e-4)
+    np.testing.assert_allclose(list(scores.values())[:5], [0.242, 0.147, 0.106, 0.081, 0.312], atol=6e-4)
