@@ -66,8 +66,13 @@ def _process() -> "subprocess.Popen[str]":
     command = ["java", "-Xmx2G", "-Duser.language=en", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, encoding="utf-8")
-    atexit.register(process.kill)
+    atexit.register(_stop, process)
     return process
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.communicate()
 
 
 def _ask(reference: str, prediction: str) -> list[float]:
