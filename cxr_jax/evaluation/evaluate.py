@@ -11,7 +11,7 @@ from cxr_jax.evaluation.baselines import floors
 from cxr_jax.evaluation.ceiling import ceiling, skill
 from cxr_jax.evaluation.labels import Labels, finding_f1
 from cxr_jax.evaluation.page import Case, Neighbour
-from cxr_jax.evaluation.retrieval_metrics import bootstrap_recall, retrieval_metrics
+from cxr_jax.evaluation.retrieval_metrics import bootstrap_recall, label_metrics, retrieval_metrics
 from cxr_jax.evaluation.text_metrics import bootstrap_intervals, score_reports
 from cxr_jax.index import SplitIndex, top_k
 
@@ -118,7 +118,7 @@ def score_system(
 
 
 def recall_both_ways(query: SplitIndex) -> dict[str, dict[str, Any]]:
-    """Group-aware recall within a split, with the chance figures and 95 % intervals over patients.
+    """Recall within a split, group-aware, with chance and 95 % intervals over patients; label-aware scores of images.
 
     A study's report stands once among the reports, each of its images among the images.
     """
@@ -135,6 +135,9 @@ def recall_both_ways(query: SplitIndex) -> dict[str, dict[str, Any]]:
         ks = [k for k in (1, 5, 10) if k <= len(targets)]
         intervals = {f"recall@{k}": list(bootstrap_recall(s, queries, targets, k, clusters)) for k in ks}
         result[name] = retrieval_metrics(s, queries, targets, ks) | {"intervals": intervals}
+    labels = [row.labels for row in query.rows]
+    if any(labels):
+        result["image_to_text"] |= label_metrics(similarity, labels, [labels[i] for i in studies])
     return result
 
 

@@ -4,7 +4,7 @@ A target is right when it shares the query's group, for reports repeat: an image
 several study ids, and finding any of them is finding it.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 
 import numpy as np
 
@@ -34,6 +34,66 @@ def retrieval_metrics(
     scores = {f"recall@{k}": float((ranks <= k).mean()) for k in ks}
     scores |= {"mrr": float((1 / ranks).mean()), "median_rank": float(np.median(ranks))}
     return scores | {f"chance_recall@{k}": _chance_recall(hits_in_pool, len(target_codes), k) for k in ks}
+
+
+def label_metrics(
+    similarity: np.ndarray,
+    query_labels: Sequence[Collection[str]],
+    target_labels: Sequence[Collection[str]],
+    ks: Sequence[int] = (1, 5, 10),
+) -> dict[str, float]:
+    """Scores rankings by what the targets show, for another report of the same findings serves as well.
+
+    A target is relevant when it shares a label with the query, or when neither has one. Returns "label_precision@k"
+    (mean share of relevant targets among the first k), "label_map" (mean average precision over the whole ranking,
+    queries without a relevant target left out), "label_ndcg@k" (gain: the Jaccard index of the label sets, 1 for two
+    empty ones; discount log2(rank + 1)), and "chance_label_precision", the share of relevant targets. Ties go to the lower target.
+
+    Raises InputError for shapes that do not fit, or a k below 1.
+    """
+    _check_ks(ks)
+    similarity = np.asarray(similarity)
+    if similarity.shape != (len(query_labels), len(target_labels)) or not similarity.size:
+        raise InputError(
+            f"similarity: shape {similarity.shape} does not fit {len(query_labels)} query and {len(target_labels)} "
+            "target label sets; pass (num_queries, num_targets)"
+        )
+    known = {label for side in (query_labels, target_labels) for labels in side for label in labels}
+    columns = {label: i for i, label in enumerate(sorted(known))}
+    queries, targets = (_indicators(side, columns) for side in (query_labels, target_labels))
+    count, deepest = len(targets), min(max(ks), len(targets))
+    discount = 1 / np.log2(np.arange(deepest) + 2)
+    rows = max(1, _BLOCK // count)
+    precision, ndcg = (np.empty((len(queries), len(ks))) for _ in range(2))
+    average, chance = np.empty(len(queries)), np.empty(len(queries))
+    for start in range(0, len(queries), rows):
+        part = slice(start, start + rows)
+        shared = queries[part] @ targets.T
+        union = queries[part].sum(axis=1)[:, None] + targets.sum(axis=1) - shared
+        gain = np.where(union > 0, shared / np.maximum(union, 1), 1.0)
+        order = np.argsort(-similarity[part], axis=1, kind="stable")
+        found = np.take_along_axis(gain, order, axis=1)
+        hits = np.cumsum(found > 0, axis=1)
+        total = hits[:, -1]
+        precisions = (hits / np.arange(1, count + 1) * (found > 0)).sum(axis=1)
+        average[part] = precisions / np.where(total > 0, total, np.nan)
+        chance[part] = total / count
+        best = -np.sort(-gain, axis=1)
+        for i, k in enumerate(min(k, count) for k in ks):
+            precision[part, i] = hits[:, k - 1] / k
+            ideal = best[:, :k] @ discount[:k]
+            ndcg[part, i] = np.divide(found[:, :k] @ discount[:k], ideal, out=np.zeros(len(ideal)), where=ideal > 0)
+    scores = {f"label_precision@{k}": float(precision[:, i].mean()) for i, k in enumerate(ks)}
+    scores |= {f"label_ndcg@{k}": float(ndcg[:, i].mean()) for i, k in enumerate(ks)}
+    mean = float(np.nanmean(average)) if not np.isnan(average).all() else 0.0
+    return scores | {"label_map": mean, "chance_label_precision": float(chance.mean())}
+
+
+def _indicators(labels: Sequence[Collection[str]], columns: Mapping[str, int]) -> np.ndarray:
+    matrix = np.zeros((len(labels), len(columns)), np.float32)
+    for row, study in enumerate(labels):
+        matrix[row, [columns[label] for label in study]] = 1
+    return matrix
 
 
 def first_hit_ranks(

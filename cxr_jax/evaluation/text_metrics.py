@@ -29,6 +29,7 @@ _R2GEN_REFERENCE_TOKENS = 59
 # As R2Gen wrote it, ":-\[" is a range from ":" to "[": it deletes ; < = > ? @ and spares the hyphen.
 _R2GEN_DELETED = re.compile(r"""[.,?;*!%^&_+():-\[\]{}"'/\\]""")
 _ROUGE_BETA = 1.2
+_BLOCK = 1 << 22  # draws at a time in the bootstrap
 
 Prepare = Callable[[str], str]
 
@@ -214,10 +215,14 @@ def bootstrap_intervals(
     Arguments and errors are those of `score_reports`. No n-gram is counted twice: a resample is a weighted sum.
     """
     statistics = pair_statistics(references, predictions, protocol, train_reports)
-    count = len(references)
-    # Drawing n of n with replacement is a multinomial draw of how often each is taken.
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-    low, high = np.percentile(resampled_scores(statistics, weights), [2.5, 97.5], axis=0)
+    count, rng = len(references), np.random.default_rng(seed)
+    chances, block = np.full(count, 1 / count), max(1, _BLOCK // count)
+    # Drawing n of n with replacement is a multinomial draw of how often each is taken; in blocks, for these are large.
+    parts = [
+        resampled_scores(statistics, rng.multinomial(count, chances, size=min(block, resamples - start)))
+        for start in range(0, resamples, block)
+    ]
+    low, high = np.percentile(np.concatenate(parts), [2.5, 97.5], axis=0)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(SCORES)}
 
 

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation.retrieval_metrics import bootstrap_recall, first_hit_ranks, recall_interval, retrieval_metrics
+from cxr_jax.evaluation import retrieval_metrics as module
+from cxr_jax.evaluation.retrieval_metrics import (
+    bootstrap_recall,
+    first_hit_ranks,
+    label_metrics,
+    recall_interval,
+    retrieval_metrics,
+)
 
 
 def naive_rank(similarities, right):
@@ -159,3 +166,51 @@ def test_four_thousand_by_four_thousand_is_fast():
     scores = retrieval_metrics(similarity, groups, groups)
     assert time.process_time() - start < 3
     assert scores["recall@10"] == pytest.approx(scores["chance_recall@10"], abs=0.006)
+
+
+# By labels
+
+
+LABEL_SETS = st.lists(st.sets(st.sampled_from("abc"), max_size=2), min_size=1, max_size=6)
+
+
+def naive_label_scores(similarity, queries, targets, k):
+    precision, average, ndcg, chance = [], [], [], []
+    for row, query in zip(similarity, queries, strict=True):
+        order = sorted(range(len(targets)), key=lambda t: (-row[t], t))
+        gains = [len(query & targets[t]) / len(query | targets[t]) if query | targets[t] else 1.0 for t in order]
+        hits = [gain > 0 for gain in gains]
+        top = min(k, len(targets))
+        precision.append(sum(hits[:top]) / top)
+        if any(hits):
+            average.append(np.mean([sum(hits[: i + 1]) / (i + 1) for i, hit in enumerate(hits) if hit]))
+        ideal = sum(gain / np.log2(i + 2) for i, gain in enumerate(sorted(gains, reverse=True)[:top]))
+        ndcg.append(sum(gain / np.log2(i + 2) for i, gain in enumerate(gains[:top])) / ideal if ideal else 0)
+        chance.append(np.mean(hits))
+    return {
+        f"label_precision@{k}": np.mean(precision),
+        f"label_ndcg@{k}": np.mean(ndcg),
+        "label_map": np.mean(average) if average else 0,
+        "chance_label_precision": np.mean(chance),
+    }
+
+
+@given(LABEL_SETS, LABEL_SETS, st.integers(1, 7), st.integers(0, 100))
+def test_label_scores_equal_the_naive_ones(queries, targets, k, seed):
+    similarity = np.random.default_rng(seed).integers(3, size=(len(queries), len(targets))).astype(np.float32)
+    found = label_metrics(similarity, queries, targets, [k])
+    assert found == pytest.approx(naive_label_scores(similarity, queries, targets, k))
+
+
+def test_label_scores_do_not_depend_on_the_block(monkeypatch):
+    rng = np.random.default_rng(0)
+    similarity, labels = rng.normal(size=(9, 9)), [set(rng.choice(list("abcd"), 2)) for _ in range(9)]
+    whole = label_metrics(similarity, labels, labels)
+    monkeypatch.setattr(module, "_BLOCK", 20)
+    assert label_metrics(similarity, labels, labels) == pytest.approx(whole)
+    assert label_metrics(np.eye(9), labels, labels)["label_ndcg@1"] == 1
+
+
+def test_label_scores_of_another_shape_are_refused():
+    with pytest.raises(InputError, match="does not fit 1 query and 2 target label sets"):
+        label_metrics(np.zeros((2, 2)), [{"a"}], [{"a"}, set()])
