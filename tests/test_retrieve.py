@@ -1,6 +1,8 @@
 """The command line around a run. Whole runs are in test_train.py; here a stand-in for the model reads brightness."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -206,3 +208,14 @@ def test_another_systems_lines_are_scored_by_a_runs_index(workdir, tmp_path):
     own["scores"].pop("finding_f1_macro")
     assert other["scores"] == pytest.approx(own["scores"])
     assert other["floors"]["constant_report"]["bleu_4"] == own["floors"]["constant_report"]["bleu_4"]
+
+
+def test_a_reader_that_has_enough_is_no_fault(tmp_path):
+    """As `… | head -1` does: the pipe is closed before all is printed."""
+    reports = [{"id": f"CXR{i}", "report": f"Report number {i}."} for i in range(6)]
+    (tmp_path / "a.json").write_text(json.dumps({"train": reports[:2], "val": reports[2:4], "test": reports[4:]}))
+    command = [sys.executable, "-u", "-m", "cxr_jax.retrieve", "--annotation", str(tmp_path / "a.json")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141

@@ -6,32 +6,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import sparse
 
-from cxr_jax.evaluation.labels import Labels, macro_f1
 from cxr_jax.evaluation.text_metrics import report_preparers, score_prepared
 
 _BLOCK = 512  # references compared with all training reports at a time
 _WORD = re.compile(r"\w+")
 
 
-def ceiling(
-    train_reports: Sequence[str],
-    references: Sequence[str],
-    protocol: str,
-    train_labels: Labels | None = None,
-    reference_labels: Labels | None = None,
-) -> dict[str, float]:
+def ceiling(train_reports: Sequence[str], references: Sequence[str], protocol: str) -> dict[str, float]:
     """Scores the training reports that are nearest to the true ones by their text, with the keys of `score_reports`.
 
-    No retrieval from these reports can be expected to pass it. Where both label lists are given, "finding_f1_macro" is
-    that of the same reports. Raises InputError as `report_preparers`.
+    No retrieval from these reports can be expected to pass it; for findings, which few words carry, it would be no
+    ceiling. Raises InputError as `report_preparers`.
     """
     prepare_reference, prepare_prediction = report_preparers(protocol, train_reports)
-    nearest = nearest_by_text(references, train_reports)
-    chosen = [prepare_prediction(train_reports[row]) for row in nearest]
-    scores = score_prepared([prepare_reference(report) for report in references], chosen)
-    if train_labels is not None and reference_labels is not None:
-        scores["finding_f1_macro"] = macro_f1(reference_labels, [train_labels[row] for row in nearest])
-    return scores
+    chosen = [prepare_prediction(train_reports[row]) for row in nearest_by_text(references, train_reports)]
+    return score_prepared([prepare_reference(report) for report in references], chosen)
 
 
 def nearest_by_text(references: Sequence[str], train_reports: Sequence[str]) -> np.ndarray:

@@ -12,7 +12,7 @@ from cxr_jax.evaluation.ceiling import ceiling, skill
 from cxr_jax.evaluation.labels import Labels, finding_f1
 from cxr_jax.evaluation.page import Case, Neighbour
 from cxr_jax.evaluation.retrieval_metrics import bootstrap_recall, label_metrics, retrieval_metrics
-from cxr_jax.evaluation.text_metrics import bootstrap_intervals, score_reports
+from cxr_jax.evaluation.text_metrics import bootstrap_intervals, report_preparers, rouge_l, score_reports
 from cxr_jax.index import SplitIndex, top_k
 
 
@@ -98,7 +98,7 @@ def score_system(
     """
     known = (None, None) if labels is None or predicted_labels is None else (pool.train_labels, labels)
     blind = floors(pool.train, pool.val, references, protocol, *known)
-    highest = ceiling(pool.train, references, protocol, *known)
+    highest = ceiling(pool.train, references, protocol)
     result: dict[str, Any] = {"protocol": protocol, "n": len(references), "floors": blind, "ceiling": highest}
     if predictions is None:
         return result
@@ -164,6 +164,9 @@ def prediction_lines(
 def cases(query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np.ndarray, limit: int) -> list[Case]:
     """The page's cases: at most `limit`, evenly spread over the split."""
     chosen = np.unique(np.linspace(0, len(query) - 1, min(limit, len(query))).round().astype(int))
+    prepare, _ = report_preparers("raw")
+    answers = [prepare(train.rows[rows[i][0]].report) for i in chosen]
+    rouge = rouge_l([prepare(query.rows[i].report) for i in chosen], answers)
     return [
         Case(
             query.rows[i].study_id,
@@ -176,6 +179,7 @@ def cases(query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np
                 )
                 for s, r in zip(similarity[i], rows[i], strict=True)
             ],
+            float(score),
         )
-        for i in chosen
+        for i, score in zip(chosen, rouge, strict=True)
     ]

@@ -6,6 +6,7 @@ unknown origin, and a content security policy forbids all but the page's own sty
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,13 +38,14 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Case:
-    """A query study: image is JPEG bytes, report the true one, neighbours nearest first."""
+    """A query study: image is JPEG bytes, report the true one, neighbours nearest first, rouge_l that of the first."""
 
     study_id: str
     image: bytes
     report: str
     labels: Collection[str]
     neighbours: Sequence[Neighbour]
+    rouge_l: float
 
 
 class Table(NamedTuple):
@@ -66,12 +68,16 @@ def write_page(
     notes: sentences shown above the cases, such as what the images are.
 
     An image that several cases show is embedded once. Runs of words that a retrieved report shares with the true one
-    are marked, upper and lower case alike, unless they hold nothing but words like "the"; so are shared labels.
+    are marked, upper and lower case alike, unless they hold nothing but words like "the"; so are shared labels. Cases
+    can be filtered by words and by finding, and ordered by how well they were answered; the address keeps the choice.
 
     Raises ValueError for a row that does not fit the columns, or an image that is no JPEG.
     """
     images = _Images()
     articles = "\n".join(_case(number, case, images) for number, case in enumerate(cases, start=1))
+    findings = sorted({label for case in cases for label in case.labels})
+    options = "".join(f"<option>{escape(label)}</option>" for label in findings)
+    by_finding = f"""<label>Finding <select id="finding"><option value="">all</option>{options}</select></label>"""
     noted = "".join(f"<p>{escape(note)}</p>" for note in notes)
     script_hash = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     body = f"""<header>
@@ -82,6 +88,9 @@ def write_page(
 <main>
 <div class="bar">
 <label>Filter <input type="search" id="filter" placeholder="words in reports, labels, study ids"></label>
+{by_finding if findings else ""}
+<label>Order <select id="order"><option value="">as in the split</option><option value="best">best first</option>
+<option value="worst">worst first</option><option value="similar">most similar first</option></select></label>
 <output id="count" for="filter">{len(cases)} cases</output></div>
 {articles}
 </main>
@@ -162,9 +171,11 @@ def _case(number: int, case: Case, images: _Images) -> str:
 </section>"""
         for neighbour in case.neighbours
     )
-    return f"""<article>
+    similarity = max((neighbour.similarity for neighbour in case.neighbours), default=0.0)
+    labels = escape(json.dumps(sorted(case.labels)))
+    return f"""<article data-rouge="{case.rouge_l:.4f}" data-similarity="{similarity:.4f}" data-labels="{labels}">
 <div class="query">
-<h2>{number} <span class="id">{escape(case.study_id)}</span></h2>
+<h2>{number} <span class="id">{escape(case.study_id)}, ROUGE-L {case.rouge_l:.3f}</span></h2>
 {images.figure(case.image, f"Query study {case.study_id}")}
 <h3>True report</h3>
 <p>{escape(case.report)}</p>
@@ -213,12 +224,30 @@ def _mark_shared(report: str, true_words: set[str]) -> str:
 _SCRIPT = """
 const articles = [...document.querySelectorAll('article')];
 const texts = articles.map(article => article.textContent.toLowerCase());
-document.getElementById('filter').addEventListener('input', event => {
-  const words = event.target.value.toLowerCase().split(/\\s+/);
-  articles.forEach((article, i) => { article.hidden = !words.every(word => texts[i].includes(word)); });
+const labels = articles.map(article => JSON.parse(article.dataset.labels));
+const keys = { best: a => -a.dataset.rouge, worst: a => +a.dataset.rouge, similar: a => -a.dataset.similarity };
+const controls = ['filter', 'finding', 'order'].map(id => document.getElementById(id)).filter(control => control);
+function show() {
+  const chosen = Object.fromEntries(controls.map(control => [control.id, control.value]));
+  const words = chosen.filter.toLowerCase().split(/\\s+/);
+  articles.forEach((article, i) => {
+    article.hidden = !words.every(word => texts[i].includes(word))
+      || Boolean(chosen.finding) && !labels[i].includes(chosen.finding);
+  });
+  const key = keys[chosen.order], sorted = key ? [...articles].sort((a, b) => key(a) - key(b)) : articles;
+  document.querySelector('main').append(...sorted);
   const all = articles.length, shown = articles.filter(article => !article.hidden).length;
   document.getElementById('count').textContent = (shown < all ? shown + ' of ' : '') + all + ' cases';
+}
+const asked = new URLSearchParams(location.hash.slice(1));
+controls.forEach(control => {
+  if (asked.has(control.id)) control.value = asked.get(control.id);
+  control.addEventListener('input', () => {
+    show();
+    location.replace('#' + new URLSearchParams(controls.filter(c => c.value).map(c => [c.id, c.value])));
+  });
 });
+show();
 const zoom = document.getElementById('zoom');
 document.addEventListener('click', event => {
   if (zoom.open) zoom.close();
@@ -249,7 +278,9 @@ tbody th { font-weight: 400; }
 tbody tr:first-child > * { font-weight: 650; }
 .bar { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; margin: 2rem 0 0; color: var(--quiet); }
 .bar label { display: flex; flex: 1 1 18rem; gap: .6rem; align-items: center; max-width: 34rem; }
-input { flex: 1; min-width: 0; padding: .45rem .7rem; border: 1px solid var(--line); border-radius: .4rem;
+input { flex: 1; }
+select { max-width: 16rem; }
+input, select { min-width: 0; padding: .45rem .7rem; border: 1px solid var(--line); border-radius: .4rem;
   background: var(--soft); color: inherit; font: inherit; }
 article { display: grid; grid-template-columns: minmax(0, 17rem) minmax(0, 1fr); gap: 1.25rem 2rem; padding: 1.75rem 0;
   border-bottom: 1px solid var(--line); content-visibility: auto; contain-intrinsic-size: auto 32rem; }

@@ -47,7 +47,8 @@ def label_metrics(
     A target is relevant when it shares a label with the query, or when neither has one. Returns "label_precision@k"
     (mean share of relevant targets among the first k), "label_map" (mean average precision over the whole ranking,
     queries without a relevant target left out), "label_ndcg@k" (gain: the Jaccard index of the label sets, 1 for two
-    empty ones; discount log2(rank + 1)), and "chance_label_precision", the share of relevant targets. Ties go to the lower target.
+    empty ones; discount log2(rank + 1)), and "chance_label_precision", the share of relevant targets. Ties go to the
+    lower target.
 
     Raises InputError for shapes that do not fit, or a k below 1.
     """

@@ -42,11 +42,9 @@ def test_a_copy_is_barred_however_it_is_written():
     assert nearest_by_text(["no effusion"], ["No effusion."] * 2).tolist() == [0]
 
 
-def test_the_ceiling_scores_those_reports_and_their_labels():
+def test_the_ceiling_scores_those_reports():
     train, references = ["No effusion.", "Large left effusion.", "Large heart."], ["Left effusion.", "Heart is large."]
-    scores = ceiling(train, references, "raw", [set(), {"effusion"}, {"heart"}], [{"effusion"}, {"heart"}])
-    assert scores.pop("finding_f1_macro") == 1
-    assert scores == score_reports(references, [train[1], train[2]], "raw")
+    assert ceiling(train, references, "raw") == score_reports(references, [train[1], train[2]], "raw")
 
 
 def test_skill_is_nought_at_the_floor_and_one_at_the_ceiling():

@@ -63,8 +63,9 @@ CASES = [
             Neighbour('CXR7" onclick="x', GREY, HOSTILE, frozenset(["opacity", "normal"]), 0.91234),
             Neighbour("CXR8", WHITE, "Heart big.", [], -0.25),
         ],
+        0.75,
     ),
-    Case("CXR2", GREY, "Heart normal.", [], [Neighbour("CXR7", GREY, "The heart is big.", [], 0.5)]),
+    Case("CXR2", GREY, "Heart normal.", [], [Neighbour("CXR7", GREY, "The heart is big.", [], 0.5)], 0.25),
 ]
 SUMMARY = Table(["r2gen", "BLEU-1"], [["this run", ".412"], ["constant <report>", ".490"]])
 
@@ -76,7 +77,7 @@ def html(tmp_path):
 
 
 def shared_words(tmp_path, truth, retrieved):
-    case = Case("a", BLACK, truth, [], [Neighbour("b", GREY, retrieved, [], 0.5)])
+    case = Case("a", BLACK, truth, [], [Neighbour("b", GREY, retrieved, [], 0.5)], 0.5)
     write_page(tmp_path / "marks.html", "marks", SUMMARY, [case])
     reader = Reader((tmp_path / "marks.html").read_text())
     assert retrieved in reader.text("p")
@@ -156,14 +157,14 @@ def test_a_plain_pair_will_do_for_the_summary_and_no_cases_for_a_page(tmp_path):
 
 
 def test_badly_decoded_text_does_not_stop_the_page(tmp_path):
-    case = Case("a", BLACK, "clear \udce9", [], [])
+    case = Case("a", BLACK, "clear \udce9", [], [], 0.0)
     write_page(tmp_path / "index.html", "t", SUMMARY, [case])
     assert "clear ?" in (tmp_path / "index.html").read_text()
 
 
 def test_wrong_images_and_rows_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Query study a: the image is no JPEG"):
-        write_page(tmp_path / "index.html", "t", SUMMARY, [Case("a", b"\x89PNG", "r", [], [])])
+        write_page(tmp_path / "index.html", "t", SUMMARY, [Case("a", b"\x89PNG", "r", [], [], 0.0)])
     with pytest.raises(ValueError, match="has 1 cells for 2 columns"):
         write_page(tmp_path / "index.html", "t", (["a", "b"], [["only"]]), [])
     assert not (tmp_path / "index.html").exists()
