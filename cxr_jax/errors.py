@@ -19,7 +19,7 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Runs a command line and exits: 0 when it is done, 2 with one line on bad input, 130 when interrupted, 141 when unread."""
+    """Runs a command line and exits: 0 when done, 2 with one line on bad input, 130 interrupted, 141 no longer read."""
     try:
         command()
     except InputError as error:

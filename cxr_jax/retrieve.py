@@ -35,7 +35,7 @@ PAGE_CASES = 200
 def evaluate_split(
     workdir: str | Path, split: str = "test", protocol: str = "r2gen", top_k: int = 3, other: str = ""
 ) -> Path:
-    """Scores a split, prints the tables and writes metrics.json, predictions.jsonl and index.html.
+    """Scores a split, prints the tables and writes metrics.json, predictions.jsonl, tables.md and index.html.
 
     Args:
       other: a run's folder that has been scored, or a predictions.jsonl, to compare with.
@@ -73,6 +73,7 @@ def evaluate_split(
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", metrics)
     write_text(folder / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_text(folder / "tables.md", tables.markdown(metrics, lines))
     cases = evaluation.cases(query, train, similarity, rows, PAGE_CASES)
     notes = [
         f"{dataset}, split by {data_split}. Checkpoint of step {query.step}. "

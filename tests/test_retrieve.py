@@ -169,7 +169,7 @@ def test_a_split_is_scored_and_shown(workdir, capsys):
         random_split(name, count, number, 100 * number).save(run.index)
     retrieve.main(["--workdir", workdir, "--split", "test"])
     written = sorted(file.name for file in run.evaluation("test").iterdir())
-    assert written == ["index.html", "metrics.json", "predictions.jsonl"]
+    assert written == ["index.html", "metrics.json", "predictions.jsonl", "tables.md"]
     assert (run.evaluation("test") / "predictions.jsonl").read_text().count("\n") == 5
     text = capsys.readouterr().out
     assert "drawn, split by paper: test split, 5 images, protocol r2gen, pool of 20 training reports" in text

@@ -17,6 +17,17 @@ FLOOR_NAMES = {
     "random_same_class_report": "a random one, normal for normal",
     "most_frequent_report": "the most frequent training report",
 }
+# Published figures on IU X-ray (the second is printed with two decimals). R2Gen's METEOR is the jar's.
+PUBLISHED = (
+    (
+        "R2Gen as published, protocol r2gen",
+        {"bleu_1": 0.470, "bleu_2": 0.304, "bleu_3": 0.219, "bleu_4": 0.165, "rouge_l": 0.371, "meteor": 0.187},
+    ),
+    (
+        "Ur Rahman et al. as published, protocol unstated",
+        {"bleu_1": 0.48, "bleu_2": 0.31, "bleu_3": 0.22, "bleu_4": 0.18, "rouge_l": 0.37, "meteor": 0.22},
+    ),
+)
 
 
 def score_table(metrics: Mapping[str, Any], system: str = "retrieved report (top 1)") -> Table:
@@ -60,6 +71,36 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
         rows.append(["  95 % interval", *("{:.3f}-{:.3f}".format(*found["intervals"][f"recall@{k}"]) for k in ks), ""])
         rows.append(["  chance", *(f"{found[f'chance_recall@{k}']:.3f}" for k in ks), ""])
     return [f"among the {metrics['n']} of the split", *(f"recall@{k}" for k in ks), "median rank"], rows
+
+
+def markdown(metrics: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], examples: int = 2) -> str:
+    """The paper's Table 1 and Table 2 of an evaluation.
+
+    Table 1: the scores between floors and ceiling; on IU X-ray the published rows too, each with its protocol. Table 2:
+    true and retrieved reports of the first `examples` studies without findings and with some; `lines` are predictions'.
+    """
+    columns, rows = score_table(metrics)
+    names = [name for name in SCORE_NAMES if name in metrics["floors"]["random_report"]]
+    if metrics["dataset"].startswith("IU X-ray ("):
+        for source, published in PUBLISHED:
+            rows.append([source, *(f"{published[name]:.3f}" if name in published else "" for name in names)])
+    chosen = [line for kind in (False, True) for line in [x for x in lines if bool(x["labels"]) == kind][:examples]]
+    pairs = [
+        [line["study_id"], "abnormal" if line["labels"] else "normal", line["reference"], line["prediction"]]
+        for line in chosen
+    ]
+    where = f"{metrics['dataset']}, split by {metrics['data_split']}: {metrics['split']} split, {metrics['n']} images"
+    return (
+        f"{where}, protocol {metrics['protocol']}, checkpoint of step {metrics['step']}.\n\n"
+        f"{_markdown_table(columns, rows)}\n\n"
+        f"{_markdown_table(['study', 'indexed as', 'true report', 'retrieved report'], pairs)}\n"
+    )
+
+
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    cells = ([" ".join(cell.split()).replace("|", "\\|") for cell in line] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def format_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

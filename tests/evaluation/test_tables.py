@@ -1,0 +1,47 @@
+import pytest
+
+from cxr_jax.evaluation import tables
+
+
+def metrics_of(dataset):
+    scores = {"bleu_1": 0.5, "rouge_l": 0.25}
+    return {
+        "dataset": dataset,
+        "data_split": "r2gen",
+        "split": "test",
+        "protocol": "r2gen",
+        "step": 7,
+        "n": 4,
+        "scores": scores,
+        "intervals": {name: [0.1, 0.6] for name in scores},
+        "floors": {"random_report": {"bleu_1": 0.3, "rouge_l": 0.2}},
+        "ceiling": {"bleu_1": 0.7, "rouge_l": 0.4},
+        "skill": {"bleu_1": 0.5},
+    }
+
+
+def line(study, *labels):
+    return {"study_id": study, "labels": list(labels), "reference": f"True | of {study}.", "prediction": "Found\nhere."}
+
+
+LINES = [line("s1"), line("s2", "Nodule"), line("s3"), line("s4"), line("s5", "Nodule")]
+
+
+def test_markdown_holds_the_scores_and_examples_of_both_kinds():
+    text = tables.markdown(metrics_of("IU X-ray (Open-i release)"), LINES)
+    assert text.startswith(
+        "IU X-ray (Open-i release), split by r2gen: test split, 4 images, protocol r2gen, checkpoint"
+    )
+    assert "| retrieved report (top 1) | 0.500 | 0.250 |" in text
+    assert "| a random training report | 0.300 | 0.200 |" in text
+    assert "| skill, 0 random to 1 ceiling | 0.500 |  |" in text
+    assert "| R2Gen as published, protocol r2gen | 0.470 | 0.371 |" in text
+    assert "| s1 | normal | True \\| of s1. | Found here. |" in text
+    assert [study for study in ("s1", "s2", "s3", "s4", "s5") if f"| {study} |" in text] == ["s1", "s2", "s3", "s5"]
+    widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if "BLEU" in line or "random" in line}
+    assert widths == {4}
+
+
+@pytest.mark.parametrize("dataset", ["phantom (drawn images, not patients)", "IU X-ray reports with drawn images"])
+def test_published_figures_stand_beside_their_own_data_only(dataset):
+    assert "as published" not in tables.markdown(metrics_of(dataset), LINES)
