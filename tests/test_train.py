@@ -13,6 +13,7 @@ from cxr_jax import inference, parallel, retrieve
 from cxr_jax.checkpoint import Checkpoints
 from cxr_jax.data import images
 from cxr_jax.errors import InputError
+from cxr_jax.evaluation.text_metrics import SCORES
 from cxr_jax.index import SplitIndex
 from cxr_jax.train import train
 from cxr_jax.train_step import make_recipe, state_shapes
@@ -126,9 +127,10 @@ def test_evaluation_of_a_moved_run(run, cache, tmp_path, capsys):
     assert metrics["data_split"] == "paper"
     assert {"dataset", "split", "protocol", "n", "scores", "intervals", "floors", "retrieval"} <= metrics.keys()
     assert "drawn" in metrics["dataset"]
-    assert {"bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "finding_f1_macro"} == metrics["scores"].keys()
+    assert {*SCORES, "finding_f1_macro"} == metrics["scores"].keys()
     assert all(low <= metrics["scores"][name] <= high for name, (low, high) in metrics["intervals"].items())
-    assert {"constant_report", "random_report"} <= metrics["floors"].keys()
+    assert {"constant_report", "random_report", "random_same_class_report"} <= metrics["floors"].keys()
+    assert metrics["ceiling"].keys() == set(SCORES) >= metrics["skill"].keys()
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     train_ids = {row.study_id for row in with_model.pool.rows}
     assert len(lines) == metrics["n"] > 0
