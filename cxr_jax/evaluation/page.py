@@ -271,7 +271,7 @@ p { margin: .35rem 0; overflow-wrap: anywhere; }
 .id { color: var(--quiet); font-weight: 400; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .94rem; }
-th, td { padding: .4rem .9rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: .4rem .65rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th:first-child { position: sticky; left: 0; padding-left: 0; background: var(--page); text-align: left; }
 thead th { color: var(--quiet); font-weight: 500; }
 tbody th { font-weight: 400; }
