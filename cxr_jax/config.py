@@ -29,7 +29,7 @@ class Key(NamedTuple):
 
 
 SCHEMA = {
-    "seed": Key(int, "root of every random stream: weights, dropout, order of the data, splits"),
+    "seed": Key(int, "root of every random stream of training: weights, dropout, order of the data"),
     "num_steps": Key(int, "optimiser steps in all"),
     "batch_size": Key(int, "pairs a step, over all devices together"),
     "image_size": Key(int, "side of the square image that the model sees, in pixels"),
@@ -53,6 +53,7 @@ SCHEMA = {
         "patient; column: the CSV's own; auto: that where there is one",
         ("paper", "r2gen", "strict", "patient", "column", "auto"),
     ),
+    "data.seed": Key(int, "of the split, and of what the phantom draws; runs of several seeds share their test set"),
     "data.annotation": Key(str, "r2gen: R2Gen's annotation.json; empty: in the release's folder"),
     "data.section": Key(str, "which part of a report is used", ("findings", "impression", "both")),
     "data.xxxx": Key(
@@ -100,7 +101,8 @@ SCHEMA = {
 POSITIVE = ("num_steps", "batch_size", "image_size", "embed_dim", "temperature", "log_every", "eval_every",
             "data.stored_size", "data.num_threads", "data.num_studies", "image.growth_rate", "image.multi_scale_width",
             "optim.learning_rate", "optim.clip_norm")  # fmt: skip
-NOT_NEGATIVE = ("seed", "text.num_prompts", "text.projection_layers", "optim.warmup_steps", "optim.weight_decay")
+NOT_NEGATIVE = ("seed", "data.seed", "text.num_prompts", "text.projection_layers", "optim.warmup_steps",
+                "optim.weight_decay")  # fmt: skip
 FRACTIONS = ("text.dropout", "optim.b2")
 MIN_IMAGE_SIZE = 32  # halved five times
 MIN_TOKENS = 3  # [CLS], one word, [SEP]
@@ -237,6 +239,14 @@ def check_positions(config: Mapping[str, Any], source: str) -> None:
             f"{source}: text.num_prompts + text.max_tokens = {wanted} passes BERT's {positions} positions; lower "
             "text.max_tokens"
         )
+
+
+def fill_up(config: dict[str, Any]) -> None:
+    """Gives an older run's configuration the keys of ADDED that it lacks; its one seed was its data's as well."""
+    for name, value in (ADDED | {"data.seed": config.get("seed")}).items():
+        section, _, key = name.rpartition(".")
+        if isinstance(config.get(section), dict):
+            config[section].setdefault(key, value)
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Any]:

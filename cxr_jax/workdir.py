@@ -79,8 +79,8 @@ class RunFolder:
             ) from error
         except (OSError, ValueError) as error:
             raise InputError(f"{self.config_file}: not JSON ({error}); restore it from a copy of the run") from error
-        if isinstance(config, dict) and isinstance(config.get("data"), dict):
-            config["data"] = {k.removeprefix("data."): v for k, v in configuration.ADDED.items()} | config["data"]
+        if isinstance(config, dict):
+            configuration.fill_up(config)
         missing = configuration.SCHEMA.keys() - (configuration.flatten(config) if isinstance(config, dict) else {})
         if missing:
             raise InputError(f"{self.config_file}: holds no {min(missing)}; restore it from a copy of the run")

@@ -17,7 +17,7 @@ LAYERS = [
     "data.download", "data.openi", "data.pairs", "data.pipeline", "data",
     "optim", "parallel", "train_step", "checkpoint", "index",
     "evaluation.meteor", "evaluation.meteor_jar",
-    "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.labels", "evaluation.baselines",
+    "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.finding_metrics", "evaluation.baselines",
     "evaluation.ceiling",
     "evaluation.page", "evaluation.evaluate", "evaluation.outside", "evaluation.tables", "evaluation",
     "workdir", "inference", "train", "retrieve", "audit", "__init__",

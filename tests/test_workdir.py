@@ -69,8 +69,9 @@ def test_a_damaged_configuration_is_refused(tmp_path, config, text):
 
 def test_an_older_runs_configuration_is_filled_up_with_what_it_did(tmp_path, config):
     run, older = RunFolder(tmp_path), json.loads(json.dumps(config))
-    for name in configuration.ADDED:
-        del older["data"][name.removeprefix("data.")]
+    for name in (*configuration.ADDED, "data.seed"):
+        section, _, key = name.rpartition(".")
+        del older[section][key]
     run.config_file.write_text(json.dumps(older))
     assert run.load_config() == json.loads(json.dumps(config))
     run.start(config)

@@ -57,7 +57,7 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], records.So
       InputError: the data is not what it should be, or no training or validation row has the chosen section and view.
     """
     data, cache = config["data"], Path(config["data"]["cache"]).expanduser()
-    arguments = (data["split"], config["seed"], data["stored_size"], data["stored_format"])
+    arguments = (data["split"], data["seed"], data["stored_size"], data["stored_format"])
     builder: records.RecordBuilder
     if data["dataset"] == "pairs":
         builder = records.prepare(pairs.Pairs, pairs.config_for(data["csv"], *arguments), cache)
@@ -68,7 +68,7 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], records.So
     else:
         folder = Path(data["path"]).expanduser() if data["path"] else _phantom_folder(config, cache)
         if data["dataset"] == "phantom":
-            phantom.write_release(folder, data["num_studies"], data["stored_size"], config["seed"])
+            phantom.write_release(folder, data["num_studies"], data["stored_size"], data["seed"])
         elif not data["path"]:
             raise InputError("data.path is not set; --config.data.path=FOLDER names the folder of the Open-i release")
         elif data["download"]:
@@ -161,7 +161,7 @@ def _example(split: Split, tokens: tuple[np.ndarray, np.ndarray], row: int, imag
 
 def _phantom_folder(config: Mapping[str, Any], cache: Path) -> Path:
     data = config["data"]
-    return cache / f"phantom-{data['num_studies']}-{data['stored_size']}px-seed{config['seed']}"
+    return cache / f"phantom-{data['num_studies']}-{data['stored_size']}px-seed{data['seed']}"
 
 
 def _read_split(builder: records.RecordBuilder, name: str, data: Mapping[str, Any]) -> Split:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation.labels import Labels, macro_f1
+from cxr_jax.evaluation.finding_metrics import Labels, macro_f1
 from cxr_jax.evaluation.text_metrics import bleu_from_sums, check_reports, report_preparers, rouge_f, score_prepared
 
 # The search for the constant report: BLEU of this many distinct training reports, on this many validation references,

@@ -9,7 +9,7 @@ import numpy as np
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.baselines import floors
 from cxr_jax.evaluation.ceiling import ceiling, skill
-from cxr_jax.evaluation.labels import Labels, finding_f1
+from cxr_jax.evaluation.finding_metrics import Labels, finding_f1
 from cxr_jax.evaluation.page import Case, Neighbour
 from cxr_jax.evaluation.retrieval_metrics import bootstrap_recall, label_metrics, retrieval_metrics
 from cxr_jax.evaluation.text_metrics import bootstrap_intervals, report_preparers, rouge_l, score_reports

@@ -14,7 +14,7 @@ import numpy as np
 from cxr_jax.data.annotation import read_lists
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.evaluate import Pool
-from cxr_jax.evaluation.labels import indicators, resampled_macro
+from cxr_jax.evaluation.finding_metrics import indicators, resampled_macro
 from cxr_jax.evaluation.text_metrics import SCORES, pair_statistics, resampled_scores
 
 Line = Mapping[str, Any]

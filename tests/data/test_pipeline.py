@@ -39,6 +39,7 @@ def make_config(table, cache, batch_size=4, seed=0, **data):
         "view": "all",
         "stored_size": SIDE,
         "stored_format": "png",
+        "seed": seed,
         "cache": str(cache),
         "augment": False,
         "num_threads": 2,

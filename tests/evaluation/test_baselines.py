@@ -9,7 +9,7 @@ import pytest
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import score_reports
 from cxr_jax.evaluation.baselines import best_constant, constant_bleu, constant_rouge_l, floors
-from cxr_jax.evaluation.labels import macro_f1
+from cxr_jax.evaluation.finding_metrics import macro_f1
 from cxr_jax.evaluation.text_metrics import SCORES, rouge_l
 
 

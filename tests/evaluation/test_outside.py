@@ -8,7 +8,7 @@ import pytest
 from cxr_jax import retrieve
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import outside
-from cxr_jax.evaluation.labels import macro_f1
+from cxr_jax.evaluation.finding_metrics import macro_f1
 from cxr_jax.evaluation.text_metrics import score_reports
 
 TRAIN = ["The lungs are clear.", "Large left effusion.", "The heart is enlarged.", "Normal chest."]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation.labels import finding_f1, macro_f1, resampled_macro
+from cxr_jax.evaluation.finding_metrics import finding_f1, macro_f1, resampled_macro
 
 STUDIES = st.lists(st.tuples(*[st.sets(st.sampled_from("abcde"))] * 2), min_size=1, max_size=20).filter(
     lambda pairs: any(reference for reference, _ in pairs)
