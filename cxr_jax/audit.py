@@ -22,6 +22,7 @@ from cxr_jax.data.pipeline import Split
 from cxr_jax.data.splits import near_copies
 from cxr_jax.errors import ArgumentParser, run_command
 from cxr_jax.evaluation.page import Table, write_tables
+from cxr_jax.evaluation.retrieval_metrics import instance_ceiling
 from cxr_jax.evaluation.tables import format_table
 from cxr_jax.index import first_rows
 from cxr_jax.workdir import write_json
@@ -47,7 +48,7 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
         share of studies that the source calls normal, None where it calls none so}}.
       "leaks": {"val" | "test": counts of that split's studies, patients and images that training has too: "exact" and
         "near" of reports, "patients", "studies", "images", each beside its "of"}.
-      "ceilings": {split: {k: the best instance recall@k that any system can reach, see `instance_ceiling`}}.
+      "ceilings": {split: {k: the best instance recall@k that a system can expect, see `instance_ceiling`}}.
       "findings": {finding: {split: share of studies}}, the most frequent in training first.
       "blank_images": {split: image ids}; "stored_sides": {split: [least, median, greatest] short side in pixels}.
     """
@@ -71,8 +72,8 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
         },
         "leaks": _leaks(splits, first, looked),
         "ceilings": {
-            name: {k: instance_ceiling(split.group_ids[first[name]], k) for k in RANKS}
-            for name, split in splits.items()
+            name: {k: float(instance_ceiling(rows, splits[name].group_ids[rows], k).mean()) for k in RANKS}
+            for name, rows in first.items()
         },
         "findings": {
             finding: {name: shares[name][finding] / len(first[name]) for name in splits}
@@ -83,12 +84,6 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
             name: np.percentile(pixels.sides.min(axis=1), [0, 50, 100]).tolist() for name, pixels in looked.items()
         },
     }
-
-
-def instance_ceiling(groups: np.ndarray, k: int) -> float:
-    """The best mean instance recall@k where equal reports cannot be told apart: min(k, n) of a group's n are found."""
-    sizes = np.unique(groups, return_counts=True)[1]
-    return float(np.minimum(sizes, k).sum() / sizes.sum())
 
 
 def _look(split: Split) -> Pixels:

@@ -50,7 +50,7 @@ def interval(
     """
     parts = [score(weights) for weights in resample_weights(count, clusters, resamples, seed)]
     low, high = np.nanpercentile(np.concatenate(parts), [2.5, 97.5], axis=0)
-    return low, high
+    return np.asarray(low), np.asarray(high)
 
 
 def cluster_codes(clusters: Clusters) -> np.ndarray:

@@ -2,16 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.baselines import floors
+from cxr_jax.evaluation.bootstrap import interval
 from cxr_jax.evaluation.ceiling import ceiling, skill
 from cxr_jax.evaluation.finding_metrics import Labels, finding_f1
 from cxr_jax.evaluation.page import Case, Neighbour
-from cxr_jax.evaluation.retrieval_metrics import bootstrap_recall, label_metrics, retrieval_metrics
+from cxr_jax.evaluation.retrieval_metrics import (
+    group_columns,
+    instance_columns,
+    label_columns,
+    means,
+    resampled_means,
+)
 from cxr_jax.evaluation.text_metrics import bootstrap_intervals, report_preparers, rouge_l, score_reports
 from cxr_jax.index import SplitIndex, top_k
 
@@ -118,26 +126,34 @@ def score_system(
 
 
 def recall_both_ways(query: SplitIndex) -> dict[str, dict[str, Any]]:
-    """Recall within a split, group-aware, with chance and 95 % intervals over patients; label-aware scores of images.
+    """Recall within a split, by group, by instance and by labels, with 95 % intervals over patients.
 
     A study's report stands once among the reports, each of its images among the images.
     """
-    studies = query.one_row_per_study()
+    studies, images = query.one_row_per_study(), np.arange(len(query))
     similarity = query.image_embeddings @ query.text_embeddings[studies].T
     groups = np.array([row.group_id for row in query.rows])
+    ids = np.array([row.study_id for row in query.rows])
     patients = np.array([row.patient_id for row in query.rows])
-    directions = {
-        "image_to_text": (similarity, groups, groups[studies], patients),
-        "text_to_image": (similarity.T, groups[studies], groups, patients[studies]),
-    }
-    result = {}
-    for name, (s, queries, targets, clusters) in directions.items():
-        ks = [k for k in (1, 5, 10) if k <= len(targets)]
-        intervals = {f"recall@{k}": list(bootstrap_recall(s, queries, targets, k, clusters)) for k in ks}
-        result[name] = retrieval_metrics(s, queries, targets, ks) | {"intervals": intervals}
     labels = [row.labels for row in query.rows]
-    if any(labels):
-        result["image_to_text"] |= label_metrics(similarity, labels, [labels[i] for i in studies])
+    result = {}
+    for name, s, asked, answers in (
+        ("image_to_text", similarity, images, studies),
+        ("text_to_image", similarity.T, studies, images),
+    ):
+        ks = [k for k in (1, 5, 10) if k <= len(answers)]
+        columns = group_columns(s, groups[asked], groups[answers], ks)
+        columns |= instance_columns(s, ids[asked], ids[answers], groups[asked], ks)
+        if any(labels) and name == "image_to_text":
+            columns |= label_columns(s, [labels[i] for i in asked], [labels[i] for i in answers], ks)
+        low, high = interval(partial(resampled_means, columns), len(asked), patients[asked])
+        intervals = {
+            score: [float(low[i]), float(high[i])]
+            for i, score in enumerate(columns)
+            if "chance" not in score and "ceiling" not in score
+        }
+        median = float(np.median(columns["mean_rank"]))
+        result[name] = means(columns) | {"median_rank": median, "intervals": intervals}
     return result
 
 

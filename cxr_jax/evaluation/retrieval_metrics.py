@@ -1,39 +1,99 @@
-"""Group-aware retrieval scores: where the first right answer ranks, and what chance would give.
+"""Retrieval scores: where the first right answer ranks, what chance would give, and how good it can get.
 
-A target is right when it shares the query's group, for reports repeat: an image's report may stand in the pool under
-several study ids, and finding any of them is finding it.
+Group-aware: a target is right when it shares the query's group, for reports repeat: an image's report may stand in the
+pool under several study ids, and finding any of them is finding it. By instance: only its own study's is right, as most
+tables have it. By labels: every target that shows the same.
 """
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from cxr_jax.errors import InputError
+from cxr_jax.evaluation.bootstrap import cluster_codes
+
+Groups = Sequence[Hashable] | np.ndarray
+Columns = dict[str, np.ndarray]  # a score's name to what each query adds to it, float64 (num_queries,)
 
 _BLOCK = 1 << 20  # similarities compared at a time: keeps the temporaries in the cache
 
 
 def retrieval_metrics(
     similarity: np.ndarray,
-    query_groups: Sequence[Hashable] | np.ndarray,
-    target_groups: Sequence[Hashable] | np.ndarray,
+    query_groups: Groups,
+    target_groups: Groups,
     ks: Sequence[int] = (1, 5, 10),
 ) -> dict[str, float]:
     """Scores rankings of targets by similarity, (num_queries, num_targets), larger is nearer.
 
-    Returns, with ranks from `first_hit_ranks`: "recall@k" (share of queries with rank <= k), "mrr" (mean of 1 / rank),
-    "median_rank", and "chance_recall@k", the exact expectation of recall@k under a uniformly random ranking.
+    Returns the means of `group_columns` and "median_rank", of the ranks of `first_hit_ranks`.
 
     Raises InputError for shapes that do not fit, similarities that are not numbers, a k below 1, no query, or a query
     whose group has no target.
     """
+    columns = group_columns(similarity, query_groups, target_groups, ks)
+    return means(columns) | {"median_rank": float(np.median(columns["mean_rank"]))}
+
+
+def group_columns(
+    similarity: np.ndarray, query_groups: Groups, target_groups: Groups, ks: Sequence[int] = (1, 5, 10)
+) -> Columns:
+    """What each query adds to the group-aware scores, with the arguments and errors of `retrieval_metrics`.
+
+    "recall@k": whether its rank is at most k; "mrr": 1 / rank; "mean_rank": its rank; "chance_recall@k": the exact
+    expectation of recall@k under a uniformly random ranking.
+    """
     _check_ks(ks)
     ranks = first_hit_ranks(similarity, query_groups, target_groups)
     query_codes, target_codes = _group_codes(query_groups, target_groups)
-    hits_in_pool = np.bincount(target_codes, minlength=query_codes.max() + 1)[query_codes]
-    scores = {f"recall@{k}": float((ranks <= k).mean()) for k in ks}
-    scores |= {"mrr": float((1 / ranks).mean()), "median_rank": float(np.median(ranks))}
-    return scores | {f"chance_recall@{k}": _chance_recall(hits_in_pool, len(target_codes), k) for k in ks}
+    right = np.bincount(target_codes, minlength=query_codes.max() + 1)[query_codes]
+    wrong = len(target_codes) - right
+    columns: Columns = {f"recall@{k}": (ranks <= k).astype(np.float64) for k in ks}
+    columns |= {"mrr": 1 / ranks, "mean_rank": ranks.astype(np.float64)}
+    return columns | {f"chance_recall@{k}": _hit_chance(right, wrong, np.full(len(ranks), k)) for k in ks}
+
+
+def instance_columns(
+    similarity: np.ndarray,
+    query_ids: Groups,
+    target_ids: Groups,
+    query_groups: Groups,
+    ks: Sequence[int] = (1, 5, 10),
+) -> Columns:
+    """What each query adds to the recall of its very own target, the field's usual one, and to its ceiling.
+
+    "instance_recall@k": the chance of a target with the query's id among the first k, where targets that are equally
+    similar (equal reports are) are put in random order. "instance_ceiling@k": the best that a query can expect whose
+    group holds n ids, for equal reports cannot be told apart: min(k, n) / n.
+
+    Args:
+      query_ids, target_ids: of studies; several targets may share one.
+      query_groups: the groups of equal reports that the queries belong to.
+
+    Raises InputError as `retrieval_metrics`.
+    """
+    _check_ks(ks)
+    similarity = _checked(similarity, query_ids, target_ids)
+    query_codes, target_codes = _group_codes(query_ids, target_ids)
+    found = np.empty((len(query_codes), len(ks)))
+    for part in _blocks(similarity.shape):
+        block = similarity[part]
+        own = query_codes[part, None] == target_codes
+        best = block.max(axis=1, where=own, initial=-np.inf)[:, None]
+        nearer, tied = (block > best).sum(axis=1), block == best
+        own_tied = (tied & own).sum(axis=1)
+        for i, k in enumerate(ks):
+            found[part, i] = _hit_chance(own_tied, tied.sum(axis=1) - own_tied, k - nearer)
+    columns = {f"instance_recall@{k}": found[:, i] for i, k in enumerate(ks)}
+    return columns | {f"instance_ceiling@{k}": instance_ceiling(query_ids, query_groups, k) for k in ks}
+
+
+def instance_ceiling(ids: Groups, groups: Groups, k: int) -> np.ndarray:
+    """float64 (n,): the best instance recall@k that each row can expect, min(k, n) / n where n ids share its group."""
+    codes = cluster_codes(groups)
+    distinct = np.unique(np.stack([codes, cluster_codes(ids)]), axis=1)[0]
+    sizes = np.bincount(distinct)[codes]
+    return np.minimum(k, sizes) / sizes
 
 
 def label_metrics(
@@ -42,13 +102,22 @@ def label_metrics(
     target_labels: Sequence[Collection[str]],
     ks: Sequence[int] = (1, 5, 10),
 ) -> dict[str, float]:
+    """The means of `label_columns`, with its arguments and errors."""
+    return means(label_columns(similarity, query_labels, target_labels, ks))
+
+
+def label_columns(
+    similarity: np.ndarray,
+    query_labels: Sequence[Collection[str]],
+    target_labels: Sequence[Collection[str]],
+    ks: Sequence[int] = (1, 5, 10),
+) -> Columns:
     """Scores rankings by what the targets show, for another report of the same findings serves as well.
 
     A target is relevant when it shares a label with the query, or when neither has one. Returns "label_precision@k"
-    (mean share of relevant targets among the first k), "label_map" (mean average precision over the whole ranking,
-    queries without a relevant target left out), "label_ndcg@k" (gain: the Jaccard index of the label sets, 1 for two
-    empty ones; discount log2(rank + 1)), and "chance_label_precision", the share of relevant targets. Ties go to the
-    lower target.
+    (share of relevant targets among the first k), "label_map" (average precision over the whole ranking; NaN for a
+    query without a relevant target), "label_ndcg@k" (gain: the Jaccard index of the label sets, 1 for two empty ones;
+    discount log2(rank + 1)), and "chance_label_precision", the share of relevant targets. Ties go to the lower target.
 
     Raises InputError for shapes that do not fit, or a k below 1.
     """
@@ -60,15 +129,13 @@ def label_metrics(
             "target label sets; pass (num_queries, num_targets)"
         )
     known = {label for side in (query_labels, target_labels) for labels in side for label in labels}
-    columns = {label: i for i, label in enumerate(sorted(known))}
-    queries, targets = (_indicators(side, columns) for side in (query_labels, target_labels))
+    numbers = {label: i for i, label in enumerate(sorted(known))}
+    queries, targets = (_indicators(side, numbers) for side in (query_labels, target_labels))
     count, deepest = len(targets), min(max(ks), len(targets))
     discount = 1 / np.log2(np.arange(deepest) + 2)
-    rows = max(1, _BLOCK // count)
     precision, ndcg = (np.empty((len(queries), len(ks))) for _ in range(2))
     average, chance = np.empty(len(queries)), np.empty(len(queries))
-    for start in range(0, len(queries), rows):
-        part = slice(start, start + rows)
+    for part in _blocks(similarity.shape):
         shared = queries[part] @ targets.T
         union = queries[part].sum(axis=1)[:, None] + targets.sum(axis=1) - shared
         gain = np.where(union > 0, shared / np.maximum(union, 1), 1.0)
@@ -84,29 +151,52 @@ def label_metrics(
             precision[part, i] = hits[:, k - 1] / k
             ideal = best[:, :k] @ discount[:k]
             ndcg[part, i] = np.divide(found[:, :k] @ discount[:k], ideal, out=np.zeros(len(ideal)), where=ideal > 0)
-    scores = {f"label_precision@{k}": float(precision[:, i].mean()) for i, k in enumerate(ks)}
-    scores |= {f"label_ndcg@{k}": float(ndcg[:, i].mean()) for i, k in enumerate(ks)}
-    mean = float(np.nanmean(average)) if not np.isnan(average).all() else 0.0
-    return scores | {"label_map": mean, "chance_label_precision": float(chance.mean())}
+    columns = {f"label_precision@{k}": precision[:, i] for i, k in enumerate(ks)}
+    columns |= {f"label_ndcg@{k}": ndcg[:, i] for i, k in enumerate(ks)}
+    return columns | {"label_map": average, "chance_label_precision": chance}
 
 
-def _indicators(labels: Sequence[Collection[str]], columns: Mapping[str, int]) -> np.ndarray:
-    matrix = np.zeros((len(labels), len(columns)), np.float32)
+def means(columns: Columns) -> dict[str, float]:
+    """The mean of each column over the queries; those that are NaN are left out, and 0 where all are."""
+    names = list(columns)
+    sample = np.ones((1, len(columns[names[0]])), np.int64)
+    found = resampled_means(columns, sample)[0]
+    return {name: float(0 if np.isnan(value) else value) for name, value in zip(names, found, strict=True)}
+
+
+def resampled_means(columns: Columns, weights: np.ndarray) -> np.ndarray:
+    """`means` of resamples, float64 (resamples, columns), NaN where no query is left; weights (resamples, queries)."""
+    stacked = np.stack(list(columns.values()), axis=1)
+    counts = weights @ ~np.isnan(stacked)
+    return np.divide(weights @ np.nan_to_num(stacked), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+
+
+def _indicators(labels: Sequence[Collection[str]], numbers: Mapping[str, int]) -> np.ndarray:
+    matrix = np.zeros((len(labels), len(numbers)), np.float32)
     for row, study in enumerate(labels):
-        matrix[row, [columns[label] for label in study]] = 1
+        matrix[row, [numbers[label] for label in study]] = 1
     return matrix
 
 
-def first_hit_ranks(
-    similarity: np.ndarray,
-    query_groups: Sequence[Hashable] | np.ndarray,
-    target_groups: Sequence[Hashable] | np.ndarray,
-) -> np.ndarray:
+def first_hit_ranks(similarity: np.ndarray, query_groups: Groups, target_groups: Groups) -> np.ndarray:
     """Returns the rank of each query's first right target, int64 (num_queries,), 1 is best.
 
     Ties are counted against the query: a wrong target as similar as the best right one ranks before it. Otherwise a
     collapsed model, whose similarities are all equal, would score a perfect recall.
     """
+    similarity = _checked(similarity, query_groups, target_groups)
+    query_codes, target_codes = _group_codes(query_groups, target_groups)
+    ranks = np.empty(len(query_codes), np.int64)
+    for part in _blocks(similarity.shape):
+        block = similarity[part]
+        right = query_codes[part, None] == target_codes
+        best = block.max(axis=1, where=right, initial=-np.inf)
+        ranks[part] = 1 + ((block >= best[:, None]) & ~right).sum(axis=1)
+    return ranks
+
+
+def _checked(similarity: np.ndarray, query_groups: Groups, target_groups: Groups) -> np.ndarray:
+    """The similarities as floats, once they fit the groups."""
     similarity = np.asarray(similarity)
     if not np.issubdtype(similarity.dtype, np.floating):
         similarity = similarity.astype(np.float64)
@@ -125,83 +215,29 @@ def first_hit_ranks(
             f"query_groups: {int(lost.sum())} queries have no target of their group, the first is query {query} "
             f"(group {query_groups[query]!r}); add their targets or leave them out"
         )
-    ranks = np.empty(len(query_codes), np.int64)
-    rows = max(1, _BLOCK // len(target_codes))
-    for start in range(0, len(query_codes), rows):
-        block = similarity[start : start + rows]
-        # A NaN compares as smaller than everything, which would read as a perfect rank.
-        if np.isnan(block).any():
-            raise InputError("similarity: holds NaN; the embeddings are broken (a diverged run?)")
-        right = query_codes[start : start + rows, None] == target_codes
-        best = block.max(axis=1, where=right, initial=-np.inf)
-        ranks[start : start + rows] = 1 + ((block >= best[:, None]) & ~right).sum(axis=1)
-    return ranks
+    # A NaN compares as smaller than everything, which would read as a perfect rank.
+    if any(np.isnan(similarity[part]).any() for part in _blocks(similarity.shape)):
+        raise InputError("similarity: holds NaN; the embeddings are broken (a diverged run?)")
+    return similarity
 
 
-def recall_interval(
-    hits: np.ndarray,
-    clusters: Sequence[Hashable] | np.ndarray | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Returns the 95 % percentile-bootstrap interval of the mean of hits, bool (num_queries,).
-
-    clusters: (num_queries,), what is drawn with replacement instead of single queries: pass patient ids where a patient
-    has several images, for these succeed and fail together and single draws would make the interval too narrow.
-
-    Raises InputError when hits is empty or clusters has another length.
-    """
-    hits = np.asarray(hits, dtype=np.float64)
-    if not len(hits):
-        raise InputError("hits: no queries; pass at least one")
-    if clusters is None:
-        codes = np.arange(len(hits))
-    else:
-        if len(clusters) != len(hits):
-            raise InputError(f"clusters: {len(clusters)} for {len(hits)} queries; pass one for each query")
-        codes = _codes(clusters)
-    hits_of, size_of = np.bincount(codes, weights=hits), np.bincount(codes)
-    count = len(size_of)
-    # Drawing n of n with replacement is a multinomial draw of how often each is taken.
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-    low, high = np.percentile((weights @ hits_of) / (weights @ size_of), [2.5, 97.5])
-    return float(low), float(high)
+def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices of the queries, each of about _BLOCK similarities."""
+    rows = max(1, _BLOCK // shape[1])
+    return (slice(start, start + rows) for start in range(0, shape[0], rows))
 
 
-def bootstrap_recall(
-    similarity: np.ndarray,
-    query_groups: Sequence[Hashable] | np.ndarray,
-    target_groups: Sequence[Hashable] | np.ndarray,
-    k: int,
-    clusters: Sequence[Hashable] | np.ndarray | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Returns the 95 % interval of recall@k over queries, or over clusters of them (see `recall_interval`).
-
-    The other arguments and the errors are those of `retrieval_metrics`. The pool of targets stays fixed.
-    """
-    _check_ks([k])
-    ranks = first_hit_ranks(similarity, query_groups, target_groups)
-    return recall_interval(ranks <= k, clusters, resamples, seed)
+def _hit_chance(right: np.ndarray, wrong: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """1 - C(wrong, drawn) / C(right + wrong, drawn): the chance of a right one among `drawn`; all are int (n,)."""
+    drawn = np.clip(drawn, 0, right + wrong)
+    turns = np.arange(drawn.max(initial=0))
+    pool = (right + wrong)[:, None] - turns
+    missed = np.maximum(wrong[:, None] - turns, 0) / np.maximum(pool, 1)
+    return 1 - np.where(turns < drawn[:, None], missed, 1.0).prod(axis=1)
 
 
-def _chance_recall(hits_in_pool: np.ndarray, pool: int, k: int) -> float:
-    """Mean over queries of 1 - C(pool - hits, k) / C(pool, k), the hypergeometric chance of at least one hit."""
-    drawn = np.arange(min(k, pool))
-    wrong_left = np.maximum(pool - hits_in_pool[:, None] - drawn, 0)
-    return float((1 - np.prod(wrong_left / (pool - drawn), axis=1)).mean())
-
-
-def _codes(values: Sequence[Hashable] | np.ndarray) -> np.ndarray:
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
-
-
-def _group_codes(
-    query_groups: Sequence[Hashable] | np.ndarray, target_groups: Sequence[Hashable] | np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    codes = _codes([*query_groups, *target_groups])
+def _group_codes(query_groups: Groups, target_groups: Groups) -> tuple[np.ndarray, np.ndarray]:
+    codes = cluster_codes([*query_groups, *target_groups])
     return codes[: len(query_groups)], codes[len(query_groups) :]
 
 

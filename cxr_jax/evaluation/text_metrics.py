@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from rouge_score.rouge_scorer import RougeScorer
@@ -15,6 +16,7 @@ from rouge_score.tokenizers import Tokenizer
 from sacrebleu.metrics.bleu import BLEU
 
 from cxr_jax.errors import InputError
+from cxr_jax.evaluation.bootstrap import Clusters, interval
 from cxr_jax.evaluation.meteor import meteor_from_sums, meteor_statistics
 from cxr_jax.evaluation.meteor_jar import find_jar, jar_statistics
 
@@ -29,7 +31,6 @@ _R2GEN_REFERENCE_TOKENS = 59
 # As R2Gen wrote it, ":-\[" is a range from ":" to "[": it deletes ; < = > ? @ and spares the hyphen.
 _R2GEN_DELETED = re.compile(r"""[.,?;*!%^&_+():-\[\]{}"'/\\]""")
 _ROUGE_BETA = 1.2
-_BLOCK = 1 << 22  # draws at a time in the bootstrap
 
 Prepare = Callable[[str], str]
 
@@ -207,22 +208,18 @@ def bootstrap_intervals(
     predictions: Sequence[str],
     protocol: str = "r2gen",
     train_reports: Sequence[str] | None = None,
+    clusters: Clusters | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
     """Returns each score's 95 % percentile interval over resamples of the pairs, with replacement.
 
-    Arguments and errors are those of `score_reports`. No n-gram is counted twice: a resample is a weighted sum.
+    clusters: (n,), what is drawn in place of single pairs, such as patients (see `bootstrap.resample_weights`). The
+    other arguments and the errors are those of `score_reports`. No n-gram is counted twice: a resample is a weighted
+    sum.
     """
     statistics = pair_statistics(references, predictions, protocol, train_reports)
-    count, rng = len(references), np.random.default_rng(seed)
-    chances, block = np.full(count, 1 / count), max(1, _BLOCK // count)
-    # Drawing n of n with replacement is a multinomial draw of how often each is taken; in blocks, for these are large.
-    parts = [
-        resampled_scores(statistics, rng.multinomial(count, chances, size=min(block, resamples - start)))
-        for start in range(0, resamples, block)
-    ]
-    low, high = np.percentile(np.concatenate(parts), [2.5, 97.5], axis=0)
+    low, high = interval(partial(resampled_scores, statistics), len(references), clusters, resamples, seed)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(SCORES)}
 
 

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import retrieval_metrics as module
 from cxr_jax.evaluation.retrieval_metrics import (
-    bootstrap_recall,
     first_hit_ranks,
+    instance_ceiling,
+    instance_columns,
     label_metrics,
-    recall_interval,
+    means,
     retrieval_metrics,
 )
 
@@ -44,6 +45,7 @@ def test_hand_made_ranks():
             "recall@1": 1 / 4,
             "recall@2": 2 / 4,
             "mrr": (1 + 1 / 2 + 1 / 3 + 1 / 3) / 4,
+            "mean_rank": 2.25,
             "median_rank": 2.5,
             "chance_recall@1": 1 / 3,
             "chance_recall@2": 2 / 3,
@@ -99,40 +101,42 @@ def test_a_k_beyond_the_pool_finds_everything():
     assert scores["recall@10"] == scores["chance_recall@10"] == scores["chance_recall@2"] == 1
 
 
-def test_interval_has_the_normal_width():
-    hits = np.arange(1000) % 10 < 3
-    low, high = recall_interval(hits, resamples=4000)
-    half = 1.96 * np.sqrt(0.3 * 0.7 / 1000)
-    assert (low, high) == pytest.approx((0.3 - half, 0.3 + half), abs=0.004)
+# By instance
 
 
-def test_clusters_widen_the_interval_as_if_each_were_one_query():
-    hits = np.arange(100) % 10 < 3
-    repeated, patients = np.repeat(hits, 9), np.repeat(np.arange(100), 9)
-    assert recall_interval(repeated, patients) == pytest.approx(recall_interval(hits))
-    single = recall_interval(repeated)
-    clustered = recall_interval(repeated, patients)
-    assert (clustered[1] - clustered[0]) / (single[1] - single[0]) == pytest.approx(3, rel=0.15)
+def test_instance_ceiling_is_what_the_best_ranking_reaches():
+    groups = np.array([0, 0, 0, 1, 2, 2, 3])
+    for k in (1, 2, 5):
+        # Equal reports have equal embeddings, so a ranking puts a group's members in one order for all of its queries.
+        hits = [list(np.flatnonzero(groups == group)).index(i) < k for i, group in enumerate(groups)]
+        assert instance_ceiling(np.arange(7), groups, k).mean() == pytest.approx(np.mean(hits))
 
 
-def test_clusters_of_unequal_size_resample_like_the_naive_loop():
-    rng = np.random.default_rng(0)
-    sizes = rng.integers(1, 8, size=40)
-    patients = np.repeat(np.arange(40), sizes)
-    hits = rng.random(len(patients)) < np.repeat(rng.random(40), sizes)
-    of_patient = [hits[patients == patient] for patient in range(40)]
-    naive = [np.concatenate([of_patient[i] for i in rng.integers(40, size=40)]).mean() for _ in range(4000)]
-    fast = recall_interval(hits, patients, resamples=4000)
-    assert fast == pytest.approx(tuple(np.percentile(naive, [2.5, 97.5])), abs=0.015)
+@given(problems(), st.integers(1, 4))
+def test_instance_recall_is_the_mean_over_random_orders_of_the_tied(problem, k):
+    similarity, query_ids, target_ids = problem
+    rng, draws = np.random.default_rng(0), 400
+    found = np.zeros(len(query_ids))
+    for _ in range(draws):
+        order = np.lexsort((rng.random(similarity.shape), -similarity), axis=1)[:, :k]
+        found += (target_ids[order] == query_ids[:, None]).any(axis=1) / draws
+    columns = instance_columns(similarity, query_ids, target_ids, query_ids, [k])
+    np.testing.assert_allclose(columns[f"instance_recall@{k}"], found, atol=0.12)
 
 
-def test_bootstrap_recall_is_the_interval_of_the_hits():
-    rng = np.random.default_rng(1)
-    similarity, groups = rng.random((50, 50)) + 0.4 * np.eye(50), np.arange(50) // 2
-    ranks = first_hit_ranks(similarity, groups, groups)
-    expected = recall_interval(ranks <= 1, groups, resamples=200, seed=3)
-    assert bootstrap_recall(similarity, groups, groups, 1, groups, resamples=200, seed=3) == expected
-    assert expected[0] < retrieval_metrics(similarity, groups, groups)["recall@1"] < expected[1]
+def test_equal_reports_that_are_found_reach_the_ceiling_and_no_more():
+    groups = np.array([0, 0, 0, 1, 2, 2])
+    perfect = (groups[:, None] == groups).astype(np.float64)
+    scores = means(instance_columns(perfect, np.arange(6), np.arange(6), groups, [1, 2]))
+    for k in (1, 2):
+        assert scores[f"instance_recall@{k}"] == pytest.approx(scores[f"instance_ceiling@{k}"])
+    assert scores["instance_ceiling@1"] == pytest.approx(3 / 6)
+    assert retrieval_metrics(perfect, groups, groups)["recall@1"] == 1
+
+
+def test_several_images_of_a_study_do_not_lift_the_ceiling():
+    # Studies a and b have equal reports; a has two images.
+    assert instance_ceiling(["a", "a", "b", "c"], [0, 0, 0, 1], 1).tolist() == [0.5, 0.5, 0.5, 1]
 
 
 @pytest.mark.parametrize(
@@ -149,13 +153,6 @@ def test_bad_input_is_one_line(arguments, words):
     with pytest.raises(InputError, match=words) as error:
         retrieval_metrics(*arguments)
     assert "\n" not in str(error.value)
-
-
-def test_bad_clusters():
-    with pytest.raises(InputError, match="1 for 2 queries"):
-        recall_interval(np.array([True, False]), ["one patient"])
-    with pytest.raises(InputError, match="no queries"):
-        recall_interval(np.array([], bool))
 
 
 def test_four_thousand_by_four_thousand_is_fast():
