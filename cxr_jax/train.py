@@ -32,10 +32,10 @@ from cxr_jax.errors import ArgumentParser, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.losses import contrastive_loss
 from cxr_jax.models.pretrained import complete_bert_config, load_bert, load_bert_config
-from cxr_jax.optim import TRAIN
 from cxr_jax.train_step import (
     Recipe,
     TrainState,
+    count_parameters,
     init_state,
     make_encode_step,
     make_recipe,
@@ -210,8 +210,7 @@ def build_index(
 def announce(run: RunFolder, config: Any, splits: Any, state: TrainState, recipe: Recipe, first_step: int) -> None:
     """Says what is about to be trained, on what, and from where."""
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
-    leaves = list(zip(jax.tree.leaves(state.params), jax.tree.leaves(recipe.labels), strict=True))
-    total, trained = sum(x.size for x, _ in leaves), sum(x.size for x, label in leaves if label == TRAIN)
+    total, trained = count_parameters(recipe, state.params)
     print(
         f"{config['data']['dataset']}, split by {config['data']['split_used']}: {sizes} pairs; "
         f"{total:,} parameters, {trained:,} trained; {parallel.describe()}"

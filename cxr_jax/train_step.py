@@ -65,6 +65,12 @@ def state_shapes(recipe: Recipe, config: Mapping[str, Any]) -> TrainState:
     return jax.eval_shape(lambda: init_state(recipe, config))
 
 
+def count_parameters(recipe: Recipe, params: Any) -> tuple[int, int]:
+    """(All, trained) numbers in the parameters, arrays or shapes."""
+    leaves = list(zip(jax.tree.leaves(params), jax.tree.leaves(recipe.labels), strict=True))
+    return sum(x.size for x, _ in leaves), sum(x.size for x, label in leaves if label == TRAIN)
+
+
 def stream(key: Array, name: str) -> Array:
     """The named random stream of a root key."""
     return jax.random.fold_in(key, crc32(name.encode()))

@@ -9,11 +9,12 @@ import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.baselines import floors
-from cxr_jax.evaluation.bootstrap import interval
+from cxr_jax.evaluation.bootstrap import Clusters, interval
 from cxr_jax.evaluation.ceiling import ceiling, skill
 from cxr_jax.evaluation.finding_metrics import Labels, finding_f1
 from cxr_jax.evaluation.page import Case, Neighbour
 from cxr_jax.evaluation.retrieval_metrics import (
+    Columns,
     group_columns,
     instance_columns,
     label_columns,
@@ -85,6 +86,7 @@ def evaluate(
             protocol,
             labels if any(labels) else None,
             [row.labels for row in nearest],
+            [row.patient_id for row in query.rows],
         ),
         "retrieval": recall_both_ways(query),
     }
@@ -97,12 +99,14 @@ def score_system(
     protocol: str,
     labels: Labels | None = None,
     predicted_labels: Labels | None = None,
+    patients: Clusters | None = None,
 ) -> dict[str, Any]:
     """Any system's reports: their scores, intervals, floors, ceiling, skill over the random floor, and findings.
 
     Args:
       predictions: None for floors and ceiling alone.
       labels, predicted_labels: of references and predictions, where the data have them: finding F1 beside the rest.
+      patients: what the bootstrap draws; single pairs where it is None.
     """
     known = (None, None) if labels is None or predicted_labels is None else (pool.train_labels, labels)
     blind = floors(pool.train, pool.val, references, protocol, *known)
@@ -111,7 +115,7 @@ def score_system(
     if predictions is None:
         return result
     scores = score_reports(references, predictions, protocol, pool.train)
-    intervals = bootstrap_intervals(references, predictions, protocol, pool.train)
+    intervals = bootstrap_intervals(references, predictions, protocol, pool.train, patients)
     findings: dict[str, Any] = {}
     if labels is not None and predicted_labels is not None:
         findings = finding_f1(labels, predicted_labels)
@@ -126,27 +130,12 @@ def score_system(
 
 
 def recall_both_ways(query: SplitIndex) -> dict[str, dict[str, Any]]:
-    """Recall within a split, by group, by instance and by labels, with 95 % intervals over patients.
-
-    A study's report stands once among the reports, each of its images among the images.
-    """
-    studies, images = query.one_row_per_study(), np.arange(len(query))
-    similarity = query.image_embeddings @ query.text_embeddings[studies].T
-    groups = np.array([row.group_id for row in query.rows])
-    ids = np.array([row.study_id for row in query.rows])
+    """Recall within a split, by group, by instance and by labels, with 95 % intervals over patients."""
     patients = np.array([row.patient_id for row in query.rows])
-    labels = [row.labels for row in query.rows]
+    asked = {"image_to_text": patients, "text_to_image": patients[query.one_row_per_study()]}
     result = {}
-    for name, s, asked, answers in (
-        ("image_to_text", similarity, images, studies),
-        ("text_to_image", similarity.T, studies, images),
-    ):
-        ks = [k for k in (1, 5, 10) if k <= len(answers)]
-        columns = group_columns(s, groups[asked], groups[answers], ks)
-        columns |= instance_columns(s, ids[asked], ids[answers], groups[asked], ks)
-        if any(labels) and name == "image_to_text":
-            columns |= label_columns(s, [labels[i] for i in asked], [labels[i] for i in answers], ks)
-        low, high = interval(partial(resampled_means, columns), len(asked), patients[asked])
+    for name, columns in recall_columns(query).items():
+        low, high = interval(partial(resampled_means, columns), len(asked[name]), asked[name])
         intervals = {
             score: [float(low[i]), float(high[i])]
             for i, score in enumerate(columns)
@@ -154,6 +143,30 @@ def recall_both_ways(query: SplitIndex) -> dict[str, dict[str, Any]]:
         }
         median = float(np.median(columns["mean_rank"]))
         result[name] = means(columns) | {"median_rank": median, "intervals": intervals}
+    return result
+
+
+def recall_columns(query: SplitIndex) -> dict[str, Columns]:
+    """What each query adds to the recall within a split: of its images among its reports, and the other way.
+
+    A study's report stands once among the reports, each of its images among the images.
+    """
+    studies, images = query.one_row_per_study(), np.arange(len(query))
+    similarity = query.image_embeddings @ query.text_embeddings[studies].T
+    groups = np.array([row.group_id for row in query.rows])
+    ids = np.array([row.study_id for row in query.rows])
+    labels = [row.labels for row in query.rows]
+    result = {}
+    for name, s, asked, answers in (
+        ("image_to_text", similarity, images, studies),
+        ("text_to_image", similarity.T, studies, images),
+    ):
+        ks = [k for k in (1, 5, 10) if k <= len(answers)]
+        result[name] = group_columns(s, groups[asked], groups[answers], ks)
+        result[name] |= instance_columns(s, ids[asked], ids[answers], groups[asked], ks)
+    if any(labels):
+        ks = [k for k in (1, 5, 10) if k <= len(studies)]
+        result["image_to_text"] |= label_columns(similarity, labels, [labels[i] for i in studies], ks)
     return result
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from cxr_jax.data.annotation import read_lists
 from cxr_jax.errors import InputError
+from cxr_jax.evaluation.bootstrap import resample_weights
 from cxr_jax.evaluation.evaluate import Pool
 from cxr_jax.evaluation.finding_metrics import indicators, resampled_macro
 from cxr_jax.evaluation.text_metrics import SCORES, pair_statistics, resampled_scores
@@ -94,11 +95,26 @@ def compare(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """Paired bootstrap of two systems on the same images.
+    """Paired bootstrap, over patients where the lines name them, of two systems on the same images.
 
     Returns:
       {score: {"difference": first minus second, "interval": 95 % percentile interval of it, "p": two-sided, the share
-      of resamples on the other side of 0, doubled}}. Both systems are drawn by the same weights.
+      of resamples on the other side of 0, doubled, with the sample itself counted in}}. Both systems are drawn by the
+      same weights.
+
+    Raises:
+      InputError: the two are not of the same images with the same references.
+    """
+    others = paired(lines, others)
+    clusters = [line.get("patient_id") or _key(line) for line in lines]
+    blocks = list(resample_weights(len(lines), clusters, resamples, seed))
+    weights = np.vstack([np.ones((1, len(lines)), np.int64), *blocks])  # the sample itself comes first
+    first, second = (resampled_system(system, weights, protocol, train_reports) for system in (lines, others))
+    return {name: difference(first[name] - second[name]) for name in first if name in second}
+
+
+def paired(lines: Sequence[Line], others: Sequence[Line]) -> list[Line]:
+    """The other system's lines in the order of `lines`.
 
     Raises:
       InputError: the two are not of the same images with the same references.
@@ -107,34 +123,31 @@ def compare(
     if {_key(line) for line in lines} != other_of.keys() or len(lines) != len(others):
         raise InputError(f"the two runs answer different images ({len(lines)} and {len(others)}); compare one split")
     others = [other_of[_key(line)] for line in lines]
-    references = [line["reference"] for line in lines]
-    if references != [line["reference"] for line in others]:
+    if [line["reference"] for line in lines] != [line["reference"] for line in others]:
         raise InputError("the two runs have different references; compare runs of the same data and section")
-    count = len(lines)
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-    weights = np.vstack([np.ones(count, np.int64), weights])  # the sample itself comes first
-    columns = []
-    for system in (lines, others):
-        predictions = [line["prediction"] for line in system]
-        columns.append(resampled_scores(pair_statistics(references, predictions, protocol, train_reports), weights))
-    names, difference = list(SCORES), columns[0] - columns[1]
-    if any(line.get("labels") for line in lines):
-        labels = [line["labels"] for line in lines]
-        macros = [
-            resampled_macro(*indicators(labels, [line["predicted_labels"] for line in system])[1:], weights)
-            for system in (lines, others)
-        ]
-        names, difference = [*names, "finding_f1_macro"], np.column_stack([difference, macros[0] - macros[1]])
-    low, high = np.nanpercentile(difference[1:], [2.5, 97.5], axis=0)
-    p = 2 * np.minimum((difference[1:] <= 0).mean(axis=0), (difference[1:] >= 0).mean(axis=0))
-    return {
-        name: {
-            "difference": float(difference[0, i]),
-            "interval": [float(low[i]), float(high[i])],
-            "p": float(min(1.0, p[i])),
-        }
-        for i, name in enumerate(names)
-    }
+    return others
+
+
+def resampled_system(
+    lines: Sequence[Line], weights: np.ndarray, protocol: str, train_reports: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Each score of a system in each resample, float64 (resamples,); weights: (resamples, lines)."""
+    references, predictions = ([line[side] for line in lines] for side in ("reference", "prediction"))
+    statistics = pair_statistics(references, predictions, protocol, train_reports)
+    scores = dict(zip(SCORES, resampled_scores(statistics, weights).T, strict=True))
+    labels = [line.get("labels") or () for line in lines]
+    if any(labels):
+        predicted = [line.get("predicted_labels") or () for line in lines]
+        scores["finding_f1_macro"] = resampled_macro(*indicators(labels, predicted)[1:], weights)
+    return scores
+
+
+def difference(values: np.ndarray) -> dict[str, Any]:
+    """`compare`'s entry of a score, from its difference in the sample (first) and in the resamples (the rest)."""
+    low, high = np.nanpercentile(values[1:], [2.5, 97.5])
+    beyond = min((values[1:] <= 0).sum(), (values[1:] >= 0).sum())
+    p = 2 * (beyond + 1) / len(values)  # with the sample counted in, for no p is 0
+    return {"difference": float(values[0]), "interval": [float(low), float(high)], "p": float(min(1.0, p))}
 
 
 def _key(line: Line) -> str:

@@ -62,7 +62,7 @@ def comparison_table(comparison: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def recall_table(metrics: Mapping[str, Any]) -> Table:
-    """Columns and rows: recall both ways, its interval, and chance."""
+    """Columns and rows: recall both ways by group, its interval, chance, and by instance with its ceiling."""
     ks = [k for k in (1, 5, 10) if f"recall@{k}" in metrics["retrieval"]["image_to_text"]]
     rows = []
     for name, label in (("image_to_text", "image → report"), ("text_to_image", "report → image")):
@@ -70,6 +70,8 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
         rows.append([label, *(f"{found[f'recall@{k}']:.3f}" for k in ks), f"{found['median_rank']:.0f}"])
         rows.append(["  95 % interval", *("{:.3f}-{:.3f}".format(*found["intervals"][f"recall@{k}"]) for k in ks), ""])
         rows.append(["  chance", *(f"{found[f'chance_recall@{k}']:.3f}" for k in ks), ""])
+        rows.append(["  its very own study", *(f"{found[f'instance_recall@{k}']:.3f}" for k in ks), ""])
+        rows.append(["  that one's ceiling", *(f"{found[f'instance_ceiling@{k}']:.3f}" for k in ks), ""])
     return [f"among the {metrics['n']} of the split", *(f"recall@{k}" for k in ks), "median rank"], rows
 
 
@@ -92,12 +94,13 @@ def markdown(metrics: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], exa
     where = f"{metrics['dataset']}, split by {metrics['data_split']}: {metrics['split']} split, {metrics['n']} images"
     return (
         f"{where}, protocol {metrics['protocol']}, checkpoint of step {metrics['step']}.\n\n"
-        f"{_markdown_table(columns, rows)}\n\n"
-        f"{_markdown_table(['study', 'indexed as', 'true report', 'retrieved report'], pairs)}\n"
+        f"{markdown_table(columns, rows)}\n\n"
+        f"{markdown_table(['study', 'indexed as', 'true report', 'retrieved report'], pairs)}\n"
     )
 
 
-def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [columns, ["---"] * len(columns), *rows]
     cells = ([" ".join(cell.split()).replace("|", "\\|") for cell in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)

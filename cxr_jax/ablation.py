@@ -1,0 +1,221 @@
+"""Runs beside each other, the paper's Table 3: each variant's scores over its seeds, and what it gains on the first.
+
+    python -m cxr_jax.ablation DIR … [--split test] [--out ablation.md]
+
+A DIR is a run that has been scored (python -m cxr_jax.retrieve --workdir DIR). Runs that differ in nothing but their
+seed are one variant; the first DIR's variant is the one that the others are held against. All must answer the same
+images with the same references. scripts/ablate.py trains such runs.
+
+Scores are means over seeds ± their standard deviation. Differences carry 95 % intervals of a bootstrap that draws
+patients and, where a variant has several, seeds: "yes" and "no" where the interval leaves out 0.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxr_jax import config as configuration
+from cxr_jax.errors import ArgumentParser, InputError, run_command
+from cxr_jax.evaluation import outside
+from cxr_jax.evaluation.bootstrap import resample_weights
+from cxr_jax.evaluation.evaluate import recall_columns
+from cxr_jax.evaluation.retrieval_metrics import resampled_means
+from cxr_jax.evaluation.tables import SCORE_NAMES, Table, format_table, markdown_table
+from cxr_jax.index import SplitIndex
+from cxr_jax.train_step import count_parameters, make_recipe, state_shapes
+from cxr_jax.workdir import RunFolder, write_text
+
+RESAMPLES = 1000
+RECALLS = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A scored run: its configuration, its lines of predictions.jsonl in the order of its index, and metrics.json."""
+
+    folder: Path
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    lines: list[outside.Line]
+    recalls: dict[str, np.ndarray]  # image → report, by score, a row an image
+    train_reports: list[str]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Runs that differ in their seed alone. `samples`: score → (seeds, 1 + RESAMPLES), the sample itself first."""
+
+    name: str
+    parameters: tuple[int, int]  # all, trained
+    samples: dict[str, np.ndarray]
+
+
+def read_run(folder: str | Path, split: str) -> Run:
+    """A run as it was scored.
+
+    Raises:
+      InputError: it holds no run, or the split was not scored.
+    """
+    run = RunFolder(folder)
+    file = run.evaluation(split) / "metrics.json"
+    try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        run.load_config()  # where there is no run at all, say that
+        raise InputError(
+            f"{file}: cannot be read ({error}); score the run: python -m cxr_jax.retrieve --workdir {folder}"
+        ) from error
+    query, train = (SplitIndex.load(run.index, name) for name in (split, "train"))
+    return Run(
+        run.root,
+        run.load_config(),
+        metrics,
+        outside.read_predictions(file.with_name("predictions.jsonl")),
+        {name: column for name, column in recall_columns(query)["image_to_text"].items() if name in RECALLS},
+        [train.rows[i].report for i in train.one_row_per_study()],
+    )
+
+
+def variants(runs: Sequence[Run], names: Mapping[Path, str] | None = None) -> list[Variant]:
+    """The runs by variant, in the order of their first runs, all drawn by the same weights.
+
+    Args:
+      names: of the variants, by a run's folder; where None, what the configuration has other than the first run's.
+
+    Raises:
+      InputError: runs that answer different images or references, or were scored by different protocols.
+    """
+    first = runs[0]
+    clusters = [line.get("patient_id") or line["study_id"] for line in first.lines]
+    blocks = resample_weights(len(first.lines), clusters, RESAMPLES)
+    weights = np.vstack([np.ones((1, len(first.lines)), np.int64), *blocks])
+    grouped: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.metrics["protocol"] != first.metrics["protocol"]:
+            raise InputError(
+                f"{run.folder}: was scored by protocol {run.metrics['protocol']}, {first.folder} by "
+                f"{first.metrics['protocol']}; score both alike"
+            )
+        grouped.setdefault(_essence(run.config), []).append(run)
+    return [
+        Variant(
+            names[members[0].folder] if names else _name(first.config, members[0].config),
+            _parameters(members[0].config),
+            _sampled(first, members, weights),
+        )
+        for members in grouped.values()
+    ]
+
+
+def table(found: Sequence[Variant]) -> Table:
+    """Columns and rows: parameters, and each score's mean over seeds ± standard deviation."""
+    scores = [name for name in (*SCORE_NAMES, *RECALLS) if name in found[0].samples]
+    rows = []
+    for variant in found:
+        cells = [f"{len(variant.samples[scores[0]])}", *(f"{count / 1e6:.2f}" for count in variant.parameters)]
+        for name in scores:
+            values = variant.samples[name][:, 0]
+            spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.3f}{spread}")
+        rows.append([variant.name, *cells])
+    return ["", "seeds", "params (M)", "trained (M)", *(SCORE_NAMES.get(n, RECALLS.get(n, n)) for n in scores)], rows
+
+
+def difference_table(found: Sequence[Variant]) -> Table:
+    """Columns and rows: what the first variant has over each other one, with its interval, and whether that is sure."""
+    scores = [name for name in (*SCORE_NAMES, *RECALLS) if name in found[0].samples]
+    rows = []
+    for variant in found[1:]:
+        gains = [_gain(found[0], variant, name) for name in scores]
+        rows.append([variant.name, *(f"{gain['difference']:+.3f}" for gain in gains)])
+        rows.append(["  95 % interval", *("{:+.3f} to {:+.3f}".format(*gain["interval"]) for gain in gains)])
+        rows.append([f"  does {found[0].name} pay?", *(_verdict(*gain["interval"]) for gain in gains)])
+    return [f"{found[0].name} minus", *(SCORE_NAMES.get(n, RECALLS.get(n, n)) for n in scores)], rows
+
+
+def _gain(first: Variant, other: Variant, name: str) -> dict[str, Any]:
+    """`outside.difference` of two variants' means over seeds; each resample draws seeds as well."""
+    rng = np.random.default_rng(0)
+    means = []
+    for samples in (first.samples[name], other.samples[name]):
+        seeds = rng.integers(len(samples), size=(len(samples), RESAMPLES + 1))
+        seeds[:, 0] = np.arange(len(samples))  # the sample itself holds each seed once
+        means.append(np.take_along_axis(samples, seeds, axis=0).mean(axis=0))
+    return outside.difference(means[0] - means[1])
+
+
+def _verdict(low: float, high: float) -> str:
+    return "yes" if low > 0 else "no, it costs" if high < 0 else "not shown"
+
+
+def _sampled(first: Run, members: Sequence[Run], weights: np.ndarray) -> dict[str, np.ndarray]:
+    parts = []
+    for run in members:
+        lines = outside.paired(first.lines, run.lines)
+        if [line["study_id"] for line in run.lines] != [line["study_id"] for line in lines]:
+            raise InputError(f"{run.folder}: has its images in another order than {first.folder}; score it again")
+        scores = outside.resampled_system(lines, weights, run.metrics["protocol"], run.train_reports)
+        recalls = zip(run.recalls, resampled_means(run.recalls, weights).T, strict=True)
+        parts.append(scores | dict(recalls))
+    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def _essence(config: Mapping[str, Any]) -> str:
+    """What makes a run's variant: its configuration but for the seed and what changes no result."""
+    flat = configuration.flatten(config)
+    kept = {k: v for k, v in flat.items() if k != "seed" and k not in configuration.FREE_KEYS}
+    return json.dumps(kept, sort_keys=True, default=list)
+
+
+def _name(first: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """What sets a configuration apart from the first one's, `key=value` each."""
+    old, new = (configuration.flatten(c) for c in (first, config))
+    changed = [f"{name}={new[name]}" for name in new if name != "seed" and name not in configuration.FREE_KEYS
+               and new[name] != old.get(name)]  # fmt: skip
+    return ", ".join(changed) or "the first"
+
+
+def _parameters(config: Mapping[str, Any]) -> tuple[int, int]:
+    recipe = make_recipe(config)
+    return count_parameters(recipe, state_shapes(recipe, config).params)
+
+
+def report(runs: Sequence[Run], names: Mapping[Path, str] | None = None) -> tuple[str, str]:
+    """Both tables as text for a terminal, and as Markdown."""
+    found = variants(runs, names)
+    metrics = runs[0].metrics
+    title = (
+        f"{metrics['dataset']}, split by {metrics['data_split']}: {metrics['split']} split, {metrics['n']} images, "
+        f"protocol {metrics['protocol']}"
+    )
+    parts = [table(found), *([difference_table(found)] if len(found) > 1 else [])]
+    return (
+        "\n\n".join([title, *(format_table(*part) for part in parts)]),
+        "\n\n".join([f"{title}.", *(markdown_table(*part) for part in parts)]) + "\n",
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = ArgumentParser(
+        prog="python -m cxr_jax.ablation", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workdirs", nargs="+", metavar="DIR", help="folders of scored runs; the first is the measure")
+    parser.add_argument("--split", default="test", choices=("val", "test"), help="the split that was scored (test)")
+    parser.add_argument("--out", default="", metavar="FILE", help="a Markdown file to write the tables to as well")
+    arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    text, as_markdown = report([read_run(folder, arguments.split) for folder in arguments.workdirs])
+    print(text)
+    if arguments.out:
+        write_text(Path(arguments.out), as_markdown)
+        print(f"\ntables: {arguments.out}")
+
+
+if __name__ == "__main__":
+    run_command(main)
