@@ -70,6 +70,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.image.pooling = "adaptive"
     config.image.mean = (0.485, 0.456, 0.406)  # ImageNet's
     config.image.std = (0.229, 0.224, 0.225)
+    config.image.frozen_batch_norm = False
 
     config.text = ConfigDict()
     config.text.pretrained = "dmis-lab/biobert-v1.1"  # section III
@@ -84,6 +85,9 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.optim = ConfigDict()
     config.optim.learning_rate = 3e-4  # unstated, as all below
+    config.optim.image_rate = 1.0
+    config.optim.text_rate = 1.0
+    config.optim.layer_decay = 1.0
     config.optim.warmup_steps = 500
     config.optim.weight_decay = 0.05
     config.optim.b2 = 0.98

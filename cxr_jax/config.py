@@ -81,6 +81,7 @@ SCHEMA = {
     ),
     "image.mean": Key(tuple, "of the three (equal) input channels, subtracted"),
     "image.std": Key(tuple, "of the three input channels, divided by"),
+    "image.frozen_batch_norm": Key(bool, "DenseNet's BatchNorms stay as they are: statistics, scales and biases"),
     "text.pretrained": Key(
         str, "BERT's folder or hub name; empty: text.bert with random weights and a learnt vocabulary"
     ),
@@ -93,6 +94,9 @@ SCHEMA = {
     "text.projection_layers": Key(int, "K of Eq. (6), (7)"),
     "text.dropout": Key(float, "of the projection layers"),
     "optim.learning_rate": Key(float, "AdamW's, at its peak"),
+    "optim.image_rate": Key(float, "the image tower's learning rate over that"),
+    "optim.text_rate": Key(float, "the text tower's learning rate over that"),
+    "optim.layer_decay": Key(float, "of the learning rate, a layer of BERT or DenseNet further down; 1 for none"),
     "optim.warmup_steps": Key(int, "linear from 0; then a cosine to 0 at num_steps"),
     "optim.weight_decay": Key(float, "of matrices and kernels"),
     "optim.b2": Key(float, "AdamW's second-moment decay"),
@@ -100,7 +104,8 @@ SCHEMA = {
 }
 POSITIVE = ("num_steps", "batch_size", "image_size", "embed_dim", "temperature", "log_every", "eval_every",
             "data.stored_size", "data.num_threads", "data.num_studies", "image.growth_rate", "image.multi_scale_width",
-            "optim.learning_rate", "optim.clip_norm")  # fmt: skip
+            "optim.learning_rate", "optim.image_rate", "optim.text_rate", "optim.layer_decay",
+            "optim.clip_norm")  # fmt: skip
 NOT_NEGATIVE = ("seed", "data.seed", "text.num_prompts", "text.projection_layers", "optim.warmup_steps",
                 "optim.weight_decay")  # fmt: skip
 FRACTIONS = ("text.dropout", "optim.b2")
@@ -110,7 +115,16 @@ MIN_TOKENS = 3  # [CLS], one word, [SEP]
 FREE_KEYS = ("log_every", "data.path", "data.download", "data.csv", "data.annotation", "data.cache", "data.num_threads")
 
 # Keys that a run of an older version lacks, and the value that does what it did.
-ADDED = {"data.download": False, "data.annotation": "", "data.xxxx": "keep", "data.stored_format": "png"}
+ADDED = {
+    "data.download": False,
+    "data.annotation": "",
+    "data.xxxx": "keep",
+    "data.stored_format": "png",
+    "image.frozen_batch_norm": False,
+    "optim.image_rate": 1.0,
+    "optim.text_rate": 1.0,
+    "optim.layer_decay": 1.0,
+}
 
 
 def read(path: str | Path, variant: str = "") -> ConfigDict:

@@ -1,22 +1,50 @@
-"""What is trained and how: labels, schedule, optimiser."""
+"""What is trained and how: labels, rates, schedule, optimiser."""
 
+import re
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.tree_util import DictKey
+from jax.tree_util import tree_map_with_path
 
 TRAIN, FROZEN = "train", "frozen"
+TOWERS = ("vision", "text")
+_BERT = ("text", "bert")
+_DENSENET = ("vision", "densenet")
 
 
-def parameter_labels(params: Any, freeze_bert: bool) -> Any:
-    """TRAIN or FROZEN for every leaf: all of BERT's own weights are frozen, or nothing is."""
+def parameter_labels(params: Any, freeze_bert: bool, freeze_batch_norm: bool = False) -> Any:
+    """TRAIN or FROZEN for every leaf: all of BERT's own weights, or none; DenseNet's BatchNorms' scales and biases."""
 
     def label(path: tuple[Any, ...], _: Any) -> str:
-        return FROZEN if freeze_bert and path[:2] == (DictKey("text"), DictKey("bert")) else TRAIN
+        names = _names(path)
+        bert = freeze_bert and names[:2] == _BERT
+        norm = freeze_batch_norm and names[:2] == _DENSENET and any(n.startswith("norm") for n in names[2:])
+        return FROZEN if bert or norm else TRAIN
 
-    return jax.tree_util.tree_map_with_path(label, params)
+    return tree_map_with_path(label, params)
+
+
+def rate_factors(params: Any, image_rate: float = 1.0, text_rate: float = 1.0, layer_decay: float = 1.0) -> Any:
+    """What the learning rate of each leaf is multiplied with.
+
+    image_rate, text_rate: of a tower as a whole. layer_decay: once for each layer below the top of DenseNet or BERT,
+    from 1 at what stands on their layers (as in ELECTRA and BEiT); a layer is one of BERT's, or a dense block with the
+    transition behind it; embeddings and stem lie below the first. The temperature keeps the learning rate as it is.
+    """
+    depths = {_names(path): _depth(_names(path)) for path, _ in jax.tree_util.tree_leaves_with_path(params)}
+    layers = {
+        tower: 1 + max((d for n, d in depths.items() if n[0] == tower and d >= 0), default=-1) for tower in TOWERS
+    }
+    rates = dict(zip(TOWERS, (image_rate, text_rate), strict=True))
+
+    def factor(path: tuple[Any, ...], _: Any) -> float:
+        names = _names(path)
+        below = layers[names[0]] - depths[names] if depths[names] >= 0 else 0
+        return rates.get(names[0], 1.0) * layer_decay**below
+
+    return tree_map_with_path(factor, params)
 
 
 def learning_rate_schedule(peak: float, warmup_steps: int, num_steps: int) -> optax.Schedule:
@@ -26,9 +54,14 @@ def learning_rate_schedule(peak: float, warmup_steps: int, num_steps: int) -> op
 
 
 def make_optimizer(
-    labels: Any, schedule: optax.Schedule, weight_decay: float, b2: float, clip_norm: float
+    labels: Any,
+    schedule: optax.Schedule,
+    weight_decay: float,
+    b2: float,
+    clip_norm: float,
+    factors: Any = None,
 ) -> optax.GradientTransformation:
-    """AdamW for what is trained, nothing for what is frozen.
+    """AdamW for what is trained, nothing for what is frozen; `factors`: `rate_factors`, None for 1 everywhere.
 
     The gradient is clipped inside the train branch: outside, its norm would be the frozen weights' too, and they would
     have to be differentiated for it. Decay takes matrices and kernels only: neither biases, norms, nor the temperature.
@@ -36,5 +69,23 @@ def make_optimizer(
     adamw = optax.adamw(
         schedule, b2=b2, weight_decay=weight_decay, mask=lambda p: jax.tree.map(lambda x: jnp.ndim(x) > 1, p)
     )
-    train = optax.chain(optax.clip_by_global_norm(clip_norm), adamw)
-    return optax.multi_transform({TRAIN: train, FROZEN: optax.set_to_zero()}, labels)
+    steps = [optax.clip_by_global_norm(clip_norm), adamw]
+    if factors is not None and set(jax.tree.leaves(factors)) != {1.0}:
+        factor_of = {_names(path): factor for path, factor in jax.tree_util.tree_leaves_with_path(factors)}
+        # By path, for what is frozen is missing in the updates here.
+        steps.append(optax.stateless(lambda u, _: tree_map_with_path(lambda path, x: x * factor_of[_names(path)], u)))
+    return optax.multi_transform({TRAIN: optax.chain(*steps), FROZEN: optax.set_to_zero()}, labels)
+
+
+def _names(path: tuple[Any, ...]) -> tuple[str, ...]:
+    return tuple(str(key.key) for key in path)
+
+
+def _depth(names: tuple[str, ...]) -> int:
+    """The layer of BERT or DenseNet that a leaf belongs to, from 0 at the input; -1 for what stands on their layers."""
+    if names[:2] == _BERT:
+        return int(names[4]) + 1 if names[2:4] == ("encoder", "layer") else 0
+    if names[:2] == _DENSENET:
+        block = re.match(r"(?:denseblock|transition)(\d+)", names[2])
+        return int(block[1]) if block else 0 if names[2] in ("conv0", "norm0") else -1
+    return -1

@@ -45,7 +45,8 @@ from cxr_jax.train_step import (
 from cxr_jax.workdir import RunFolder
 
 PROGRESS = "loss {loss:.3f}, lr {learning_rate:.1e}, τ {temperature:.4f}, {pairs_per_second:.0f} pairs/s"
-LOOKED_UP = ("data.fingerprint", "data.description", "data.split_used")  # what the data is, once it is read
+# What is not known of a run's configuration before its BERT and its data are read.
+RESOLVED = ("text.bert", "data.fingerprint", "data.description", "data.split_used")
 VALIDATION_ROWS = 2048  # of a larger validation split, the first this many are looked at while training
 
 
@@ -60,7 +61,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> RunFolder:
     # What can be refused at once is, before data is prepared.
     parallel.check_batch_size(config["batch_size"])
     config = resolve_bert(config)
-    run.check(config, but=("text.bert", *LOOKED_UP))
+    run.check(config, but=RESOLVED)
     splits, source = pipeline.load_splits(config)
     tokenizer = find_tokenizer(run, config, splits["train"].reports)
     config = resolve(config, tokenizer, source)

@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from cxr_jax.losses import contrastive_loss
 from cxr_jax.models.dual_encoder import DualEncoder, build_model, init_variables
-from cxr_jax.optim import FROZEN, TRAIN, learning_rate_schedule, make_optimizer, parameter_labels
+from cxr_jax.optim import FROZEN, TRAIN, learning_rate_schedule, make_optimizer, parameter_labels, rate_factors
 from cxr_jax.types import Batch
 
 Metrics = dict[str, Array]
@@ -45,9 +45,10 @@ def make_recipe(config: Mapping[str, Any], axis_name: str | None = None) -> Reci
     """Model, labels, schedule and optimiser of a resolved configuration."""
     model, optim = build_model(config, axis_name), config["optim"]
     shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0), config["image_size"]))
-    labels = parameter_labels(shapes["params"], config["text"]["frozen"])
+    labels = parameter_labels(shapes["params"], config["text"]["frozen"], config["image"]["frozen_batch_norm"])
+    factors = rate_factors(shapes["params"], optim["image_rate"], optim["text_rate"], optim["layer_decay"])
     schedule = learning_rate_schedule(optim["learning_rate"], optim["warmup_steps"], config["num_steps"])
-    optimizer = make_optimizer(labels, schedule, optim["weight_decay"], optim["b2"], optim["clip_norm"])
+    optimizer = make_optimizer(labels, schedule, optim["weight_decay"], optim["b2"], optim["clip_norm"], factors)
     return Recipe(model, labels, schedule, optimizer)
 
 

@@ -52,6 +52,7 @@ PAPER_HEAD = {
     "pooling": "adaptive",
     "mean": [0.485, 0.456, 0.406],
     "std": [0.229, 0.224, 0.225],
+    "frozen_batch_norm": False,
 }
 PAPER_TEXT = {"scaled_prompts": True, "pooling": "mean", "projection_layers": 2, "dropout": 0.0, "frozen": True}
 

@@ -171,7 +171,7 @@ def test_no_file_no_function_no_variant(tmp_path):
     assert "settings.yaml: is not a Python file" in refused(tmp_path / "settings.yaml")
     (tmp_path / "nothing.py").write_text("def get_config():\n    pass\n")
     assert "nothing.py" in refused(tmp_path / "nothing.py")
-    assert "no variant 'frozen'; there are plain_densenet, frozen_bert" in refused(f"{BASE}:frozen")
+    assert "no variant 'frozen'; there are plain_densenet, no_multi_scale" in refused(f"{BASE}:frozen")
 
 
 def test_a_whole_number_will_do_for_a_float(tmp_path):

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_jax.optim import FROZEN, TRAIN, learning_rate_schedule, make_optimizer, parameter_labels
+from cxr_jax.models.dual_encoder import build_model, init_variables
+from cxr_jax.optim import FROZEN, TRAIN, learning_rate_schedule, make_optimizer, parameter_labels, rate_factors
+from tests.tiny import tiny_resolved
 
 PARAMS = {
     "log_scale": jnp.float32(2.5),
@@ -19,8 +21,9 @@ PARAMS = {
 }
 
 
-def optimizer(labels, learning_rate=0.1, weight_decay=0.0, clip_norm=1e9, b2=0.99):
-    return make_optimizer(labels, optax.constant_schedule(learning_rate), weight_decay, b2, clip_norm)
+def optimizer(labels, learning_rate=0.1, weight_decay=0.0, clip_norm=1e9, b2=0.99, factors=None):
+    schedule = optax.constant_schedule(learning_rate)
+    return make_optimizer(labels, schedule, weight_decay, b2, clip_norm, factors)
 
 
 def update(grads, freeze=True, **options):
@@ -129,3 +132,55 @@ def test_the_first_step_is_adams():
     grads = jax.tree.map(lambda x: jnp.full_like(x, -7.0), PARAMS)
     for name, value in leaves(update(grads, freeze=False, learning_rate=0.1)).items():
         np.testing.assert_allclose(value, 0.1, rtol=1e-5, err_msg=name)
+
+
+# Rates
+
+
+@pytest.fixture(scope="module")
+def tiny_params():
+    config = tiny_resolved("image.block_sizes=(1, 2, 1)")
+    return jax.eval_shape(lambda: init_variables(build_model(config), jax.random.key(0), 32))["params"]
+
+
+def test_frozen_batch_norm_is_every_norm_of_densenet_and_nothing_else(tiny_params):
+    frozen = {n for n, label in leaves(parameter_labels(tiny_params, False, True)).items() if label == FROZEN}
+    expected = {n for n in leaves(tiny_params) if n.startswith("['vision']['densenet']") and "norm" in n}
+    assert frozen == expected
+    assert len(frozen) == 2 * (1 + 2 * 4 + 2 + 1)  # the stem's, two a dense layer, two transitions', the last
+
+
+def test_each_layer_down_learns_slower(tiny_params):
+    factors = leaves(rate_factors(tiny_params, image_rate=0.5, text_rate=0.25, layer_decay=0.1))
+    assert factors.keys() == leaves(tiny_params).keys()
+    for name, factor in {
+        "['log_scale']": 1,
+        "['vision']['head']['kernel']": 0.5,
+        "['vision']['multi_scale']['depthwise3']['kernel']": 0.5,
+        "['vision']['densenet']['norm5']['scale']": 0.5,
+        "['vision']['densenet']['denseblock3_denselayer1']['conv1']['kernel']": 0.05,
+        "['vision']['densenet']['transition2']['conv']['kernel']": 0.005,
+        "['vision']['densenet']['denseblock2_denselayer2']['norm1']['bias']": 0.005,
+        "['vision']['densenet']['conv0']['kernel']": 5e-5,
+        "['text']['soft_prompts']['prompts']": 0.25,
+        "['text']['bert']['encoder']['layer']['0']['output']['dense']['kernel']": 0.025,
+        "['text']['bert']['embeddings']['word_embeddings']['embedding']": 0.0025,
+    }.items():
+        assert factors[name] == pytest.approx(factor), name
+    assert set(leaves(rate_factors(tiny_params)).values()) == {1.0}
+
+
+def test_a_leafs_update_is_its_factor_times_the_plain_one():
+    grads = jax.tree.map(lambda x: jnp.full_like(x, -7.0), PARAMS)
+    factors = rate_factors(PARAMS, image_rate=0.5, text_rate=2.0)
+    for freeze in (True, False):
+        plain = leaves(update(grads, freeze, weight_decay=0.5))
+        scaled = leaves(update(grads, freeze, weight_decay=0.5, factors=factors))
+        for name, factor in leaves(factors).items():
+            np.testing.assert_allclose(scaled[name], factor * plain[name], rtol=1e-6, err_msg=name)
+
+
+def test_rates_of_one_leave_the_optimizers_state_as_it_was():
+    labels = parameter_labels(PARAMS, True)
+    states = [optimizer(labels, factors=factors).init(PARAMS) for factors in (None, rate_factors(PARAMS))]
+    assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])

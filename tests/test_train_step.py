@@ -108,6 +108,24 @@ def test_frozen_bert_is_bit_identical_after_steps(frozen):
     assert not any(jax.tree.leaves(same)), "every trained leaf moves"
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_frozen_batch_norm_keeps_statistics_scales_and_biases(frozen):
+    config = tiny_resolved(f"image.frozen_batch_norm={frozen}")
+    recipe = make_recipe(config)
+    state = init_state(recipe, config)
+    first = jax.tree.map(np.asarray, (state.batch_stats, state.params))
+    step = jax.jit(make_train_step(recipe))
+    for seed in range(2):
+        state, _ = step(state, tiny_batch(seed=seed), jax.random.key(0))
+    same = jax.tree.map(lambda a, b: a.tobytes() == np.asarray(b).tobytes(), first, (state.batch_stats, state.params))
+    densenet = dict(jax.tree_util.tree_leaves_with_path(same[1]["vision"]["densenet"]))
+    norms = [kept for path, kept in densenet.items() if "norm" in jax.tree_util.keystr(path)]
+    kernels = [kept for path, kept in densenet.items() if "conv" in jax.tree_util.keystr(path)]
+    assert all(norms) if frozen else not any(norms)
+    assert set(jax.tree.leaves(same[0])) == {frozen}
+    assert not any(kernels)
+
+
 def test_no_gradient_is_computed_for_frozen_weights():
     """The compiled step of a frozen BERT needs far fewer operations than that of a trained one."""
 

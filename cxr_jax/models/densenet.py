@@ -114,6 +114,7 @@ class DenseNet(nn.Module):
       block_sizes: dense layers in each block.
       growth_rate: channels that each layer adds.
       mean, std: of the three (equal) input channels, ImageNet's by default.
+      frozen_norm: BatchNorm keeps its running statistics, in training too.
       axis_name: the device axis over which BatchNorm's statistics are averaged, or None for one device.
       dtype: of the computation; parameters and BatchNorm's statistics stay float32.
     """
@@ -122,6 +123,7 @@ class DenseNet(nn.Module):
     growth_rate: int = 32
     mean: Sequence[float] = (0.485, 0.456, 0.406)
     std: Sequence[float] = (0.229, 0.224, 0.225)
+    frozen_norm: bool = False
     axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
 
@@ -130,7 +132,7 @@ class DenseNet(nn.Module):
         """Grey images in [0, 1] to their last feature map, after the final BN and ReLU."""
         norm = partial(
             nn.BatchNorm,
-            use_running_average=not train,
+            use_running_average=self.frozen_norm or not train,
             momentum=0.9,  # torch's momentum 0.1, which counts the other way
             epsilon=1e-5,
             axis_name=self.axis_name,

@@ -63,6 +63,7 @@ def build_model(config: Mapping[str, Any], axis_name: str | None = None) -> Dual
         embed_dim=config["embed_dim"],
         mean=tuple(image["mean"]),
         std=tuple(image["std"]),
+        frozen_norm=image["frozen_batch_norm"],
         axis_name=axis_name,
         dtype=dtype,
     )

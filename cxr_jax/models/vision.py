@@ -115,6 +115,7 @@ class VisionEncoder(nn.Module):
     embed_dim: int = 256
     mean: Sequence[float] = (0.485, 0.456, 0.406)
     std: Sequence[float] = (0.229, 0.224, 0.225)
+    frozen_norm: bool = False
     axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
 
@@ -127,7 +128,14 @@ class VisionEncoder(nn.Module):
         """
         out: dict[str, Array] = {}
         backbone = DenseNet(
-            self.block_sizes, self.growth_rate, self.mean, self.std, self.axis_name, self.dtype, name="densenet"
+            self.block_sizes,
+            self.growth_rate,
+            self.mean,
+            self.std,
+            self.frozen_norm,
+            self.axis_name,
+            self.dtype,
+            name="densenet",
         )
         F_m = backbone(jnp.asarray(image, jnp.float32) / 255, train)
         if self.multi_scale:
