@@ -98,9 +98,14 @@ def predictions_file(given: str, split: str) -> Path:
 def score_file(file: str, workdir: str, annotation: str, split: str, protocol: str) -> None:
     """Scores any system's reports beside floors and ceiling, which come alone where `file` is empty.
 
+    Without `workdir` and `annotation` it is the run that the file lies in, as RUN/eval/SPLIT/predictions.jsonl.
+
     Raises:
       InputError: a file is not what it should be, or does not answer every study of the split.
     """
+    if not workdir and not annotation:
+        run_folder, split = _run_around(Path(file))
+        workdir = str(run_folder)
     if annotation:
         (pool, reports), source = outside.read_annotation(Path(annotation), split), annotation
     else:
@@ -121,6 +126,17 @@ def score_file(file: str, workdir: str, annotation: str, split: str, protocol: s
         written = Path(file).with_suffix(".metrics.json")
         write_json(written, {"predictions": file, "source": source, "split": split, **metrics})
         print(f"\nscores: {written}")
+
+
+def _run_around(file: Path) -> tuple[Path, str]:
+    """The run's folder and the split that a predictions file lies in."""
+    folders = file.absolute().parents
+    if len(folders) < 3 or folders[1].name != "eval" or not RunFolder(folders[2]).config_file.is_file():
+        raise InputError(
+            f"{file}: lies in no run's folder, so its floors have no training reports; name a run's folder "
+            "(--workdir) or R2Gen's annotation.json (--annotation)"
+        )
+    return folders[2], folders[0].name
 
 
 def show_reports(model: inference.Model, files: Sequence[Path], top_k: int) -> None:
@@ -186,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
     if arguments.top_k < 1:
         raise InputError(f"--top_k {arguments.top_k}: must be at least 1")
-    if not arguments.workdir and not arguments.annotation:
+    if not (arguments.workdir or arguments.annotation or arguments.score):
         raise InputError("--workdir: is missing; name a run's folder (or --annotation FILE, see --help)")
     if arguments.score or arguments.annotation:
         score_file(arguments.score, arguments.workdir, arguments.annotation, arguments.split, arguments.protocol)

@@ -208,6 +208,10 @@ def test_another_systems_lines_are_scored_by_a_runs_index(workdir, tmp_path):
     own["scores"].pop("finding_f1_macro")
     assert other["scores"] == pytest.approx(own["scores"])
     assert other["floors"]["constant_report"]["bleu_4"] == own["floors"]["constant_report"]["bleu_4"]
+    # A file that lies in a run needs no more to be found.
+    retrieve.main(["--score", str(file)])
+    inside = json.loads((run.evaluation("test") / "predictions.metrics.json").read_text())
+    assert inside["scores"] == other["scores"]
 
 
 def test_a_reader_that_has_enough_is_no_fault(tmp_path):

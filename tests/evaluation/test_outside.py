@@ -84,9 +84,12 @@ def test_files_that_are_no_predictions_are_refused(annotation, tmp_path, content
         retrieve.main(["--annotation", str(annotation), "--score", str(tmp_path / "system.jsonl")])
 
 
-@pytest.mark.parametrize("arguments", [[], ["--score", "x.jsonl"]])
-def test_a_source_of_references_is_asked_for(arguments):
-    with pytest.raises(InputError, match="--workdir: is missing"):
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [([], "--workdir: is missing"), (["--score", "x.jsonl"], r"x\.jsonl: lies in no run's folder")],
+)
+def test_a_source_of_references_is_asked_for(arguments, words):
+    with pytest.raises(InputError, match=words):
         retrieve.main(arguments)
 
 
