@@ -27,8 +27,8 @@ from cxr_jax.workdir import write_text
 TERMS = {
     "Enlarged Cardiomediastinum": r"mediastinum/.*(?:prominent|enlarged|widened)",
     "Cardiomegaly": r"cardiomegaly|cardiac shadow/.*(?:enlarged|borderline)|heart/.*enlarged",
-    "Lung Opacity": r"opacity|airspace disease|infiltrate|density/.*lung|markings|cicatrix/.*lung|pulmonary fibrosis|"
-    r"lung diseases, interstitial|lung/.*(?:interstitial|reticular)|cicatrix",
+    "Lung Opacity": r"opacity|airspace disease|infiltrate|density(?:/.*lung)?|markings/(?:.*/)?(?:interstitial|"
+    r"prominent)|cicatrix(?!/pleura)|pulmonary fibrosis|lung diseases, interstitial|lung/.*(?:interstitial|reticular)",
     "Lung Lesion": r"nodule|mass|calcified granuloma|granuloma|granulomatous disease|cavitation|.*neoplasm|density/.*round",
     "Edema": r"pulmonary edema|pulmonary congestion|heart failure",
     "Consolidation": r"consolidation",
@@ -36,10 +36,10 @@ TERMS = {
     "Atelectasis": r"pulmonary atelectasis|volume loss|atelectasis",
     "Pneumothorax": r"pneumothorax|hydropneumothorax",
     "Pleural Effusion": r"pleural effusion|hydropneumothorax",
-    "Pleural Other": r"thickening/.*pleura",
+    "Pleural Other": r"(?:thickening|cicatrix|calcinosis|nodule|opacity)/.*pleura|pleura/.*abnormal",
     "Fracture": r"fractures, bone",
     "Support Devices": r"catheters, indwelling|implanted medical device|medical device|surgical instruments|tube, inserted|"
-    r"stents|sutures|spinal fusion|breast implants|foreign bodies",
+    r"stents|sutures|spinal fusion|breast implants",
     "No Finding": r"normal",
 }
 SIDES = ("left", "right", "bilateral")
@@ -137,7 +137,9 @@ def show(studies: Sequence[Study], observation: str) -> None:
         found, indexed = observation in rule_labels([report])[0], observation in observations_of(study.major)
         if found != indexed:
             named = [report[m.start : m.end] for m in find_mentions(report) if m.observation == observation]
-            print(f"\n{study.study_id}: {'labelled' if found else 'indexed'} only; {list(study.major)} {named}\n{report}")
+            print(
+                f"\n{study.study_id}: {'labelled' if found else 'indexed'} only; {list(study.major)} {named}\n{report}"
+            )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ FINDINGS: dict[str, tuple[str, ...]] = {
     ),
     "Lung Opacity": (
         r"opacit(?:y|ies)", r"opacifications?", r"infiltrat\w+", r"air ?space (?:disease|process|change)s?",
-        r"(?:increased |nodular |hazy |patchy |linear |streaky |vague )densit(?:y|ies)", r"densities",
+        r"densit(?:y|ies)",
         r"(?:scar(?:s|ring)?|fibro(?:sis|tic)\w*)", r"interstitial (?:lung |\w+ )?(?:markings?|prominence|thickening|changes?|"
         r"disease|pattern|process)", r"(?:increased|prominent|coarse\w*|accentuated) (?:\w+ )?(?:interstitium|markings)",
         r"reticul\w+", r"(?:peribronchial|bronchial wall) (?:cuffing|thickening)", r"ground glass",
@@ -32,7 +32,7 @@ FINDINGS: dict[str, tuple[str, ...]] = {
         r"granulom\w+", r"neoplas\w+", r"tumou?rs?", r"metasta\w+", r"malignan\w+", r"carcinoma", r"cavit(?:y|ies|ation)",
     ),
     "Edema": (
-        r"edema", r"(?:vascular|pulmonary|venous|central) congestion", r"congestive (?:heart )?(?:failure|changes?)",
+        r"edema", r"congestion", r"pulmonary venous hypertension", r"congestive (?:heart )?(?:failure|changes?)",
         r"heart failure", r"chf", r"(?:fluid|volume) overload", r"cephalization", r"kerley", r"vascular (?:engorgement|"
         r"redistribution|prominence|indistinctness)", r"(?:engorged|prominent|indistinct) (?:central |pulmonary )*vascul\w+",
     ),
@@ -44,7 +44,7 @@ FINDINGS: dict[str, tuple[str, ...]] = {
     "Pleural Other": (
         r"pleural (?:\w+ )?(?:thickening|plaques?|scar\w*|calcifications?|reaction|disease|abnormality)",
         r"thickening of the (?:\w+ )?pleura", r"pleuro ?parenchymal (?:scar\w*|thickening|change\w*)", r"fibrothorax",
-        r"apical (?:cap(?:ping)?|thickening)", r"pleural based",
+        r"(?:apical|pleural) (?:cap(?:ping)?|thickening)", r"fissural thickening", r"pleural based",
     ),
     "Fracture": (r"fractur\w+",),
     "Support Devices": (
@@ -53,9 +53,8 @@ FINDINGS: dict[str, tuple[str, ...]] = {
         r"(?:endotracheal|enteric|nasogastric|orogastric|ng|et|chest|feeding|tracheostomy|thoracostomy|gastrostomy|support)"
         r" tubes?", r"tracheostomy", r"stents?", r"clips?", r"sternotomy(?: wires?)?", r"(?:sternal|median|cerclage) wires?",
         r"sutures?", r"staples?", r"(?:valve|valvular) (?:replacement|prosthesis)", r"prosthe\w+", r"hardware", r"screws?",
-        r"(?:plates?|rods?) and (?:screws?|rods?)", r"(?:spinal|cervical|lumbar|thoracic|anterior) fusion", r"arthroplasty",
-        r"stimulator", r"(?:ivc )?filter", r"(?:pacemaker|pacing|ventricular|atrial) leads?", r"(?:medical|implanted) devices?",
-        r"implants?",
+        r"(?:plates?|rods?) and (?:screws?|rods?)", r"(?:spinal|spine|cervical|lumbar|thoracic|anterior) fusion", r"arthroplasty",
+        r"stimulator", r"(?:ivc )?filter", r"leads?(?! to)", r"devices?", r"implants?", r"tips(?= shunt| noted)", r"shunts?",
     ),
 }  # fmt: skip
 
@@ -63,8 +62,9 @@ FINDINGS: dict[str, tuple[str, ...]] = {
 NOT_MEANT = (
     r"(?:bony|osseous|bone|lytic|blastic|sclerotic|skeletal|rib|soft tissue|destructive) (?:\w+ )?lesions?", r"mass effect",
     r"(?:subcutaneous|soft tissue|peripheral|lower extremity) edema", r"breast (?:shadow|tissue|mass)\w*",
+    r"(?:granulomatous|histoplasmosis|prior|old|remote|previous) infection\w*",
     r"pericardial (?:\w+ )?effusions?", r"(?:fat|body) mass", r"no\. \d", r"bone densit\w+", r"mineral density", r"vertebral body density",
-    r"cardiac density", r"pulmonary fibrosis clinic",
+    r"cardiac density",
 )  # fmt: skip
 
 # Structures whose state says whether a finding is there.
@@ -78,8 +78,8 @@ ENLARGED = (
     r"(?:enlarged|enlargement|enlarging|widened|widening|prominent|prominence|increased in size|above normal|is large|"
     r"abnormally large|magnified|dilated|globular)"
 )
-BORDERLINE = r"(?:borderline|upper limits? of normal|upper normal|top normal|high normal|upper limits)"
-NORMAL = r"(?:normal|unremarkable|not (?:\w+ )?(?:enlarged|widened)|within limits)"
+BORDERLINE = r"borderline"
+NORMAL = r"(?:normal|unremarkable|not (?:\w+ )?(?:enlarged|widened)|within limits|upper limits)"
 
 # Whole statements that a finding is absent, or in doubt.
 STATEMENTS: tuple[tuple[str, str, str], ...] = (
@@ -89,7 +89,7 @@ STATEMENTS: tuple[tuple[str, str, str], ...] = (
      r"(?:sharp|clear|preserved)|(?:sharp|clear) (?:\w+ )?costophrenic (?:angles?|sulci)|pleural spaces? (?:\w+ ){0,2}clear"),
     ("Pleural Effusion", "uncertain", r"blunt\w* (?:of )?(?:the )?(?:\w+ ){0,4}(?:costophrenic|cp|sulc\w+)(?: \w+)?|"
      r"(?:costophrenic|cp) (?:angles?|sulc\w+) (?:\w+ ){0,3}blunt\w*"),
-    ("Edema", "negative", r"(?:pulmonary|vascular) (?:vascular\w*|vasculature|markings) (?:\w+ ){0,4}"
+    ("Edema", "negative", r"(?:pulmonary|vascular) (?:vascular\w*|vasculature|markings) (?:\w+ ){0,6}"
      r"(?:normal|unremarkable)|normal pulmonary vascul\w+"),
     ("Fracture", "negative", r"(?:bon(?:y|es)|osseous|skeletal|ribs?|clavicles) (?:\w+ ){0,5}intact"),
 )  # fmt: skip
@@ -104,8 +104,8 @@ CUES: dict[str, tuple[str, ...]] = {
     ),
     # What follows is not said to be there at all: a question, or the past.
     "dropped": (
-        r"(?:history|hx) of", r"evaluat\w+ for", r"assess\w* for", r"to rule out", r"rule out", r"r/o", r"screening for",
-        r"(?:clinical )?(?:concern|suspicion|symptoms) (?:\w+ )?persists?",
+        r"(?:history|hx) of", r"evaluat\w+ (?:for|of)", r"assess\w* (?:for|of)", r"to rule out", r"rule out", r"r/o", r"screening for",
+        r"if (?:\w+ ){0,4}(?:concern|suspicion|suspected|tenderness)(?: \w+)?(?: for| of)?",
     ),
     "uncertain_after": (
         r"(?:is|are|remains?)(?: also| a)? (?:possible|possibility|suspected|questioned|likely|considerations?)",
@@ -113,7 +113,7 @@ CUES: dict[str, tuple[str, ...]] = {
         r"versus|vs\.?(?= )", r"less likely", r"(?:is|are) in the differential",
     ),
     "uncertain_before": (
-        r"possib(?:le|ly|ility of|ilities)", r"probabl[ey]", r"likely", r"may (?:well )?(?:represent|reflect|be|indicate|relate)",
+        r"possib(?:le|ly|ility of|ilities)", r"probabl[ey]", r"likely", r"may (?:well )?(?:represent|reflect|be|indicate|include|relate)",
         r"might", r"could (?:\w+ )?(?:represent|reflect|be|indicate)", r"suggest\w*(?: of)?", r"suspicious for",
         r"suspicion (?:of|for)", r"suspected", r"concern\w*(?: for| of)?", r"question(?:able|ed| of)?",
         r"(?:can ?not|could not|can't) (?:\w+ )?(?:exclude|rule out)", r"worrisome for", r"equivocal", r"borderline",

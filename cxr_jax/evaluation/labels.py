@@ -170,13 +170,16 @@ def _spaced(pattern: str) -> str:
 
 def _structure_rules(structure: str) -> list[tuple[str, str]]:
     """(Status, pattern) of a structure that is called enlarged, borderline or normal, before or after its name."""
-    # Up to 70 characters that neither name another state nor leave the clause.
-    gap = rf"(?:(?!(?:{ENLARGED}|{NORMAL}|but|with|lungs?|however)\b)[^;:.]){{1,70}}?"
+    # Up to 70 characters that neither name another state, or for "enlarged" another structure, nor leave the clause.
+    gap, own = (
+        rf"(?:(?!(?:{ENLARGED}|{NORMAL}|but|with|however{others})\b)[^;:.]){{1,70}}?"
+        for others in ("", r"|lungs?|heart|cardiac|mediastin\w+")
+    )
     near = r" (?:\w+ ){0,3}?"
     return [
         ("uncertain", rf"{structure}{gap}{BORDERLINE}|{BORDERLINE}{near}{structure}"),
         ("negative", rf"{structure}{gap}{NORMAL}|{NORMAL}{near}{structure}"),
-        ("positive", rf"{structure}{gap}{ENLARGED}"),
+        ("positive", rf"{structure}{own}{ENLARGED}"),
     ]
 
 
