@@ -31,7 +31,7 @@ from cxr_jax.data.records import SourceConfig
 from cxr_jax.errors import ArgumentParser, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.losses import contrastive_loss
-from cxr_jax.models.pretrained import complete_bert_config, load_bert, load_bert_config
+from cxr_jax.models.pretrained_bert import complete_bert_config, load_bert, load_bert_config
 from cxr_jax.optim import TRAIN
 from cxr_jax.train_step import (
     Recipe,

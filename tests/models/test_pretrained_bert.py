@@ -14,7 +14,7 @@ from transformers import BertConfig, FlaxBertModel
 
 from cxr_jax import hub
 from cxr_jax.errors import InputError
-from cxr_jax.models import pretrained
+from cxr_jax.models import pretrained_bert as pretrained
 from cxr_jax.models.text import TextEncoder
 
 FIELDS = {
