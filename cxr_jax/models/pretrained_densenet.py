@@ -16,7 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cxr_jax.errors import InputError
 from cxr_jax.models.densenet import DenseNet
-from cxr_jax.models.weight_files import account, find, read
+from cxr_jax.models.weight_files import SUFFIXES, account, find, read
 
 KEY = "image.pretrained"
 FILES = ("model.safetensors", "pytorch_model.bin")
@@ -130,6 +130,8 @@ def _file(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
+    if path.suffix in SUFFIXES and not path.exists():
+        raise InputError(f"{KEY} = {name}: there is no such file; give a file of weights, a folder or a hub name")
     if (file := find(KEY, name, FILES)) is None:
         raise InputError(f"{KEY} = {name}: holds no weights; it takes {' or '.join(FILES)}, or name the file itself")
     return file

@@ -18,6 +18,7 @@ from cxr_jax.hub import locate
 
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16, "I64": np.int64,
           "I32": np.int32, "I16": np.int16, "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_}  # fmt: skip
+SUFFIXES = (".safetensors", ".msgpack", ".bin", ".pt", ".pth", ".ckpt")  # the last four are torch's
 PICKLES = (b"\x80", b"PK\x03\x04")  # a bare one, and torch's archive around one
 GIT_LFS = b"version https://git-lfs"
 # Before 2.6 torch.load(weights_only=True) could be made to run code (CVE-2025-32434).
@@ -57,14 +58,9 @@ def read(file: Path) -> dict[str, np.ndarray]:
     Raises:
       InputError: it is damaged, is something else than its name says, or needs torch and torch is not there.
     """
-    readers: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
-        ".safetensors": _read_safetensors,
-        ".msgpack": _read_msgpack,
-        **dict.fromkeys((".bin", ".pt", ".pth", ".ckpt"), _read_torch),
-    }
     suffix = file.suffix.lower()
-    if suffix not in readers:
-        raise InputError(f"{file}: is none of {', '.join(readers)}; convert it to safetensors")
+    if suffix not in SUFFIXES:
+        raise InputError(f"{file}: is none of {', '.join(SUFFIXES)}; convert it to safetensors")
     try:
         with file.open("rb") as stream:
             start = stream.read(len(GIT_LFS))
@@ -74,11 +70,12 @@ def read(file: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{file}: damaged: it is empty; fetch it again")
     if start == GIT_LFS:
         raise InputError(f"{file}: is Git LFS's pointer to the weights, not the weights; run git lfs pull there")
-    if readers[suffix] is not _read_torch and start.startswith(PICKLES):
+    # A safetensors header's length may begin as a pickle does; after its eight bytes comes JSON.
+    if suffix in SUFFIXES[:2] and start[8:9] != b"{" and start.startswith(PICKLES):
         raise InputError(
             f"{file}: is a pickle under a {suffix} name, and was not opened; fetch the weights from their author"
         )
-    return readers[suffix](file)
+    return {".safetensors": _read_safetensors, ".msgpack": _read_msgpack}.get(suffix, _read_torch)(file)
 
 
 def account(
