@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import cxr_jax
 from cxr_jax import inference, parallel, retrieve
@@ -19,6 +20,8 @@ from cxr_jax.train import train
 from cxr_jax.train_step import make_recipe, state_shapes
 from cxr_jax.workdir import RunFolder
 from tests.tiny import tiny_config
+
+WEIGHTS = Path(__file__).parent / "models" / "torchvision.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +109,30 @@ def test_training_again_a_finished_run_changes_nothing(run, config):
     before = without_clock(run)
     train(config, run.root)
     assert without_clock(run) == before
+
+
+def test_a_run_from_pretrained_weights(cache, tmp_path, capsys):
+    """What is in the file is in the state; its scaling is in config.json, by which the run resumes and is used."""
+    file = tmp_path / "xrayvision.safetensors"
+    single = {k.removeprefix("single/"): v for k, v in load_file(WEIGHTS).items() if k.startswith("single/features")}
+    save_file(single, file)
+    changes = "image.block_sizes=(2, 1)", f"image.pretrained={file}", "num_steps=2", "optim.learning_rate=1e-9"
+    config = tiny_config(f"data.cache={cache}", *changes)
+    run = train(config, tmp_path / "run")
+    assert f"image.pretrained = {file}: xrayvision.safetensors, 44 of 44 weights, 1 channel" in capsys.readouterr().out
+    assert run.load_config()["image"]["mean"] == [0.5] * 3
+    assert run.load_config()["image"]["std"] == [1 / 2048] * 3
+    _, state, _ = final_state(run)
+    densenet = state.params["vision"]["densenet"]
+    third = np.asarray(densenet["conv0"]["kernel"])[:, :, 1].transpose(2, 0, 1)
+    np.testing.assert_allclose(3 * third, single["features.conv0.weight"][:, 0], atol=1e-6)
+    expected = single["features.denseblock1.denselayer2.norm2.weight"]
+    np.testing.assert_allclose(densenet["denseblock1_denselayer2"]["norm2"]["scale"], expected, atol=1e-6)
+    variance = np.asarray(state.batch_stats["vision"]["densenet"]["norm0"]["var"])
+    assert variance.min() > 100  # torchxrayvision's inputs are 1024 times as large as others'
+    train(config, run.root)
+    assert f"{run.root}: resuming at step 2" in capsys.readouterr().out
+    assert cxr_jax.load(run.root).encode_image([np.zeros((40, 32), np.uint8)]).shape == (1, 16)
 
 
 def test_another_configuration_is_refused(run, config, cache):
