@@ -158,9 +158,10 @@ def _check_size(file: Path, found: Mapping[str, np.ndarray], image: Mapping[str,
         return  # then nearly all is missing, which `account` says
     theirs = tuple(depth for _, depth in sorted(depths.items())), found[STEM].shape[0] // 2
     if theirs != (tuple(image["block_sizes"]), image["growth_rate"]):
+        ours = f"{tuple(image['block_sizes'])} and {image['growth_rate']}"
         raise InputError(
             f"{file}: its DenseNet has image.block_sizes = {theirs[0]} and image.growth_rate = {theirs[1]}, the "
-            f"configuration {tuple(image['block_sizes'])} and {image['growth_rate']}; set them to the file's"
+            f"configuration {ours}; set --config.image.block_sizes='{theirs[0]}' --config.image.growth_rate={theirs[1]}"
         )
 
 
