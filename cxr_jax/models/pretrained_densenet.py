@@ -15,6 +15,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cxr_jax.errors import InputError
+from cxr_jax.hub import reachable
 from cxr_jax.models.densenet import DenseNet
 from cxr_jax.models.weight_files import SUFFIXES, account, find, read
 
@@ -167,8 +168,9 @@ def _check_size(file: Path, found: Mapping[str, np.ndarray], image: Mapping[str,
 
 def _stated_scaling(name: str, file: Path) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and std of timm's config.json, as three channels each; None where there is none."""
-    is_file = Path(name).expanduser().is_file()
-    path = file.with_name("config.json") if is_file else find(KEY, name, ("config.json",))
+    path: Path | None = file.with_name("config.json")
+    if not Path(name).expanduser().exists() and reachable():  # on the hub: it may have to be fetched as well
+        path = find(KEY, name, ("config.json",))
     if path is None or not path.is_file():
         return None
     try:
