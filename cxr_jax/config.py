@@ -118,7 +118,7 @@ FREE_KEYS = ("log_every", "data.path", "data.download", "data.csv", "data.annota
 
 # Keys that a run of an older version lacks, and the value that does what it did.
 ADDED = {"data.download": False, "data.annotation": "", "data.xxxx": "keep", "data.stored_format": "png",
-         "image.pretrained": "", "image.pretrained_except": (), "text.pretrained_except": ()}  # fmt: skip
+         "image.pretrained": "", "image.pretrained_except": [], "text.pretrained_except": []}  # fmt: skip
 
 
 def read(path: str | Path, variant: str = "") -> ConfigDict:
