@@ -18,9 +18,9 @@ LAYERS = [
     "optim", "parallel", "train_step", "checkpoint", "index",
     "evaluation.bootstrap", "evaluation.meteor", "evaluation.meteor_jar",
     "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.finding_metrics", "evaluation.baselines",
-    "evaluation.ceiling",
+    "evaluation.ceiling", "evaluation.zero_shot_prompts", "evaluation.zero_shot",
     "evaluation.page", "evaluation.evaluate", "evaluation.outside", "evaluation.tables", "evaluation",
-    "workdir", "inference", "train", "retrieve", "audit", "__init__",
+    "workdir", "inference", "zero_shot", "train", "retrieve", "audit", "__init__",
 ]  # fmt: skip
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax"}
 DEVICE_NAMES = {"pmap", "devices", "device_count", "local_devices", "local_device_count"}
