@@ -22,7 +22,7 @@ POSITIVE = ("There is {label}.", "{label} is present.", "{label}.")
 NEGATIVE = ("There is no {label}.", "No {label}.", "No evidence of {label}.")
 SIDES = ("right", "left", "bilateral")
 SIDE_KEYS = ("positive", "negative")
-Prompts = Mapping[str, tuple[Sequence[str], Sequence[str]]] | Sequence[str]
+Prompts = Mapping[str, Sequence[Sequence[str]]] | Sequence[str]  # label: (sentences that affirm, that deny)
 
 
 @dataclasses.dataclass(frozen=True)
