@@ -197,6 +197,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         score_file(arguments.score, arguments.workdir, arguments.annotation, arguments.split, arguments.protocol)
         return
     if arguments.zero_shot:
+        if arguments.image or arguments.text is not None:
+            raise InputError(
+                "--zero_shot: scores a split; for images, cxr_jax.load(workdir).zero_shot(images, prompts)"
+            )
         zero_shot_split(arguments.workdir, arguments.zero_shot, arguments.split)
         return
     if not arguments.image and arguments.text is None:

@@ -28,10 +28,11 @@ def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test
     questions = read_questions(Path(prompts))
     run = RunFolder(workdir)
     config = run.load_config()
-    query, val = (SplitIndex.load(run.index, name) for name in (split, "val"))
+    held_out = {name: SplitIndex.load(run.index, name) for name in ("val", "test")}
+    query, val = held_out[split], held_out["val"]
     parallel.cache_compilations(Path(config["data"]["cache"]).expanduser() / "compiled")
     model = inference.load(workdir)
-    known = {label for each in (model.pool, val, query) for row in each.rows for label in row.labels}
+    known = {label for each in (model.pool, *held_out.values()) for row in each.rows for label in row.labels}
     questions = match_labels(questions, known, str(prompts))
 
     images = np.concatenate([query.image_embeddings, val.image_embeddings])

@@ -18,7 +18,8 @@ from tests.tiny import tiny_config
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    return tiny_config(f"data.cache={tmp_path_factory.mktemp('cache')}", "data.num_studies=100", "num_steps=3")
+    # The same programs as test_train's, so that each is compiled once.
+    return tiny_config(f"data.cache={tmp_path_factory.mktemp('cache')}", "data.augment=true", "text.dropout=0.2")
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +34,17 @@ def splits(config):
 
 @pytest.fixture
 def asked(splits, tmp_path):
-    """Any finding; any on the left; and one that no study of test has, where there is such a one."""
+    """Any finding on the right; any on the left; and one that no study of test has."""
     every = sorted({label for split in splits.values() for labels in split.labels for label in labels})
-    left = [label for label in every if label.endswith("/left")]
+    right, left = ([label for label in every if f"/{side}" in label] for side in ("right", "left"))
     absent = [label for label in every if not any(label in labels for labels in splits["test"].labels)]
     questions = {
-        "Abnormal": {"positive": ["Something is abnormal."], "negative": ["All is normal."], "labels": every},
+        "On the right": {"positive": ["The right is abnormal."], "negative": ["All is normal."], "labels": right},
         "On the left": {"labels": left},
         absent[0].upper(): {},
     }
     (tmp_path / "labels.yaml").write_text(json.dumps(questions))  # JSON is YAML
-    return tmp_path / "labels.yaml", {"Abnormal": set(every), "On the left": set(left)}, absent[0]
+    return tmp_path / "labels.yaml", {"On the right": set(right), "On the left": set(left)}, absent[0]
 
 
 def test_what_is_written_agrees_with_the_door_and_with_counting(run, splits, asked, capsys):
@@ -60,7 +61,8 @@ def test_what_is_written_agrees_with_the_door_and_with_counting(run, splits, ask
         for split in (test, val)
     }
     assert metrics["n"] == metrics["n_patients"] == len(test)
-    assert metrics["scale"] == pytest.approx(1 / run.metrics()[-1].get("temperature", 1 / model.scale), rel=1e-3)
+    temperature = {line["step"]: line["temperature"] for line in run.metrics() if "temperature" in line}
+    assert 1 / metrics["scale"] == pytest.approx(temperature[metrics["step"]], rel=0.01)
     for name, own in counts.items():
         entry, chance = metrics["labels"][name], chances["test"][name]
         truth, val_truth = (np.array([bool(labels & own) for labels in split.labels]) for split in (test, val))
@@ -95,6 +97,11 @@ def test_a_label_that_the_data_lack_is_refused(run, tmp_path):
     (tmp_path / "labels.yaml").write_text("Cardiomegali: {}")
     with pytest.raises(InputError, match=r"labels\.yaml: no image .* Cardiomegali \(near it: Cardiomegaly\)"):
         retrieve.main(["--workdir", str(run.root), "--zero_shot", str(tmp_path / "labels.yaml")])
+
+
+def test_single_images_are_the_doors(run, asked):
+    with pytest.raises(InputError, match=r"--zero_shot: scores a split.*zero_shot\(images"):
+        retrieve.main(["--workdir", str(run.root), "--zero_shot", str(asked[0]), "--image", "a.png"])
 
 
 def test_a_faulty_file_is_found_before_the_model_is_loaded(run, tmp_path, monkeypatch):
