@@ -127,9 +127,11 @@ def score_labels(
       the score, and in a resample over those that can be measured in it.
 
     Raises:
-      InputError: a label has no positive or no negative, or the bootstrap's.
+      InputError: a label has no positive or no negative, a margin is NaN, or the bootstrap's.
     """
     count, labels = truth.shape
+    if np.isnan(margin).any():  # sorts as the highest of all, which would read as certainty
+        raise InputError("margin: holds NaN; the embeddings are broken (a diverged run?)")
     if not labels or not truth.any(axis=0).all() or truth.all(axis=0).any():
         raise InputError("truth: AUROC needs a positive and a negative of each label; leave out the labels without")
     rankings = [Ranking(truth[:, i], margin[:, i]) for i in range(labels)]

@@ -160,6 +160,13 @@ def test_what_cannot_be_measured_is_refused(truth):
         score_labels(truth, np.zeros(truth.shape), np.zeros(truth.shape[1]))
 
 
+def test_broken_embeddings_are_refused():
+    truth, margin = drawn_labels(20)
+    margin[3, 0] = np.nan
+    with pytest.raises(InputError, match="diverged"):
+        score_labels(truth, margin, np.zeros(2))
+
+
 def test_labels_that_cannot_be_measured_are_listed():
     truth, margin = drawn_labels(60, labels=3)
     truth[:, 1] = False
