@@ -32,12 +32,14 @@ def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test
     query, val = held_out[split], held_out["val"]
     parallel.cache_compilations(Path(config["data"]["cache"]).expanduser() / "compiled")
     model = inference.load(workdir)
-    known = {label for each in (model.pool, *held_out.values()) for row in each.rows for label in row.labels}
+    rows = {"train": model.pool.rows, **{name: index.rows for name, index in held_out.items()}}
+    labels = {name: [frozenset(row.labels) for row in each] for name, each in rows.items()}
+    known = {label for each in labels.values() for study in each for label in study}
     questions = match_labels(questions, known, str(prompts))
 
     images = np.concatenate([query.image_embeddings, val.image_embeddings])
     margin, val_margin = np.split(margins(images, questions, model.encode_text, model.scale), [len(query)])
-    truth, val_truth = (indicators([frozenset(row.labels) for row in each.rows], questions) for each in (query, val))
+    truth, val_truth = (indicators(labels[name], questions) for name in (split, "val"))
     patients = [row.patient_id for row in query.rows]
     metrics: dict[str, Any] = {
         "dataset": config["data"]["description"],
