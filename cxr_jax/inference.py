@@ -13,7 +13,10 @@ from cxr_jax import parallel
 from cxr_jax.checkpoint import Checkpoints
 from cxr_jax.data import images, pipeline, reports
 from cxr_jax.errors import InputError
+from cxr_jax.evaluation.zero_shot import margins, probability
+from cxr_jax.evaluation.zero_shot_prompts import Prompts, as_questions
 from cxr_jax.index import Row, SplitIndex, first_rows, top_k
+from cxr_jax.models.dual_encoder import MAX_SCALE
 from cxr_jax.train_step import make_recipe, state_shapes
 from cxr_jax.workdir import RunFolder
 
@@ -76,6 +79,28 @@ class Model:
             return self._encode(self.variables, token_ids=ids, token_mask=mask)["text_embedding"]
 
         return self._in_batches(encode, tokens, batch_size)
+
+    @property
+    def scale(self) -> float:
+        """1/τ, by which cosines are multiplied."""
+        return float(min(np.exp(self.variables["params"]["log_scale"]), MAX_SCALE))
+
+    def zero_shot(self, images: Images, prompts: Prompts) -> dict[str, np.ndarray]:
+        """How probable each label is of each image, by which of two opposite sentences the image lies nearer to.
+
+        Args:
+          images: as `encode_image` takes them.
+          prompts: {label: (sentences that affirm it, sentences that deny it)}, or labels, for default sentences.
+
+        Returns:
+          {label: float32 (n,)}: good for ranking images; no calibrated risk.
+
+        Raises:
+          InputError: an image cannot be read, or a label has no sentences.
+        """
+        questions = as_questions(prompts)
+        chances = probability(margins(self.encode_image(images), questions, self.encode_text, self.scale))
+        return {question.name: chances[:, i].astype(np.float32) for i, question in enumerate(questions)}
 
     def retrieve(self, image: str | Path | np.ndarray, top_k: int = 5) -> list[Neighbour]:
         """The training studies whose reports lie nearest to an image, nearest first; the first one's is its report."""

@@ -4,6 +4,7 @@
     python -m cxr_jax.retrieve --workdir DIR --compare DIR|FILE     the same, and a paired test against another system
     python -m cxr_jax.retrieve --workdir DIR --image FILE|DIR …     the nearest training reports of each image
     python -m cxr_jax.retrieve --workdir DIR --text "…"             the training images nearest to a text
+    python -m cxr_jax.retrieve --workdir DIR --zero_shot YAML       labels asked by opposite sentences: AUROC and F1
     python -m cxr_jax.retrieve --annotation FILE                    floors and ceiling of R2Gen's annotation.json
     python -m cxr_jax.retrieve --annotation FILE|--workdir DIR --score predictions.jsonl
                                                                     any system's reports beside the same floors
@@ -28,6 +29,7 @@ from cxr_jax.evaluation.page import write_page
 from cxr_jax.evaluation.text_metrics import PROTOCOLS
 from cxr_jax.index import SplitIndex
 from cxr_jax.workdir import RunFolder, write_json, write_text
+from cxr_jax.zero_shot import zero_shot_split
 
 PAGE_CASES = 200
 
@@ -196,6 +198,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--compare", default="", metavar="DIR|FILE", help="another run, or its predictions.jsonl")
     parser.add_argument("--score", default="", metavar="FILE", help="any system's predictions.jsonl to score instead")
     parser.add_argument("--annotation", default="", metavar="FILE", help="R2Gen's annotation.json, for --score")
+    parser.add_argument(
+        "--zero_shot", default="", metavar="YAML", help="labels and sentences (configs/zero_shot_*.yaml)"
+    )
     parser.add_argument("--image", nargs="+", metavar="FILE|DIR", help="images to find reports for")
     parser.add_argument("--text", metavar="TEXT", help="a text to find images for")
     parser.add_argument("--top_k", type=int, default=3, metavar="K", help="how many to retrieve (3)")
@@ -206,6 +211,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError("--workdir: is missing; name a run's folder (or --annotation FILE, see --help)")
     if arguments.score or arguments.annotation:
         score_file(arguments.score, arguments.workdir, arguments.annotation, arguments.split, arguments.protocol)
+        return
+    if arguments.zero_shot:
+        if arguments.image or arguments.text is not None:
+            raise InputError(
+                "--zero_shot: scores a split; for images, cxr_jax.load(workdir).zero_shot(images, prompts)"
+            )
+        zero_shot_split(arguments.workdir, arguments.zero_shot, arguments.split)
         return
     if not arguments.image and arguments.text is None:
         evaluate_split(arguments.workdir, arguments.split, arguments.protocol, arguments.top_k, arguments.compare)

@@ -29,7 +29,7 @@ TERMS = {
     "Cardiomegaly": r"cardiomegaly|cardiac shadow/.*(?:enlarged|borderline)|heart/.*enlarged",
     "Lung Opacity": r"opacity|airspace disease|infiltrate|density(?:/.*lung)?|markings/(?:.*/)?(?:interstitial|"
     r"prominent)|cicatrix(?!/pleura)|pulmonary fibrosis|lung diseases, interstitial|lung/.*(?:interstitial|reticular)",
-    "Lung Lesion": r"nodule|mass|calcified granuloma|granuloma|granulomatous disease|cavitation|.*neoplasm|density/.*round",
+    "Lung Lesion": r"nodule|mass|(?:calcified )?granuloma|granulomatous disease|cavitation|.*neoplasm|density/.*round",
     "Edema": r"pulmonary edema|pulmonary congestion|heart failure",
     "Consolidation": r"consolidation",
     "Pneumonia": r"pneumonia",
@@ -38,7 +38,7 @@ TERMS = {
     "Pleural Effusion": r"pleural effusion|hydropneumothorax",
     "Pleural Other": r"(?:thickening|cicatrix|calcinosis|nodule|opacity)/.*pleura|pleura/.*abnormal",
     "Fracture": r"fractures, bone",
-    "Support Devices": r"catheters, indwelling|implanted medical device|medical device|surgical instruments|tube, inserted|"
+    "Support Devices": r"catheters, indwelling|(?:implanted )?medical device|surgical instruments|tube, inserted|"
     r"stents|sutures|spinal fusion|breast implants",
     "No Finding": r"normal",
 }

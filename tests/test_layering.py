@@ -17,11 +17,12 @@ LAYERS = [
     "data.mimic_tables", "data.mimic_reports", "data.mimic",
     "data.download", "data.openi", "data.pairs", "data.pipeline", "data",
     "optim", "parallel", "train_step", "checkpoint", "index",
-    "evaluation.bootstrap", "evaluation.label_phrases", "evaluation.labels", "evaluation.meteor", "evaluation.meteor_jar",
+    "evaluation.bootstrap", "evaluation.label_phrases", "evaluation.labels",
+    "evaluation.meteor", "evaluation.meteor_jar",
     "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.finding_metrics", "evaluation.baselines",
-    "evaluation.ceiling",
+    "evaluation.ceiling", "evaluation.zero_shot_prompts", "evaluation.zero_shot",
     "evaluation.page", "evaluation.evaluate", "evaluation.outside", "evaluation.tables", "evaluation",
-    "workdir", "inference", "train", "retrieve", "ablation", "audit", "__init__",
+    "workdir", "inference", "zero_shot", "train", "retrieve", "ablation", "audit", "__init__",
 ]  # fmt: skip
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax"}
 DEVICE_NAMES = {"pmap", "devices", "device_count", "local_devices", "local_device_count"}

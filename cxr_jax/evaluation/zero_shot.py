@@ -1,0 +1,234 @@
+"""Labels without training on them: which of two opposite sentences an image lies nearer to, and is that one right?
+
+Sentences are put together as CLIP does (Radford et al. 2021, section 3.1.4: the mean of the embeddings, scaled to unit
+norm), and a positive one is held against a negative one as CheXzero does (Tiu et al. 2022: softmax over the two).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.special import expit
+
+from cxr_jax.errors import InputError
+from cxr_jax.evaluation.bootstrap import Clusters, interval
+from cxr_jax.evaluation.zero_shot_prompts import Question
+
+SCORES = ("auroc", "average_precision", "f1", "f1_at_0.5")
+
+
+def ensemble(embeddings: Float[np.ndarray, "K E"]) -> Float[np.ndarray, " E"]:
+    """The mean of K embeddings of unit norm, scaled to unit norm: one for all wordings of a sentence."""
+    mean = embeddings.astype(np.float64).mean(axis=0)
+    return mean / max(float(np.linalg.norm(mean)), 1e-12)
+
+
+def margins(
+    images: Float[np.ndarray, "N E"],
+    questions: Sequence[Question],
+    encode_text: Callable[[list[str]], np.ndarray],
+    scale: float,
+) -> Float[np.ndarray, "N L"]:
+    """scale · (cosine to the positive ensemble − cosine to the negative one), float64, of each image and question.
+
+    Args:
+      images: of unit norm.
+      encode_text: sentences to embeddings of unit norm; it is called once.
+      scale: 1/τ.
+    """
+    sides = [side for question in questions for side in (question.positive, question.negative)]
+    embeddings = encode_text([prompt for side in sides for prompt in side])
+    parts = np.split(embeddings, np.cumsum([len(side) for side in sides])[:-1])
+    ensembles = np.array([ensemble(part) for part in parts])
+    return scale * (images.astype(np.float64) @ (ensembles[::2] - ensembles[1::2]).T)
+
+
+def probability(margin: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Softmax over the two scaled cosines, which is the logistic function of their difference."""
+    return expit(margin)
+
+
+class Ranking:
+    """One label's truth and scores, sorted once, to be scored under any weights of the images: exact, ties included.
+
+    Weights are float64 (n, r), how often each image is drawn in each of r resamples; all ones give the sample itself.
+    """
+
+    def __init__(self, truth: Bool[np.ndarray, " N"], score: Float[np.ndarray, " N"]):
+        self.positive, self.negative = (rows[np.argsort(score[rows])] for rows in map(np.flatnonzero, (truth, ~truth)))
+        ours, theirs = score[self.positive], score[self.negative]
+        # Of each positive, in ascending order: the positives and negatives below it, and the negatives up to it.
+        self.ours_below = np.searchsorted(ours, ours, "left")
+        self.below, self.upto = (np.searchsorted(theirs, ours, side) for side in ("left", "right"))
+
+    def scores(self, weights: Float[np.ndarray, "N R"]) -> tuple[np.ndarray, np.ndarray]:
+        """AUROC and average precision, float64 (r,) each; NaN where no positive, or no negative, is drawn.
+
+        AUROC is Mann-Whitney's: the share of pairs of a positive and a negative in which the positive has the higher
+        score, a tie counting half. Average precision is the mean over positives of the precision among the images that
+        score no less.
+        """
+        own = weights[self.positive]
+        positives, negatives = (_cumulative(rows) for rows in (own, weights[self.negative]))
+        all_positive, all_negative = positives[-1], negatives[-1]
+        below = negatives[self.below]
+        wins = np.einsum("ir,ir->r", own, below + negatives[self.upto]) / 2
+        hits = all_positive - positives[self.ours_below]
+        # Where nothing is drawn, neither is the positive itself: its term is 0 whatever it is divided by.
+        precision = hits / np.maximum(hits + all_negative - below, 1)
+        measurable = (all_positive > 0) & (all_negative > 0)
+        return (
+            _ratio(wins, np.where(measurable, all_positive * all_negative, 0)),
+            _ratio(np.einsum("ir,ir->r", own, precision), np.where(measurable, all_positive, 0)),
+        )
+
+
+def best_threshold(truth: Bool[np.ndarray, " N"], score: Float[np.ndarray, " N"]) -> float:
+    """Where to call an image positive (score ≥ threshold) for the highest F1, the higher threshold of equal ones.
+
+    It lies half-way between two scores, so that rounding decides nothing; NaN where there is no positive.
+    """
+    if not truth.any():
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    ranked = score[order]
+    last_of_tie = np.append(ranked[1:] < ranked[:-1], True)
+    f1 = 2 * np.cumsum(truth[order]) / (np.arange(1, len(score) + 1) + truth.sum())
+    at = int(np.argmax(np.where(last_of_tie, f1, -1)))
+    return float(ranked[at] if at + 1 == len(ranked) else (ranked[at] + ranked[at + 1]) / 2)
+
+
+def resampled_f1(
+    truth: Bool[np.ndarray, "N L"], called: Bool[np.ndarray, "N L"], weights: Float[np.ndarray, "N R"]
+) -> Float[np.ndarray, "R L"]:
+    """F1 of each label in each resample; NaN where no positive is drawn."""
+    positives, calls, hits = (weights.T @ each.astype(np.float64) for each in (truth, called, truth & called))
+    return np.where(positives > 0, _ratio(2 * hits, positives + calls), np.nan)
+
+
+def score_labels(
+    truth: Bool[np.ndarray, "N L"],
+    margin: Float[np.ndarray, "N L"],
+    thresholds: Float[np.ndarray, " L"],
+    clusters: Clusters | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """SCORES of each label and their macro means, and the ends of their 95 % bootstrap intervals.
+
+    Args:
+      truth: each label with a positive and a negative in it.
+      thresholds: of the margins, for F1; NaN where there is none, and that F1 is NaN then.
+      clusters: (n,), what is drawn; patient ids.
+
+    Returns:
+      Score, low and high, each float64 (L + 1, SCORES), the macro mean last. A macro mean is over the labels that have
+      the score, and in a resample over those that can be measured in it.
+
+    Raises:
+      InputError: a label has no positive or no negative, a margin is NaN, or the bootstrap's.
+    """
+    count, labels = truth.shape
+    if np.isnan(margin).any():  # sorts as the highest of all, which would read as certainty
+        raise InputError("margin: holds NaN; the embeddings are broken (a diverged run?)")
+    if not labels or not truth.any(axis=0).all() or truth.all(axis=0).any():
+        raise InputError("truth: AUROC needs a positive and a negative of each label; leave out the labels without")
+    rankings = [Ranking(truth[:, i], margin[:, i]) for i in range(labels)]
+    at_threshold, at_half = margin >= thresholds, margin >= 0
+
+    def scores(weights: np.ndarray) -> np.ndarray:
+        drawn = np.ascontiguousarray(weights.T, np.float64)  # an image a row: gathered and summed without strides
+        ranked = np.array([ranking.scores(drawn) for ranking in rankings])
+        found = np.empty((len(weights), labels, len(SCORES)))
+        found[:, :, :2] = ranked.transpose(2, 0, 1)
+        found[:, :, 2] = np.where(np.isnan(thresholds), np.nan, resampled_f1(truth, at_threshold, drawn))
+        found[:, :, 3] = resampled_f1(truth, at_half, drawn)
+        measured = ~np.isnan(found)
+        macro = _ratio(np.where(measured, found, 0).sum(axis=1), measured.sum(axis=1))
+        return np.concatenate([found, macro[:, None]], axis=1).reshape(len(weights), -1)
+
+    score = scores(np.ones((1, count), np.int64))[0]
+    low, high = np.full_like(score, np.nan), np.full_like(score, np.nan)
+    there = ~np.isnan(score)
+    low[there], high[there] = interval(lambda weights: scores(weights)[:, there], count, clusters, resamples, seed)
+    score, low, high = (each.reshape(labels + 1, len(SCORES)) for each in (score, low, high))
+    return score, low, high
+
+
+def floors(prevalence: float) -> dict[str, float]:
+    """What each score is without looking: a guess for the ranked ones, F1 of calling every image positive."""
+    always = 2 * prevalence / (1 + prevalence)
+    return {"auroc": 0.5, "average_precision": prevalence, "f1": always, "f1_at_0.5": always}
+
+
+def label_metrics(
+    questions: Sequence[Question],
+    truth: Bool[np.ndarray, "N L"],
+    margin: Float[np.ndarray, "N L"],
+    val_truth: Bool[np.ndarray, "M L"],
+    val_margin: Float[np.ndarray, "M L"],
+    clusters: Clusters | None = None,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """What zero_shot.json holds of the labels; thresholds are chosen on val.
+
+    Returns:
+      "labels": {name: its prompts, n_positive, prevalence, threshold (a probability; None where val has no positive)
+      and, where it can be measured, SCORES, "intervals" and "floors"; where not, "not_measurable" says why};
+      "macro": the means over those that can, or None.
+    """
+    measurable = [i for i, column in enumerate(truth.T) if column.any() and not column.all()]
+    thresholds = np.array([best_threshold(val_truth[:, i], val_margin[:, i]) for i in range(len(questions))])
+    labels: dict[str, dict[str, Any]] = {}
+    for i, question in enumerate(questions):
+        labels[question.name] = {
+            "counts_as": list(question.labels),
+            "positive": list(question.positive),
+            "negative": list(question.negative),
+            "n_positive": int(truth[:, i].sum()),
+            "prevalence": float(truth[:, i].mean()),
+            "threshold": _or_none(expit(thresholds[i])),
+        }
+        if i not in measurable:
+            lacking = "negative" if truth[:, i].any() else "positive"
+            labels[question.name]["not_measurable"] = f"no {lacking} in this split"
+    macro: dict[str, Any] | None = None
+    if measurable:
+        score, low, high = score_labels(
+            truth[:, measurable], margin[:, measurable], thresholds[measurable], clusters, resamples
+        )
+        entries = [labels[questions[i].name] for i in measurable]
+        for entry, *columns in zip(entries, score, low, high, strict=False):
+            entry |= _scores(*columns) | {"floors": floors(entry["prevalence"])}
+        macro = {"n_labels": len(measurable)} | _scores(score[-1], low[-1], high[-1])
+        macro["floors"] = {name: float(np.mean([entry["floors"][name] for entry in entries])) for name in SCORES}
+    return {"labels": labels, "macro": macro}
+
+
+def indicators(rows: Sequence[frozenset[str]], questions: Sequence[Question]) -> Bool[np.ndarray, "N L"]:
+    """Whether each row's labels hold one that counts as each question's."""
+    return np.array([[not labels.isdisjoint(q.labels) for q in questions] for labels in rows], bool).reshape(
+        len(rows), len(questions)
+    )
+
+
+def _scores(score: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, Any]:
+    values: Mapping[str, Any] = dict(zip(SCORES, map(_or_none, score), strict=True))
+    ends = zip(SCORES, low.tolist(), high.tolist(), strict=True)
+    return {**values, "intervals": {name: [a, b] for name, a, b in ends if values[name] is not None}}
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _cumulative(weights: np.ndarray) -> np.ndarray:
+    """(k, r) to (k + 1, r): the sum of the rows before each, and of all."""
+    sums = np.zeros((len(weights) + 1, weights.shape[1]))
+    np.cumsum(weights, axis=0, out=sums[1:])
+    return sums
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)

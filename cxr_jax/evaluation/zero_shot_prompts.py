@@ -1,0 +1,175 @@
+"""The sentences that ask an image for a label, from a labels.yaml or from Python.
+
+Pleural Effusion:
+  positive: ["There is pleural effusion.", "Pleural effusion is present."]
+  negative: ["There is no pleural effusion."]
+  labels: [effusion left, effusion right]   # the data's labels that count as it; else the name itself
+Cardiomegaly: {}                            # the default sentences
+"""
+
+import dataclasses
+import difflib
+import reprlib
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cxr_jax.errors import InputError
+
+POSITIVE = ("There is {label}.", "{label} is present.", "{label}.")
+NEGATIVE = ("There is no {label}.", "No {label}.", "No evidence of {label}.")
+SIDES = ("right", "left", "bilateral")
+SIDE_KEYS = ("positive", "negative")
+Prompts = Mapping[str, Sequence[Sequence[str]]] | Sequence[str]  # label: (sentences that affirm, that deny)
+
+
+@dataclasses.dataclass(frozen=True)
+class Question:
+    """A label, the sentences that affirm and deny it, and the data's labels that count as it."""
+
+    name: str
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+def read_questions(file: Path) -> list[Question]:
+    """The questions of a labels.yaml.
+
+    Raises:
+      InputError: it cannot be read, is not YAML, or not in that form; the line names the entry.
+    """
+    try:
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read ({error}); give a file of labels and their sentences") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise InputError(f"{file}: {where}not YAML of labels and sentences ({problem}); mend it there") from error
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{file}: holds no mapping of labels to sentences; write lines such as Cardiomegaly: {{}}")
+    return [_question(name, entry, str(file)) for name, entry in content.items()]
+
+
+def as_questions(prompts: Prompts) -> list[Question]:
+    """{label: (positive sentences, negative ones)}, or labels for the default sentences, as questions.
+
+    Raises:
+      InputError: a label or a list of sentences is none.
+    """
+    if isinstance(prompts, str):
+        raise InputError("prompts: got one string; pass a list of labels, or {label: (positive, negative)}")
+    if not isinstance(prompts, Mapping):
+        names = list(prompts)
+        if len(set(names)) < len(names):
+            raise InputError(f"prompts: label {max(names, key=names.count)} is given twice; name each once")
+        return [_question(name, None, "prompts") for name in names]
+    questions = []
+    for name, sides in prompts.items():
+        if isinstance(sides, str) or len(sides) != len(SIDE_KEYS):
+            raise InputError(
+                f"prompts: {name}: got {reprlib.repr(sides)}; pass (positive sentences, negative sentences)"
+            )
+        questions.append(_question(name, {k: list(side) for k, side in zip(SIDE_KEYS, sides, strict=True)}, "prompts"))
+    return questions
+
+
+def match_labels(questions: Sequence[Question], known: Collection[str], source: str) -> list[Question]:
+    """The questions, their labels in the data's own spelling: case does not matter, all else does.
+
+    Raises:
+      InputError: the data have no such label; the line names those that come near.
+    """
+    spelling: dict[str, list[str]] = {}
+    for label in sorted(known):
+        spelling.setdefault(label.casefold(), []).append(label)
+    lost = [label for question in questions for label in question.labels if label.casefold() not in spelling]
+    if lost:
+        near = [n for label in lost[:1] for n in difflib.get_close_matches(label.casefold(), spelling, cutoff=0.5)]
+        hint = f"near it: {', '.join(own for n in near for own in spelling[n])}" if near else _some(sorted(known))
+        more = f"; nor {', '.join(lost[1:])}" if lost[1:] else ""
+        raise InputError(
+            f"{source}: no image of the data has the label {lost[0]} ({hint}){more}; take it out, or name the data's "
+            "own labels under `labels:`"
+        )
+    return [
+        dataclasses.replace(q, labels=tuple(own for label in q.labels for own in spelling[label.casefold()]))
+        for q in questions
+    ]
+
+
+def spoken(label: str) -> str:
+    """A label as one says it within a sentence: "Pleural Effusion/left" → "left pleural effusion".
+
+    Capitals go, but for words of capitals alone; "Hernia, Hiatal" is turned round.
+    """
+    heading, *qualifiers = (part.strip() for part in label.split("/"))
+    words = " ".join(reversed(heading.split(", "))) if heading.count(", ") == 1 else heading
+    before = [q for q in qualifiers if q.lower() in SIDES]
+    after = [q for q in qualifiers if q.lower() not in SIDES]
+    whole = " ".join([*before, words, *after]).split()
+    return " ".join(word if len(word) > 1 and word.isupper() else word.lower() for word in whole)
+
+
+def _question(name: Any, entry: Any, source: str) -> Question:
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"{source}: label {reprlib.repr(name)} is no text; put it in quotes")
+    where = f"{source}: {name}"
+    entry = {} if entry is None else entry
+    if not isinstance(entry, dict):
+        raise InputError(
+            f"{where}: holds {reprlib.repr(entry)}; write positive: and negative: with lists of sentences, or {{}}"
+        )
+    for key in entry:
+        if key not in (*SIDE_KEYS, "labels"):
+            raise InputError(f"{where}: has no key {key}; there are positive, negative and labels")
+    positive, negative = (
+        _texts(entry[key], f"{where}: {key}") if key in entry else tuple(_sentence(t, name) for t in templates)
+        for key, templates in zip(SIDE_KEYS, (POSITIVE, NEGATIVE), strict=True)
+    )
+    both = set(positive) & set(negative)
+    if both:
+        raise InputError(f"{where}: {min(both)!r} stands under positive and under negative; it can only be one")
+    labels = _texts(entry["labels"], f"{where}: labels") if "labels" in entry else (name.strip(),)
+    return Question(name.strip(), positive, negative, labels)
+
+
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise InputError(f'{where}: holds {reprlib.repr(value)}; write a list of one or more texts, such as ["…"]')
+    for text in value:
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"{where}: {reprlib.repr(text)} is no text; write it in quotes, or take it out")
+    texts = tuple(" ".join(text.split()) for text in value)
+    twice = {text for text in texts if [t.casefold() for t in texts].count(text.casefold()) > 1}
+    if twice:
+        raise InputError(f"{where}: {min(twice)!r} is there twice; write it once")
+    return texts
+
+
+def _sentence(template: str, label: str) -> str:
+    text = template.format(label=spoken(label))
+    return text[0].upper() + text[1:]
+
+
+def _some(labels: Sequence[str]) -> str:
+    if not labels:
+        return "they have no labels at all"
+    return f"they have {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
+
+
+class _Loader(yaml.SafeLoader):
+    """yaml.safe_load's, which takes the last of two equal keys without a word: this one refuses them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                name = key.value.strip().casefold()
+                if name in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+                seen.add(name)
+        return super().construct_mapping(node, deep)

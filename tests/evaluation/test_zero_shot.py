@@ -1,0 +1,224 @@
+"""AUROC, average precision and F1 against counting pairs and images one by one; the bootstrap against drawing them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cxr_jax.errors import InputError
+from cxr_jax.evaluation import zero_shot
+from cxr_jax.evaluation.zero_shot import Ranking, best_threshold, label_metrics, score_labels
+from cxr_jax.evaluation.zero_shot_prompts import Question
+
+# Few distinct scores, so that most samples hold ties.
+SAMPLES = st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=2, max_size=30).filter(
+    lambda images: len({truth for truth, _ in images}) == 2
+)
+DRAWN = {f"label {i}": Question(f"label {i}", ("yes",), ("no",), (f"label {i}",)) for i in range(3)}
+
+
+def arrays(images):
+    truth, score = zip(*images, strict=True)
+    return np.array(truth), np.array(score, np.float64)
+
+
+def naive_auroc(truth, score):
+    """Every pair of a positive and a negative."""
+    p, n = np.meshgrid(score[truth], score[~truth])
+    return np.mean((p > n) + (p == n) / 2) if p.size else np.nan
+
+
+def naive_average_precision(truth, score):
+    """Step by step down the distinct scores: precision, weighted by how much recall each step adds."""
+    total, recall = 0.0, 0.0
+    for value in sorted(set(score), reverse=True):
+        called = score >= value
+        new = truth[called].sum() / truth.sum()
+        total, recall = total + (new - recall) * truth[called].mean(), new
+    return total
+
+
+def naive_f1(truth, called):
+    hits = (truth & called).sum()
+    return 2 * hits / (truth.sum() + called.sum()) if truth.any() else np.nan
+
+
+def of_sample(truth, score):
+    auroc, precision = Ranking(truth, score).scores(np.ones((len(truth), 1)))
+    return auroc[0], precision[0]
+
+
+def drawn_labels(count, labels=2, seed=0, lift=1.0):
+    rng = np.random.default_rng(seed)
+    truth = rng.random((count, labels)) < 0.3
+    return truth, np.round(rng.normal(size=(count, labels)) + lift * truth, 1)
+
+
+@given(SAMPLES)
+def test_ranked_scores_equal_the_naive_ones(images):
+    truth, score = arrays(images)
+    assert of_sample(truth, score) == pytest.approx((naive_auroc(truth, score), naive_average_precision(truth, score)))
+
+
+def test_by_hand():
+    auroc, precision = of_sample(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.1]))
+    assert (auroc, precision) == (pytest.approx(3 / 4), pytest.approx((1 + 2 / 3) / 2))
+
+
+@given(SAMPLES, st.integers(0, 1000))
+def test_weighted_scores_equal_those_of_the_drawn_images(images, seed):
+    truth, score = arrays(images)
+    draws = np.random.default_rng(seed).integers(len(truth), size=(6, len(truth)))
+    weights = np.array([np.bincount(draw, minlength=len(truth)) for draw in draws]).T.astype(np.float64)
+    called = score >= 0
+    f1 = zero_shot.resampled_f1(truth[:, None], called[:, None], weights)[:, 0]
+    for draw, *found in zip(draws, *Ranking(truth, score).scores(weights), f1, strict=True):
+        auroc = naive_auroc(truth[draw], score[draw])
+        precision = np.nan if np.isnan(auroc) else naive_average_precision(truth[draw], score[draw])
+        assert found == pytest.approx([auroc, precision, naive_f1(truth[draw], called[draw])], nan_ok=True)
+
+
+@given(SAMPLES)
+def test_only_the_order_counts_and_turning_it_round_turns_auroc_round(images):
+    truth, score = arrays(images)
+    auroc, precision = of_sample(truth, score)
+    assert of_sample(truth, np.exp(score) - 7) == pytest.approx((auroc, precision))
+    assert of_sample(truth, -score)[0] == pytest.approx(1 - auroc)
+    assert of_sample(~truth, score)[0] == pytest.approx(1 - auroc)
+
+
+def test_a_score_that_says_nothing_is_on_the_floor():
+    truth = np.array([True, False, False, False])
+    auroc, precision = of_sample(truth, np.zeros(4))
+    assert (auroc, precision) == (0.5, 0.25)
+    assert {"auroc": auroc, "average_precision": precision} == {
+        name: zero_shot.floors(0.25)[name] for name in ("auroc", "average_precision")
+    }
+    assert zero_shot.floors(0.25)["f1"] == naive_f1(truth, np.ones(4, bool))
+
+
+@given(SAMPLES)
+def test_the_threshold_is_the_best_there_is(images):
+    truth, score = arrays(images)
+    threshold = best_threshold(truth, score)
+    best = max(naive_f1(truth, score >= value) for value in score)
+    assert naive_f1(truth, score >= threshold) == pytest.approx(best)
+    # Rounding decides nothing: no score stands at the threshold, unless all are called positive.
+    assert threshold not in score or threshold == score.min()
+    higher = [value for value in score if value > threshold and (score >= value).sum() < (score >= threshold).sum()]
+    assert all(naive_f1(truth, score >= value) < best for value in higher)
+
+
+def test_no_threshold_without_a_positive():
+    assert np.isnan(best_threshold(np.zeros(3, bool), np.arange(3.0)))
+
+
+def test_intervals_match_drawing_patients_one_by_one():
+    truth, margin = drawn_labels(120)
+    patients = np.arange(120) // 2
+    rng = np.random.default_rng(1)
+    naive = []
+    for _ in range(500):
+        drawn = np.concatenate([np.flatnonzero(patients == p) for p in rng.integers(60, size=60)])
+        each = [
+            (naive_auroc(t, m), naive_average_precision(t, m), naive_f1(t, m >= 0.5), naive_f1(t, m >= 0))
+            for t, m in zip(truth[drawn].T, margin[drawn].T, strict=True)
+        ]
+        naive.append([*each, np.mean(each, axis=0)])
+    score, low, high = score_labels(truth, margin, np.full(2, 0.5), patients, resamples=4000)
+    ends = np.percentile(naive, [2.5, 97.5], axis=0)
+    np.testing.assert_allclose([low, high], ends, atol=0.03)
+    assert np.all((low < score) & (score < high))
+    np.testing.assert_allclose(score[-1], score[:-1].mean(axis=0))
+
+
+def test_more_patients_make_intervals_narrower_and_the_same_images_again_do_not():
+    widths = []
+    for count in (100, 1600):
+        _, low, high = score_labels(*drawn_labels(count), np.zeros(2))
+        widths.append(high - low)
+    assert np.all(widths[1] < widths[0] / 2)
+    truth, margin = drawn_labels(100)
+    _, low, high = score_labels(
+        np.repeat(truth, 4, axis=0), np.repeat(margin, 4, axis=0), np.zeros(2), np.arange(400) // 4
+    )
+    np.testing.assert_allclose(high - low, widths[0], rtol=1e-9)
+
+
+def test_a_rare_label_keeps_its_interval_though_many_resamples_miss_it():
+    truth = np.zeros((40, 1), bool)
+    truth[3] = True
+    score, low, high = score_labels(truth, np.arange(40.0)[:, None], np.zeros(1))
+    assert np.all(low <= score)
+    assert np.all(score <= high)
+    assert score[0, 0] == pytest.approx(3 / 39)
+
+
+@pytest.mark.parametrize("truth", [np.zeros((4, 1), bool), np.ones((4, 1), bool), np.zeros((4, 0), bool)])
+def test_what_cannot_be_measured_is_refused(truth):
+    with pytest.raises(InputError, match="a positive and a negative of each label"):
+        score_labels(truth, np.zeros(truth.shape), np.zeros(truth.shape[1]))
+
+
+def test_broken_embeddings_are_refused():
+    truth, margin = drawn_labels(20)
+    margin[3, 0] = np.nan
+    with pytest.raises(InputError, match="diverged"):
+        score_labels(truth, margin, np.zeros(2))
+
+
+def test_labels_that_cannot_be_measured_are_listed():
+    truth, margin = drawn_labels(60, labels=3)
+    truth[:, 1] = False
+    val_truth, val_margin = drawn_labels(50, labels=3, seed=1)
+    val_truth[:, 2] = False
+    found = label_metrics(list(DRAWN.values()), truth, margin, val_truth, val_margin, resamples=50)
+    first, none, no_val = found["labels"].values()
+    assert (none["n_positive"], none["not_measurable"]) == (0, "no positive in this split")
+    assert "auroc" not in none
+    assert no_val["threshold"] is no_val["f1"] is None
+    assert "f1" not in no_val["intervals"]
+    assert no_val["f1_at_0.5"] == pytest.approx(naive_f1(truth[:, 2], margin[:, 2] >= 0))
+    assert found["macro"]["n_labels"] == 2
+    assert found["macro"]["auroc"] == pytest.approx((first["auroc"] + no_val["auroc"]) / 2)
+    assert found["macro"]["f1"] == pytest.approx(first["f1"])
+    assert first["f1"] == pytest.approx(
+        naive_f1(truth[:, 0], margin[:, 0] >= best_threshold(val_truth[:, 0], val_margin[:, 0]))
+    )
+    nothing = label_metrics(list(DRAWN.values()), truth & False, margin, val_truth, val_margin)
+    assert nothing["macro"] is None
+
+
+def test_thresholds_are_of_val_and_never_of_the_split_itself():
+    truth, margin = drawn_labels(80, labels=3)
+    val = drawn_labels(60, labels=3, seed=1)
+    whole = label_metrics(list(DRAWN.values()), truth, margin, *val, resamples=20)["labels"]
+    other = label_metrics(list(DRAWN.values()), ~truth, -margin, *val, resamples=20)["labels"]
+    for name in DRAWN:
+        assert whole[name]["threshold"] == other[name]["threshold"]
+
+
+# From embeddings to margins
+
+
+def test_margins_by_hand():
+    """Two wordings along x and y stand for their middle; the negative lies along x."""
+    unit = {"x": [1.0, 0.0], "y": [0.0, 1.0], "-y": [0.0, -1.0]}
+    questions = [Question("a", ("x", "y"), ("x",), ("a",)), Question("b", ("x",), ("y", "-y"), ("b",))]
+    images = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    margin = zero_shot.margins(images, questions, lambda texts: np.array([unit[t] for t in texts], np.float32), 10.0)
+    # The ensemble of y and -y is nothing, not NaN.
+    np.testing.assert_allclose(margin, 10 * np.array([[0.5**0.5 - 1, 1], [0.5**0.5, 0]]), atol=1e-12)
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(0.1, 100))
+def test_probability_is_the_softmax_of_two_scaled_cosines(positive, negative, scale):
+    both = np.exp(scale * (np.array([positive, negative]) - max(positive, negative)))
+    assert zero_shot.probability(np.array([scale * (positive - negative)]))[0] == pytest.approx(both[0] / both.sum())
+
+
+def test_indicators_take_any_label_that_counts():
+    questions = [Question("effusion", ("y",), ("n",), ("left", "right")), Question("c", ("y",), ("n",), ("c",))]
+    rows = [frozenset({"left"}), frozenset({"right", "c"}), frozenset()]
+    assert zero_shot.indicators(rows, questions).tolist() == [[True, False], [True, True], [False, False]]
+    assert zero_shot.indicators([], questions).shape == (0, 2)

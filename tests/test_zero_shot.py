@@ -1,0 +1,123 @@
+"""`retrieve --zero_shot` on a tiny run: what it writes agrees with the Python door and with counting pairs."""
+
+import json
+
+import numpy as np
+import pytest
+
+import cxr_jax
+from cxr_jax import inference, retrieve
+from cxr_jax.data import images, pipeline
+from cxr_jax.errors import InputError
+from cxr_jax.evaluation.zero_shot import SCORES
+from cxr_jax.train import train
+from cxr_jax.workdir import RunFolder
+from tests.evaluation.test_zero_shot import naive_auroc, naive_average_precision, naive_f1
+from tests.tiny import tiny_config
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    # The same programs as test_train's, so that each is compiled once.
+    return tiny_config(f"data.cache={tmp_path_factory.mktemp('cache')}", "data.augment=true", "text.dropout=0.2")
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory) -> RunFolder:
+    return train(config, tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def splits(config):
+    return pipeline.load_splits(config)[0]
+
+
+@pytest.fixture
+def asked(splits, tmp_path):
+    """Any finding on the right; any on the left; and one that no study of test has."""
+    every = sorted({label for split in splits.values() for labels in split.labels for label in labels})
+    right, left = ([label for label in every if f"/{side}" in label] for side in ("right", "left"))
+    absent = [label for label in every if not any(label in labels for labels in splits["test"].labels)]
+    questions = {
+        "On the right": {"positive": ["The right is abnormal."], "negative": ["All is normal."], "labels": right},
+        "On the left": {"labels": left},
+        absent[0].upper(): {},
+    }
+    (tmp_path / "labels.yaml").write_text(json.dumps(questions))  # JSON is YAML
+    return tmp_path / "labels.yaml", {"On the right": set(right), "On the left": set(left)}, absent[0]
+
+
+def test_what_is_written_agrees_with_the_door_and_with_counting(run, splits, asked, capsys):
+    file, counts, absent = asked
+    retrieve.main(["--workdir", str(run.root), "--zero_shot", str(file)])
+    printed = capsys.readouterr().out
+    written = run.evaluation("test") / "zero_shot.json"
+    metrics = json.loads(written.read_text())
+    test, val = splits["test"], splits["val"]
+    model = cxr_jax.load(run.root)
+    prompts = {name: (metrics["labels"][name]["positive"], metrics["labels"][name]["negative"]) for name in counts}
+    chances = {
+        split.name: model.zero_shot([images.decode(split.encoded_image(row)) for row in range(len(split))], prompts)
+        for split in (test, val)
+    }
+    assert metrics["n"] == metrics["n_patients"] == len(test)
+    temperature = {line["step"]: line["temperature"] for line in run.metrics() if "temperature" in line}
+    assert 1 / metrics["scale"] == pytest.approx(temperature[metrics["step"]], rel=0.01)
+    for name, own in counts.items():
+        entry, chance = metrics["labels"][name], chances["test"][name]
+        truth, val_truth = (np.array([bool(labels & own) for labels in split.labels]) for split in (test, val))
+        assert chance.shape == (len(test),)
+        assert chance.dtype == np.float32
+        assert entry["n_positive"] == truth.sum() == round(entry["prevalence"] * len(test))
+        assert entry["auroc"] == pytest.approx(naive_auroc(truth, chance))
+        assert entry["average_precision"] == pytest.approx(naive_average_precision(truth, chance))
+        assert entry["f1"] == pytest.approx(naive_f1(truth, chance >= entry["threshold"]))
+        assert entry["f1_at_0.5"] == pytest.approx(naive_f1(truth, chance >= 0.5))
+        best = max(naive_f1(val_truth, chances["val"][name] >= value) for value in chances["val"][name])
+        assert naive_f1(val_truth, chances["val"][name] >= entry["threshold"]) == pytest.approx(best)
+        assert entry["intervals"].keys() == entry["floors"].keys() == set(SCORES)
+        assert all(low <= entry[score] <= high for score, (low, high) in entry["intervals"].items())
+        assert f"\n{name} " in printed
+    lacking = metrics["labels"][absent.upper()]
+    assert (lacking["n_positive"], lacking["counts_as"]) == (0, [absent])
+    assert "no positive in this split" in printed
+    assert metrics["macro"]["n_labels"] == 2
+    assert metrics["macro"]["auroc"] == pytest.approx(np.mean([metrics["labels"][name]["auroc"] for name in counts]))
+    assert "\nmacro mean of 2 " in printed
+    assert str(written) in printed
+
+
+def test_on_val_itself_it_says_so(run, asked, capsys):
+    retrieve.main(["--workdir", str(run.root), "--zero_shot", str(asked[0]), "--split", "val"])
+    assert "which is this split itself" in capsys.readouterr().out
+    assert (run.evaluation("val") / "zero_shot.json").is_file()
+
+
+def test_a_label_that_the_data_lack_is_refused(run, tmp_path):
+    (tmp_path / "labels.yaml").write_text("Cardiomegali: {}")
+    with pytest.raises(InputError, match=r"labels\.yaml: no image .* Cardiomegali \(near it: Cardiomegaly\)"):
+        retrieve.main(["--workdir", str(run.root), "--zero_shot", str(tmp_path / "labels.yaml")])
+
+
+def test_single_images_are_the_doors(run, asked):
+    with pytest.raises(InputError, match=r"--zero_shot: scores a split.*zero_shot\(images"):
+        retrieve.main(["--workdir", str(run.root), "--zero_shot", str(asked[0]), "--image", "a.png"])
+
+
+def test_a_faulty_file_is_found_before_the_model_is_loaded(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "load", lambda workdir: pytest.fail("loaded"))
+    (tmp_path / "labels.yaml").write_text("- Cardiomegaly")
+    with pytest.raises(InputError, match="holds no mapping"):
+        retrieve.main(["--workdir", str(run.root), "--zero_shot", str(tmp_path / "labels.yaml")])
+    (tmp_path / "labels.yaml").write_text("Cardiomegaly: {}")
+    with pytest.raises(InputError, match="holds no run"):
+        retrieve.main(["--workdir", str(tmp_path), "--zero_shot", str(tmp_path / "labels.yaml")])
+
+
+def test_the_doors_probabilities_of_opposite_questions_add_up_to_one(run):
+    model = cxr_jax.load(run.root)
+    grey = np.random.default_rng(0).integers(0, 256, (3, 40, 50), dtype=np.uint8)
+    sides = ["There is an effusion."], ["There is no effusion."]
+    found = model.zero_shot(grey, {"yes": sides, "no": sides[::-1]})
+    np.testing.assert_allclose(found["yes"] + found["no"], 1, atol=1e-6)
+    assert model.zero_shot([], ["Edema"])["Edema"].shape == (0,)
