@@ -7,7 +7,7 @@ import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.finding_metrics import Labels, macro_f1
-from cxr_jax.evaluation.text_metrics import bleu_from_sums, check_reports, report_preparers, rouge_f, score_prepared
+from cxr_jax.evaluation.text_metrics import bleu_from_sums, check_reports, report_preparers, rouge_f, score_pairs
 
 # The search for the constant report: BLEU of this many distinct training reports, on this many validation references,
 # then ROUGE-L (the slow part) of the best of them. R2Gen's IU X-ray split stays below the first two.
@@ -49,32 +49,33 @@ def floors(
         if not len(reports):
             raise InputError(f"{name}: no reports; the floors need training, validation and reference reports")
     labels = _checked_labels(train_reports, references, train_labels, reference_labels)
-    prepare_reference, prepare_prediction = report_preparers(protocol, train_reports)
-    train = [prepare_prediction(report) for report in train_reports]
-    golds = [prepare_reference(report) for report in references]
+    prepare = report_preparers(protocol, train_reports)
+    train = [prepare[1](report) for report in train_reports]
+    first_row = {report: row for row, report in reversed(list(enumerate(train)))}
 
     def score(chosen: Sequence[str], chosen_labels: Labels | None) -> dict[str, float]:
-        scores = score_prepared(golds, chosen)
+        scores = score_pairs(references, chosen, prepare)
         if labels is not None and chosen_labels is not None:
             scores["finding_f1_macro"] = macro_f1(labels[1], chosen_labels)
         return scores
 
     def score_constant(report: str) -> dict[str, float]:
         study = None if labels is None else _usual_labels(report, train, labels[0])
-        return score([report] * len(golds), None if study is None else [study] * len(golds))
+        count = len(references)
+        return score([train_reports[first_row[report]]] * count, None if study is None else [study] * count)
 
     def score_random(train_classes: np.ndarray, classes: np.ndarray) -> dict[str, float]:
         draws = [_draw(train_classes, classes, seed) for seed in range(seeds)]
         all_scores = [
-            score([train[i] for i in d], None if labels is None else [labels[0][i] for i in d]) for d in draws
+            score([train_reports[i] for i in d], None if labels is None else [labels[0][i] for i in d]) for d in draws
         ]
         return {name: float(np.mean([scores[name] for scores in all_scores])) for name in all_scores[0]}
 
-    result = {"random_report": score_random(np.zeros(len(train), bool), np.zeros(len(golds), bool))}
+    result = {"random_report": score_random(np.zeros(len(train), bool), np.zeros(len(references), bool))}
     if labels is not None:
         abnormal = [np.array([bool(len(study)) for study in side]) for side in labels]
         result["random_same_class_report"] = score_random(*abnormal)
-    constant = best_constant(train, [prepare_reference(report) for report in val_references])
+    constant = best_constant(train, [prepare[0](report) for report in val_references])
     return result | {
         "constant_report": score_constant(constant),
         "most_frequent_report": score_constant(Counter(train).most_common(1)[0][0]),

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import sparse
 
-from cxr_jax.evaluation.text_metrics import report_preparers, score_prepared
+from cxr_jax.evaluation.text_metrics import report_preparers, score_pairs
 
 _BLOCK = 512  # references compared with all training reports at a time
 _WORD = re.compile(r"\w+")
@@ -15,12 +15,11 @@ _WORD = re.compile(r"\w+")
 def ceiling(train_reports: Sequence[str], references: Sequence[str], protocol: str) -> dict[str, float]:
     """Scores the training reports that are nearest to the true ones by their text, with the keys of `score_reports`.
 
-    No retrieval from these reports can be expected to pass it; for findings, which few words carry, it would be no
-    ceiling. Raises InputError as `report_preparers`.
+    No retrieval from these reports can be expected to pass it, but in rule F1: few words carry a finding, and the
+    report that shares most words may lack them. Raises InputError as `report_preparers`.
     """
-    prepare_reference, prepare_prediction = report_preparers(protocol, train_reports)
-    chosen = [prepare_prediction(train_reports[row]) for row in nearest_by_text(references, train_reports)]
-    return score_prepared([prepare_reference(report) for report in references], chosen)
+    chosen = [train_reports[row] for row in nearest_by_text(references, train_reports)]
+    return score_pairs(references, chosen, report_preparers(protocol, train_reports))
 
 
 def nearest_by_text(references: Sequence[str], train_reports: Sequence[str]) -> np.ndarray:

@@ -12,6 +12,7 @@ from cxr_jax.evaluation.baselines import floors
 from cxr_jax.evaluation.bootstrap import Clusters, interval
 from cxr_jax.evaluation.ceiling import ceiling, skill
 from cxr_jax.evaluation.finding_metrics import Labels, finding_f1
+from cxr_jax.evaluation.labels import rule_labels
 from cxr_jax.evaluation.page import Case, Neighbour
 from cxr_jax.evaluation.retrieval_metrics import (
     Columns,
@@ -117,15 +118,17 @@ def score_system(
     scores = score_reports(references, predictions, protocol, pool.train)
     intervals = bootstrap_intervals(references, predictions, protocol, pool.train, patients)
     findings: dict[str, Any] = {}
+    rule = rule_labels(references)
     if labels is not None and predicted_labels is not None:
-        findings = finding_f1(labels, predicted_labels)
+        findings = finding_f1(labels, predicted_labels, patients)
         scores["finding_f1_macro"] = findings["macro"]
-        intervals["finding_f1_macro"] = findings["interval_macro"]
+        intervals["finding_f1_macro"] = findings["intervals"]["macro"]
     return result | {
         "scores": scores,
         "intervals": {name: list(interval) for name, interval in intervals.items()},
         "skill": skill(scores, blind["random_report"], highest),
         "findings": findings.get("per_finding", {}),
+        "rule_f1": finding_f1(rule, rule_labels(predictions), patients) if any(rule) else {},
     }
 
 

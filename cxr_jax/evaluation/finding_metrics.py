@@ -6,39 +6,51 @@ from typing import Any
 import numpy as np
 
 from cxr_jax.errors import InputError
+from cxr_jax.evaluation.bootstrap import Clusters, interval
 
 Labels = Sequence[Collection[str]]
 
 
 def finding_f1(
-    reference_labels: Labels, predicted_labels: Labels, resamples: int = 1000, seed: int = 0
+    reference_labels: Labels,
+    predicted_labels: Labels,
+    clusters: Clusters | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Scores predicted_labels[i] against reference_labels[i], each the set of one study's findings.
 
     Returns:
         "macro": mean F1 over the findings that occur in the references.
         "micro": F1 of all decisions pooled, findings that are only ever predicted included.
+        "example": mean over studies of the F1 of its set; 1 where both sets are empty.
         "per_finding": {finding: {"precision", "recall", "f1", "support"}}, sorted by name, for every finding on either
             side; support is the number of reference studies that have it. A ratio over nothing is 0.
-        "interval_macro": (low, high), 95 % percentile interval of macro over resamples of the studies; each resample
-            averages over the findings that occur in its own references.
+        "intervals": {"macro", "micro", "example": (low, high)}, 95 % percentile intervals over resamples of the
+            studies, or of `clusters` of them (see `bootstrap.resample_weights`); in each resample macro is over the
+            findings that occur in its own references.
 
     Raises InputError for lists of different length, labels that are strings instead of sets, or references in which no
     study has a finding.
     """
     findings, reference, predicted = indicators(reference_labels, predicted_labels)
     hits, supports, predictions = (each.sum(axis=0) for each in (reference & predicted, reference, predicted))
-
-    count = len(reference)
-    # Drawing n of n with replacement is a multinomial draw of how often each is taken.
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-    macros = resampled_macro(reference, predicted, weights)
-    low, high = np.nanpercentile(macros, [2.5, 97.5])
     f1 = _ratio(2 * hits, supports + predictions)
     precision, recall = _ratio(hits, predictions), _ratio(hits, supports)
+    sizes = reference.sum(axis=1) + predicted.sum(axis=1)
+    of_study = np.where(sizes > 0, _ratio(2 * (reference & predicted).sum(axis=1), sizes), 1.0)
+
+    def score(weights: np.ndarray) -> np.ndarray:
+        example = weights @ of_study / weights.sum(axis=1)
+        macro, micro = resampled_macro(reference, predicted, weights), resampled_micro(reference, predicted, weights)
+        return np.stack([macro, micro, example], axis=1)
+
+    names = ("macro", "micro", "example")
+    sample = score(np.ones((1, len(reference)), np.int64))[0]
+    low, high = interval(score, len(reference), clusters, resamples, seed)
     return {
-        "macro": float(f1[supports > 0].mean()),
-        "micro": float(2 * hits.sum() / (supports.sum() + predictions.sum())),
+        **{name: float(sample[i]) for i, name in enumerate(names)},
+        "intervals": {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)},
         "per_finding": {
             finding: {
                 "precision": float(precision[i]),
@@ -48,7 +60,6 @@ def finding_f1(
             }
             for i, finding in enumerate(findings)
         },
-        "interval_macro": (float(low), float(high)),
     }
 
 
@@ -70,6 +81,12 @@ def resampled_macro(reference: np.ndarray, predicted: np.ndarray, weights: np.nd
     occurring = (supports > 0).sum(axis=1)
     # A finding without support has no hits, so its F1 adds nothing to the sum.
     return np.divide(f1.sum(axis=1), occurring, out=np.full(len(weights), np.nan), where=occurring > 0)
+
+
+def resampled_micro(reference: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns micro F1 of resamples, float64 (resamples,); 0 where neither side has a finding. As `resampled_macro`."""
+    sizes = reference.sum(axis=1) + predicted.sum(axis=1)
+    return _ratio(2.0 * (weights @ (reference & predicted).sum(axis=1)), weights @ sizes)
 
 
 def indicators(reference_labels: Labels, predicted_labels: Labels) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from cxr_jax.evaluation.label_phrases import (
     BORDERLINE,
     CUES,
@@ -22,11 +24,11 @@ from cxr_jax.evaluation.label_phrases import (
     STRUCTURES,
 )
 
-__all__ = ["OBSERVATIONS", "Mention", "find_mentions", "label_report", "rule_labels", "split_sentences"]
+__all__ = ["OBSERVATIONS", "Mention", "find_mentions", "label_report", "rule_labels", "rule_matrix", "split_sentences"]
 
 NO_FINDING, DEVICES = "No Finding", "Support Devices"
 _STRENGTH = {"negative": 0, "uncertain": 1, "positive": 2}
-_CACHED_SENTENCES = 1 << 16  # reports repeat their sentences
+_CACHED = 1 << 16  # reports repeat, and more so their sentences
 _NEAR = 60  # characters between a finding and the side that is said of it
 
 
@@ -63,23 +65,28 @@ def label_report(report: str) -> dict[str, str]:
     """Each observation that the report speaks of → "positive", "uncertain" or "negative", in CheXpert's order.
 
     Where it says several things of one, positive passes uncertain, and uncertain negative. "No Finding" is positive
-    where nothing but support devices is positive or uncertain, as CheXpert has it, and else absent.
+    where nothing but support devices is positive or uncertain, as CheXpert has it, and else absent. A report without a
+    word says nothing at all.
     """
     found: dict[str, str] = {}
     for mention in find_mentions(report):
         known = found.get(mention.observation)
         if known is None or _STRENGTH[mention.status] > _STRENGTH[known]:
             found[mention.observation] = mention.status
-    if all(status == "negative" for name, status in found.items() if name != DEVICES):
+    if split_sentences(report) and all(status == "negative" for name, status in found.items() if name != DEVICES):
         found[NO_FINDING] = "positive"
     return {name: found[name] for name in OBSERVATIONS if name in found}
 
 
 def rule_labels(reports: Iterable[str]) -> list[frozenset[str]]:
     """The observations of each report that are positive or uncertain: what is in doubt counts as there."""
-    return [
-        frozenset(name for name, status in label_report(report).items() if status != "negative") for report in reports
-    ]
+    return [_rule_labels_of(report) for report in reports]
+
+
+def rule_matrix(reports: Sequence[str]) -> np.ndarray:
+    """`rule_labels` as bool (reports, observations), in the order of OBSERVATIONS."""
+    rows = [[name in labels for name in OBSERVATIONS] for labels in rule_labels(reports)]
+    return np.array(rows, bool).reshape(-1, len(OBSERVATIONS))
 
 
 def split_sentences(report: str) -> list[tuple[int, int]]:
@@ -96,7 +103,12 @@ def split_sentences(report: str) -> list[tuple[int, int]]:
     return [(a, b) for a, b in trimmed if any(character.isalpha() for character in report[a:b])]
 
 
-@lru_cache(maxsize=_CACHED_SENTENCES)
+@lru_cache(maxsize=_CACHED)
+def _rule_labels_of(report: str) -> frozenset[str]:
+    return frozenset(name for name, status in label_report(report).items() if status != "negative")
+
+
+@lru_cache(maxsize=_CACHED)
 def _in_sentence(sentence: str) -> tuple[Mention, ...]:
     text = sentence.translate(_LOWER)  # of the same length, which str.lower is not for every script
     named = _named(text)

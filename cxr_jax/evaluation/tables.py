@@ -9,6 +9,8 @@ SCORE_NAMES = {
     "rouge_l": "ROUGE-L",
     "meteor": "METEOR",
     "meteor_exact_stem": "METEOR (e+s)",
+    "rule_f1_micro": "rule F1 micro",
+    "rule_f1_macro": "macro",
     "finding_f1_macro": "finding F1",
 }
 FLOOR_NAMES = {

@@ -1,7 +1,8 @@
-"""BLEU, ROUGE-L and METEOR of reports under a named protocol, with bootstrap intervals.
+"""BLEU, ROUGE-L, METEOR and rule F1 of reports under a named protocol, with bootstrap intervals.
 
-The numbers are those of pycocoevalcap, which the field's tables quote, computed by sacrebleu and rouge-score. Their
-defaults give other numbers on the same strings, so the settings below are part of the protocol.
+The first three are pycocoevalcap's numbers, which the field's tables quote, computed by sacrebleu and rouge-score.
+Their defaults give other numbers on the same strings, so the settings below are part of the protocol. Rule F1 is of the
+findings that `labels` reads in the reports as they were written, whatever the protocol.
 """
 
 import re
@@ -17,13 +18,15 @@ from sacrebleu.metrics.bleu import BLEU
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import Clusters, interval
+from cxr_jax.evaluation.finding_metrics import resampled_macro, resampled_micro
+from cxr_jax.evaluation.labels import rule_matrix
 from cxr_jax.evaluation.meteor import meteor_from_sums, meteor_statistics
 from cxr_jax.evaluation.meteor_jar import find_jar, jar_statistics
 
 PROTOCOLS = ("r2gen", "raw", "paper")
 # METEOR is the jar's where Java and the jar are installed, and else goes by another name: the two are never mixed.
 METEOR, _meteor = ("meteor", jar_statistics) if find_jar() else ("meteor_exact_stem", meteor_statistics)
-SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", METEOR)
+SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", METEOR, "rule_f1_micro", "rule_f1_macro")
 
 # R2Gen's defaults for IU X-ray: --threshold 3, --max_seq_length 60, of which the start token is one.
 _R2GEN_MIN_COUNT = 3
@@ -44,6 +47,7 @@ class PairStatistics:
     prediction_tokens, reference_tokens: int (n,).
     rouge_l: float (n,).
     meteor: float (n, 6), `meteor.meteor_statistics`, or the jar's.
+    reference_findings, predicted_findings: bool (n, 14), `labels.rule_matrix`.
     """
 
     matches: np.ndarray
@@ -52,6 +56,8 @@ class PairStatistics:
     reference_tokens: np.ndarray
     rouge_l: np.ndarray
     meteor: np.ndarray
+    reference_findings: np.ndarray
+    predicted_findings: np.ndarray
 
 
 class _WhitespaceTokenizer(Tokenizer):
@@ -118,24 +124,34 @@ def score_reports(
 
     BLEU-n is the corpus BLEU of orders 1 to n, unsmoothed: 0 where no n-gram matches, where pycocoevalcap's epsilons
     leave up to .001. ROUGE-L is the mean over pairs of the F-measure with beta 1.2. METEOR is the corpus aggregate, by
-    the jar of METEOR 1.5 where it is installed ("meteor"), else by ours ("meteor_exact_stem").
+    the jar of METEOR 1.5 where it is installed ("meteor"), else by ours ("meteor_exact_stem"). Rule F1 is of CheXpert's
+    14 observations, as `labels.rule_labels` reads them; macro is over those that occur in the references.
     An empty prediction is allowed and earns nothing. `report_preparers` describes the protocols.
 
     Raises InputError, in one line, for lists of different or no length, things that are no strings, or a protocol that
     is unknown or lacks its training reports.
     """
-    prepare_reference, prepare_prediction = report_preparers(protocol, train_reports)
+    prepare = report_preparers(protocol, train_reports)
     _check_pairs(references, predictions)
-    return score_prepared(list(map(prepare_reference, references)), list(map(prepare_prediction, predictions)))
+    return score_pairs(references, predictions, prepare)
 
 
-def score_prepared(references: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
-    """`score_reports` for strings that have been through `report_preparers`' functions."""
+def score_pairs(
+    references: Sequence[str], predictions: Sequence[str], prepare: tuple[Prepare, Prepare]
+) -> dict[str, float]:
+    """`score_reports` with the functions of `report_preparers`, for several systems of one protocol."""
+    found, predicted = rule_matrix(references), rule_matrix(predictions)
+    references, predictions = _prepared(references, predictions, prepare)
     scores = {
         f"bleu_{order}": _bleu(order).corpus_score(predictions, [references]).score / 100 for order in range(1, 5)
     }
     scores["rouge_l"] = float(rouge_l(references, predictions).mean())
-    return scores | {METEOR: float(meteor_from_sums(_meteor(references, predictions).sum(axis=0)))}
+    scores[METEOR] = float(meteor_from_sums(_meteor(references, predictions).sum(axis=0)))
+    whole = np.ones((1, len(references)), np.int64)
+    return scores | {
+        "rule_f1_micro": float(resampled_micro(found, predicted, whole)[0]),
+        "rule_f1_macro": float(np.nan_to_num(resampled_macro(found, predicted, whole)[0])),
+    }
 
 
 def rouge_l(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
@@ -172,9 +188,10 @@ def pair_statistics(
     train_reports: Sequence[str] | None = None,
 ) -> PairStatistics:
     """Returns what `resampled_scores` needs; arguments and errors are those of `score_reports`."""
-    prepare_reference, prepare_prediction = report_preparers(protocol, train_reports)
+    prepare = report_preparers(protocol, train_reports)
     _check_pairs(references, predictions)
-    references, predictions = list(map(prepare_reference, references)), list(map(prepare_prediction, predictions))
+    reference_findings, predicted_findings = rule_matrix(references), rule_matrix(predictions)
+    references, predictions = _prepared(references, predictions, prepare)
     bleu = _bleu(4)
     # A corpus of one pair: sentence_score has the same counts but logs a warning for each pair.
     pairs = [bleu.corpus_score([p], [[r]]) for r, p in zip(references, predictions, strict=True)]
@@ -185,11 +202,13 @@ def pair_statistics(
         reference_tokens=np.array([pair.ref_len for pair in pairs]),
         rouge_l=rouge_l(references, predictions),
         meteor=_meteor(references, predictions),
+        reference_findings=reference_findings,
+        predicted_findings=predicted_findings,
     )
 
 
 def resampled_scores(statistics: PairStatistics, weights: np.ndarray) -> np.ndarray:
-    """Returns the scores of resamples, float64 (resamples, 6) in the order of SCORES.
+    """Returns the scores of resamples, float64 (resamples, scores) in the order of SCORES.
 
     weights: (resamples, n), how often each of the n pairs stands in each resample.
     """
@@ -200,7 +219,9 @@ def resampled_scores(statistics: PairStatistics, weights: np.ndarray) -> np.ndar
         weights @ statistics.reference_tokens,
     )
     rouge = weights @ statistics.rouge_l / weights.sum(axis=1)
-    return np.column_stack([bleu, rouge, meteor_from_sums(weights @ statistics.meteor)])
+    findings = statistics.reference_findings, statistics.predicted_findings
+    rule_f1 = [resampled_micro(*findings, weights), resampled_macro(*findings, weights)]
+    return np.column_stack([bleu, rouge, meteor_from_sums(weights @ statistics.meteor), *rule_f1])
 
 
 def bootstrap_intervals(
@@ -241,6 +262,12 @@ def _check_pairs(references: Sequence[str], predictions: Sequence[str]) -> None:
         )
     if not len(references):
         raise InputError("references: no reports to score; pass at least one pair")
+
+
+def _prepared(
+    references: Sequence[str], predictions: Sequence[str], prepare: tuple[Prepare, Prepare]
+) -> tuple[list[str], list[str]]:
+    return list(map(prepare[0], references)), list(map(prepare[1], predictions))
 
 
 def _prepare_raw(report: str) -> str:

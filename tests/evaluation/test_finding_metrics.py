@@ -75,12 +75,37 @@ def test_interval_matches_the_naive_bootstrap():
     pairs = [({"a"} if rng.random() < 0.4 else {"b", "c"}, set(rng.choice(list("abc"), 2))) for _ in range(120)]
     naive = [naive_macro([pairs[i] for i in rng.integers(120, size=120)]) for _ in range(800)]
     scores = finding_f1(*zip(*pairs, strict=True), resamples=4000)
-    assert scores["interval_macro"] == pytest.approx(tuple(np.percentile(naive, [2.5, 97.5])), abs=0.015)
-    assert scores["interval_macro"][0] < scores["macro"] < scores["interval_macro"][1]
+    assert scores["intervals"]["macro"] == pytest.approx(tuple(np.percentile(naive, [2.5, 97.5])), abs=0.015)
+    assert scores["intervals"]["macro"][0] < scores["macro"] < scores["intervals"]["macro"][1]
+
+
+def test_example_based_and_micro_are_the_naive_ones():
+    reference, predicted = [{"a", "b"}, set(), {"c"}, set()], [{"a"}, set(), {"a"}, {"b"}]
+    scores = finding_f1(reference, predicted)
+    assert scores["example"] == pytest.approx((2 / 3 + 1 + 0 + 0) / 4)
+    assert scores["micro"] == pytest.approx(2 * 1 / (3 + 3))
+    rng, naive = np.random.default_rng(0), []
+    for _ in range(4000):
+        drawn = rng.integers(4, size=4)
+        hits = sum(len(reference[i] & predicted[i]) for i in drawn)
+        sizes = sum(len(reference[i]) + len(predicted[i]) for i in drawn)
+        naive.append(2 * hits / sizes if sizes else 0)
+    low, high = finding_f1(reference, predicted, resamples=4000)["intervals"]["micro"]
+    assert (low, high) == pytest.approx(tuple(np.percentile(naive, [2.5, 97.5])), abs=0.02)
+
+
+def test_clusters_are_drawn_as_one():
+    rng = np.random.default_rng(0)
+    labels = [set(rng.choice(list("abc"), 1)) for _ in range(40)]
+    answers = [study if rng.random() < 0.5 else {"d"} for study in labels]
+    twice = [side for side in (labels * 2, answers * 2)]
+    single, clustered = finding_f1(labels, answers), finding_f1(*twice, clusters=[*range(40)] * 2)
+    for name in ("micro", "macro", "example"):
+        assert clustered["intervals"][name] == pytest.approx(single["intervals"][name])
 
 
 def test_resamples_without_findings_do_not_spoil_the_interval():
-    low, high = finding_f1([{"a"}, set()], [{"a"}, set()])["interval_macro"]
+    low, high = finding_f1([{"a"}, set()], [{"a"}, set()])["intervals"]["macro"]
     assert (low, high) == (1, 1)
 
 

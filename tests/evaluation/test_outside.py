@@ -93,13 +93,16 @@ def test_a_source_of_references_is_asked_for(arguments, words):
         retrieve.main(arguments)
 
 
+WORDS = ("edema", "w1", "w2", "effusion", "w4", "w5")
+
+
 def random_lines(seed, count=40, skill=0.0):
     """A system that gives the reference in a share `skill` of the cases, and words of the same kind in the others."""
     rng, truth = np.random.default_rng(seed), np.random.default_rng(0)
     lines = []
     for i in range(count):
-        reference = " ".join(f"w{j}" for j in truth.integers(6, size=8))
-        guess = reference if rng.random() < skill else " ".join(f"w{j}" for j in rng.integers(6, size=8))
+        reference = " ".join(WORDS[j] for j in truth.integers(6, size=8))
+        guess = reference if rng.random() < skill else " ".join(WORDS[j] for j in rng.integers(6, size=8))
         labels, found = [f"f{truth.integers(3)}"], [f"f{rng.integers(3)}"]
         lines.append({"study_id": f"s{i}", "image_id": f"i{i}", "reference": reference, "prediction": guess}
                      | {"labels": labels, "predicted_labels": labels if guess == reference else found})  # fmt: skip

@@ -8,7 +8,10 @@ import pytest
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import score_reports
+from cxr_jax.evaluation.finding_metrics import finding_f1
+from cxr_jax.evaluation.labels import rule_labels
 from cxr_jax.evaluation.text_metrics import (
+    PROTOCOLS,
     SCORES,
     bootstrap_intervals,
     check_reports,
@@ -89,7 +92,20 @@ def test_scores_equal_an_installed_pycocoevalcap(splits):
 
 def test_a_perfect_and_a_disjoint_system():
     assert score_reports(GOLDEN_REFERENCES, GOLDEN_REFERENCES, "raw") == pytest.approx(dict.fromkeys(SCORES, 1.0))
-    assert score_reports(["lungs clear ."], ["qqq zzz"], "raw") == dict.fromkeys(SCORES, 0.0)
+    assert score_reports(["large effusion ."], ["qqq zzz"], "raw") == dict.fromkeys(SCORES, 0.0)
+
+
+def test_rule_f1_is_of_the_reports_as_written_whatever_the_protocol():
+    references = ["No effusion. Mild cardiomegaly.", "Left effusion; 2. old fractures.", "The lungs are clear."]
+    predictions = ["Cardiomegaly, stable.", "Left pneumothorax. No effusion.", "Possible edema."]
+    expected = finding_f1(rule_labels(references), rule_labels(predictions))
+    for protocol in PROTOCOLS:
+        scores = score_reports(references, predictions, protocol, references)
+        intervals = bootstrap_intervals(references, predictions, protocol, references)
+        for kind in ("micro", "macro"):
+            assert scores[f"rule_f1_{kind}"] == pytest.approx(expected[kind])
+            assert intervals[f"rule_f1_{kind}"] == pytest.approx(expected["intervals"][kind])
+    assert 0 < scores["rule_f1_macro"] < 1
 
 
 def test_empty_predictions_earn_nothing():
