@@ -123,6 +123,26 @@ FINDINGS: dict[str, tuple[str, ...]] = {
         r"shunts?",
     ),
 }
+# Findings that are none of the thirteen, but leave no room for "No Finding", as in CheXpert's labeller.
+OTHER_FINDINGS = (
+    r"emphysem\w+",
+    r"hyper ?(?:inflat|expan|aerat|luc)\w+",
+    r"copd",
+    r"chronic obstructive",
+    r"blunt\w*",
+    r"calcif\w+|calcinosis",
+    r"\w*scoliosis|kypho\w+",
+    r"hernias?",
+    r"eventration|elevat\w+",
+    r"bulla|bullae|blebs?|cysts?",
+    r"bronchiecta\w+",
+    r"pneumoperitoneum|pneumomediastinum",
+    r"(?:lymph)?adenopathy",
+    r"degenerative|osteophyt\w*|spondylo\w+|osteopeni\w+|osteopor\w+",
+    r"athero\w+|tortuo\w+|ectasia|ectatic|aneurysm\w*",
+    r"deformit(?:y|ies)",
+    r"(?:lytic|blastic|sclerotic|destructive) (?:\w+ )?lesions?",
+)
 
 # Words beside which a finding's name is another thing.
 NOT_MEANT = (
@@ -171,12 +191,6 @@ STATEMENTS = (
         "negative",
         r"(?:costophrenic|cp) (?:angles?|sulci|sulcus|recess(?:es)?) (?:\w+ ){0,3}(?:sharp|clear|preserved)|"
         r"(?:sharp|clear) (?:\w+ )?costophrenic (?:angles?|sulci)|pleural spaces? (?:\w+ ){0,2}clear",
-    ),
-    (
-        "Pleural Effusion",
-        "uncertain",
-        r"blunt\w* (?:of )?(?:the )?(?:\w+ ){0,4}(?:costophrenic|cp|sulc\w+)(?: \w+)?|(?:costophrenic|"
-        r"cp) (?:angles?|sulc\w+) (?:\w+ ){0,3}blunt\w*",
     ),
     (
         "Edema",

@@ -19,6 +19,7 @@ from cxr_jax.evaluation.label_phrases import (
     NORMAL,
     NOT_MEANT,
     OBSERVATIONS,
+    OTHER_FINDINGS,
     SIDES,
     STATEMENTS,
     STRUCTURES,
@@ -27,6 +28,7 @@ from cxr_jax.evaluation.label_phrases import (
 __all__ = ["OBSERVATIONS", "Mention", "find_mentions", "label_report", "rule_labels", "rule_matrix", "split_sentences"]
 
 NO_FINDING, DEVICES = "No Finding", "Support Devices"
+_OTHER = "Other Finding"  # none of CheXpert's, it only rules out "No Finding"
 _STRENGTH = {"negative": 0, "uncertain": 1, "positive": 2}
 _CACHED = 1 << 16  # reports repeat, and more so their sentences
 _NEAR = 60  # characters between a finding and the side that is said of it
@@ -54,22 +56,18 @@ class _Cue(NamedTuple):
 
 def find_mentions(report: str) -> list[Mention]:
     """What the report says of the observations, in the order of the text."""
-    return [
-        mention._replace(start=mention.start + start, end=mention.end + start)
-        for start, end in split_sentences(report)
-        for mention in _in_sentence(report[start:end])
-    ]
+    return [mention for mention in _mentions(report) if mention.observation != _OTHER]
 
 
 def label_report(report: str) -> dict[str, str]:
     """Each observation that the report speaks of → "positive", "uncertain" or "negative", in CheXpert's order.
 
     Where it says several things of one, positive passes uncertain, and uncertain negative. "No Finding" is positive
-    where nothing but support devices is positive or uncertain, as CheXpert has it, and else absent. A report without a
-    word says nothing at all.
+    where nothing but support devices is positive or uncertain, nor any of OTHER_FINDINGS, as CheXpert has it, and else
+    absent. A report without a word says nothing at all.
     """
     found: dict[str, str] = {}
-    for mention in find_mentions(report):
+    for mention in _mentions(report):
         known = found.get(mention.observation)
         if known is None or _STRENGTH[mention.status] > _STRENGTH[known]:
             found[mention.observation] = mention.status
@@ -103,6 +101,14 @@ def split_sentences(report: str) -> list[tuple[int, int]]:
     return [(a, b) for a, b in trimmed if any(character.isalpha() for character in report[a:b])]
 
 
+def _mentions(report: str) -> list[Mention]:
+    return [
+        mention._replace(start=mention.start + start, end=mention.end + start)
+        for start, end in split_sentences(report)
+        for mention in _in_sentence(report[start:end])
+    ]
+
+
 @lru_cache(maxsize=_CACHED)
 def _rule_labels_of(report: str) -> frozenset[str]:
     return frozenset(name for name, status in label_report(report).items() if status != "negative")
@@ -114,12 +120,13 @@ def _in_sentence(sentence: str) -> tuple[Mention, ...]:
     named = _named(text)
     if not named:
         return ()
+    listed = [each for each in named if each[0] != _OTHER]
     cues = [_Cue(str(m.lastgroup).rstrip("_"), m.start(), m.end()) for m in _CUE.finditer(text)]
     mentions = []
     for observation, status, start, end in named:
         said = _status(text, cues, start, end) if status == "positive" else status
         if said:
-            mentions.append(Mention(observation, said, _side(text, named, start, end), start, end))
+            mentions.append(Mention(observation, said, _side(text, listed, start, end), start, end))
     return tuple(mentions)
 
 
@@ -219,3 +226,4 @@ def _rules_of(observation: str) -> list[tuple[str, re.Pattern[str] | None, re.Pa
 
 
 _RULES = {observation: _rules_of(observation) for observation in FINDINGS}
+_RULES[_OTHER] = [("positive", None, _compile(OTHER_FINDINGS))]
