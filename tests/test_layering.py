@@ -21,7 +21,8 @@ LAYERS = [
     "evaluation.meteor", "evaluation.meteor_jar",
     "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.baselines",
     "evaluation.ceiling", "evaluation.zero_shot_prompts", "evaluation.zero_shot",
-    "evaluation.page", "evaluation.evaluate", "evaluation.outside", "evaluation.tables", "evaluation",
+    "evaluation.agreement", "evaluation.tables", "evaluation.charts", "evaluation.page", "evaluation.evaluate",
+    "evaluation.outside", "evaluation",
     "workdir", "inference", "zero_shot", "train", "retrieve", "ablation", "audit", "__init__",
 ]  # fmt: skip
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax"}

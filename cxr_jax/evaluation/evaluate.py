@@ -194,11 +194,16 @@ def prediction_lines(
 
 
 def cases(query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np.ndarray, limit: int) -> list[Case]:
-    """The page's cases: at most `limit`, evenly spread over the split."""
-    chosen = np.unique(np.linspace(0, len(query) - 1, min(limit, len(query))).round().astype(int))
+    """The page's cases: at most `limit`, an eighth of them the best by ROUGE-L, an eighth the worst, others spread."""
     prepare, _ = report_preparers("raw")
-    answers = [prepare(train.rows[rows[i][0]].report) for i in chosen]
-    rouge = rouge_l([prepare(query.rows[i].report) for i in chosen], answers)
+    answers = [prepare(train.rows[line[0]].report) for line in rows]
+    rouge = rouge_l([prepare(row.report) for row in query.rows], answers)
+    chosen, extremes = np.arange(len(query)), limit // 8
+    if len(query) > limit:
+        order = np.argsort(-rouge, kind="stable")
+        middle = np.sort(order[extremes : len(order) - extremes])
+        spread = middle[np.linspace(0, len(middle) - 1, limit - 2 * extremes).round().astype(int)]
+        chosen = np.sort(np.concatenate([order[:extremes], spread, order[len(order) - extremes :]]))
     return [
         Case(
             query.rows[i].study_id,
@@ -211,7 +216,8 @@ def cases(query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np
                 )
                 for s, r in zip(similarity[i], rows[i], strict=True)
             ],
-            float(score),
+            float(rouge[i]),
+            None if query.attention is None else query.attention[i],
         )
-        for i, score in zip(chosen, rouge, strict=True)
+        for i in chosen
     ]
