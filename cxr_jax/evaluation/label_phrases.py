@@ -1,0 +1,397 @@
+"""The words by which reports name CheXpert's observations, and those that deny, doubt or place them.
+
+A phrase is words with blanks between: `a|b` is either word, `c*` any word that starts so, `d?` a word that may be left
+out, `~` up to three words of any kind. Hyphens and slashes count as blanks; other punctuation is not seen at all.
+"""
+
+# CheXpert's order.
+OBSERVATIONS = (
+    "Enlarged Cardiomediastinum",
+    "Cardiomegaly",
+    "Lung Opacity",
+    "Lung Lesion",
+    "Edema",
+    "Consolidation",
+    "Pneumonia",
+    "Atelectasis",
+    "Pneumothorax",
+    "Pleural Effusion",
+    "Pleural Other",
+    "Fracture",
+    "Support Devices",
+    "No Finding",
+)
+
+# What names an observation by itself. "" names none of them, and keeps its words from naming another.
+NAMES = {
+    "Enlarged Cardiomediastinum": """
+        mediastinal mass|masses
+    """,
+    "Cardiomegaly": """
+        cardiomeg*
+        megalocardia
+    """,
+    "Lung Opacity": """
+        opacit*|opacif*|opacties|opacites|opactiy
+        infiltrat*|infiltate|infitrate
+        airspace|alveolar disease|diseases|process|processes
+        air space disease|diseases|process|processes
+        interstitial lung? disease|process|pattern|prominence|thickening|abnormality|change|changes|fibrosis
+        reticular|reticulonodular pattern|marking|markings|change|changes
+        reticulation*
+        ground glass
+        increased density|attenuation
+        airspace|linear|patchy|streaky|hazy|basilar|pulmonary|parenchymal densit*
+        haziness
+        scar|scars|scarring|scaring
+        pulmonary|lung fibrosis
+        fibrosis
+        fibrotic change|changes|scarring
+        peribronchial thickening|cuffing
+        bronchial wall? thickening
+    """,
+    "Lung Lesion": """
+        nodul*
+        mass|masses
+        lump
+        lung|pulmonary|cavitary|parenchymal|focal|nodular lesion|lesions
+        cavitation*
+        carcinoma*|neoplas*|tumor*
+        mediastinal mass|masses
+    """,
+    "Edema": """
+        edema|oedema|edematous
+        pulmonary|interstitial|alveolar edema
+        congestive? heart|cardiac failure
+        chf
+        vascular|pulmonary|venous|pulmonary vascular|venous? congestion
+        vascular engorgement|prominence
+        fluid|volume overload
+        congestive failure|changes|change
+    """,
+    "Consolidation": """
+        consolidat*|consoldation*|consilidation*
+    """,
+    "Pneumonia": """
+        pneumonia*|bronchopneumonia*|pnuemonia|penumonia|pneumoina
+        pneumonitis
+        infection*
+        infectious process|processes|disease|etiology|infiltrate|consolidation
+    """,
+    "Atelectasis": """
+        atelect*|atelact*|atlectasis|atelelectasis
+        lobar|lung|lobe|pulmonary collapse
+        collapse|collapsed of? the? right|left? upper|middle|lower? lung|lobe
+    """,
+    "Pneumothorax": """
+        pneumothora*|pneumothroax|penumothora*|pnuemothora*|pneumothoax|pneumthorax|pneumothrorax
+        hydropneumothora*|hemopneumothora*
+        ptx
+    """,
+    "Pleural Effusion": """
+        effusion*|effussion*|efusion*|effsuion*
+        pleural effusion*|effussion*
+        pleural fluid
+        pleural fluid collection|collections
+        hydropneumothora*|hemopneumothora*|hydrothora*|hemothora*
+        fluid in the? right|left? pleural space|cavity
+        fluid in|within the? minor|major|horizontal|right? fissure|fissures
+    """,
+    "Pleural Other": """
+        pleural thickening|plaque*|scar*|calcification*|fibrosis|reaction
+        thickening of the? pleura
+        pleural based? parenchymal? scar*|thickening
+        pleuroparenchymal|pleuropericardial scar*|thickening
+        pleuro parenchymal|pericardial scar*|thickening
+        apical|biapical|pleural cap|caps|capping
+        apical|biapical pleural? thickening
+        fibrothorax
+    """,
+    "Fracture": """
+        fractur*|fracure*|fx
+    """,
+    "Support Devices": """
+        catheter*
+        port|portacath|mediport|chemoport|infusaport|portocath
+        port a cath|catheter
+        tube|tubes|tubing
+        ett|picc
+        central|picc|venous|vein|arterial|dialysis|jugular|ij|subclavian|svc|iv|support line|lines
+        pacemaker*|pacer|pacers|aicd|icd|defib*
+        pacemaker|pacer|pacing|icd|aicd|defib*|ventricular|atrial device|lead|leads|generator|wire|wires
+        leads
+        device|devices
+        stent|stents
+        prosthetic|mechanical|bioprosthetic|artificial|mitral|aortic heart? valve|valves
+        valve replacement|prosthesis
+        hardware
+        arthroplast*|prosthes*
+        drain|drains
+        plate|plates|screw|screws
+        spinal|fixation|harrington rod|rods
+        cannula*
+        coil|coils
+    """,
+    "": """
+        pericardial|joint|knee effusion*
+        subcutaneous|soft|tissue|peripheral|limb edema
+        soft tissue edema
+        mass effect
+        bone|bony|osseous|lytic|blastic|sclerotic|destructive|skeletal|rib|acute? bony lesion|lesions
+        breast mass|masses|nodule|nodules
+        heart|cardiac rate|rhythm|border|borders|apex|surgery|bypass|valve|valves|contusion|disease|chamber*|motion|monitor*
+        right|left heart|cardiac border|borders|apex
+        lung volume|volumes|inflation|base|bases zone
+        mediastinal lymph*|node*|adenopathy|calcification*|shift|hilar? lymph*|lipomatosis|fat|surgical|clips|surgery|drain
+        hilar mediastinal? lymph*|adenopathy|node*
+        mediastinal and|or hilar lymph*|adenopathy
+        aortic valve calcification*
+        mitral|aortic valve|annul* calcification*
+        calcified aortic|mitral valve
+        port|portable film|radiograph|chest|examination
+        scar* of the? skin
+        degenerative plate
+        end plate|plates
+        endplate*
+        dextroscoliosis|levoscoliosis
+        deviation of the? trachea
+        airspace
+        heart transplant*
+        eventration
+    """,
+}
+
+# A finding that is none of the fourteen, and still keeps a report from "No Finding", as in CheXpert's labeller.
+OTHER_FINDINGS = """
+    emphysem*
+    hyperinflat*|hyperexpan*|hyperaerat*|hyperluc*
+    copd
+    chronic obstructive
+    scoliosis|kyphosis|kyphoscoliosis|dextroscoliosis|levoscoliosis
+    hernia|hernias
+    granulom*
+    calcified lymph? node|nodes|granuloma*
+    eventration|elevation|elevated
+    bulla|bullae|blebs
+    bronchiectas*
+    pneumoperitoneum|pneumomediastinum
+    adenopathy|lymphadenopathy
+    degenerative|osteophyt*|spondylosis|osteopenia|osteopenic|osteoporosis
+    atheroscl*|tortuous|tortuosity|ectasia|ectatic|aneurysm*
+    deformity|deformities
+    lytic|blastic|sclerotic|destructive lesion*
+"""
+
+# A place, and what its being normal or not says. "big" is enlarged, wide, prominent; places of no observation are here
+# so that what is said of them is not taken as said of the heart.
+PLACES = {
+    "heart": """
+        heart|cardiac
+        heart|cardiac size|silhouette|shadow|contour|contours|outline|silouhette|silhoutte|sillhouette
+        heart size and? contour
+    """,
+    "mediastinum": """
+        mediastinum|mediastinal
+        mediastinal silhouette|contour|contours|shadow|structures
+        mediastinal and|or hilar contours|silhouette*
+        superior|upper mediastin*
+    """,
+    "cardiomediastinum": """
+        cardiomediastin*
+        cardio mediastin*
+        cardiomediastin* silhouette|contour|contours|size|structures|shadow
+        cardio mediastin* silhouette|contour|contours|size|structures|shadow
+        cardiopericardial silhouette
+    """,
+    "lungs": """
+        lung|lungs
+        lung field|fields|parenchyma|bases|apices
+        pulmonary parenchyma
+    """,
+    "pleura": """
+        pleural space|spaces|surface|surfaces|margins|recesses
+        pleura
+        costophrenic|costophrenic|cp|posterior? costophrenic angle|angles|sulcus|sulci|recess|recesses
+        lateral costophrenic angle|angles|sulcus|sulci|recess|recesses
+        costophrenic
+    """,
+    "bones": """
+        bony|osseous|skeletal structures|thorax|elements
+        bones|skeleton|ribs
+        osseous
+    """,
+    "markings": """
+        interstitial|bronchovascular|lung|pulmonary|bronchial|vascular marking*
+        interstitial lung|pulmonary marking*
+        bronchovascular|interstitial|peribronchial
+        interstitium|markings
+    """,
+    "vessels": """
+        pulmonary? vascul*
+        pulmonary vessels|veins|venous|artery|arteries
+    """,
+    "": """
+        aorta|aortic|hila|hilum|hilar|trachea|diaphragm*|hemidiaphragm*|spine|vertebra*|azygos|esophagus|stomach
+        aortic arch|knob
+        thoracic aorta|spine
+        soft tissues
+    """,
+}
+QUALITIES = {
+    "normal": """
+        normal|unremarkable|normotensive
+        within normal limits|limit
+        wnl
+        not enlarged|widened|prominent|dilated
+        in normal limits
+        clear|sharp
+        normal in size
+    """,
+    "intact": """
+        intact
+    """,
+    "big": """
+        enlarged|enlargement|large|widened|widening|prominent|prominence|increased|dilated|dilatation|thickened
+        coarse*|accentuat*|distended|engorged|engorgement|indistinct*|hazy|congested|increase
+    """,
+    "borderline": """
+        borderline ~ enlarged|enlargement|prominent
+        borderline
+        upper limits|limit of? normal|size
+        upper normal
+        top normal
+        high normal
+        mild|slight prominence
+    """,
+    "blunt": """
+        blunted|blunting|blunt
+    """,
+}
+# (Place, quality): observations, and the status where nothing denies or doubts it.
+SAID = {
+    ("heart", "normal"): (("Cardiomegaly",), "negative"),
+    ("heart", "big"): (("Cardiomegaly",), "positive"),
+    ("heart", "borderline"): (("Cardiomegaly",), "uncertain"),
+    ("mediastinum", "normal"): (("Enlarged Cardiomediastinum",), "negative"),
+    ("mediastinum", "big"): (("Enlarged Cardiomediastinum",), "positive"),
+    ("mediastinum", "borderline"): (("Enlarged Cardiomediastinum",), "uncertain"),
+    ("cardiomediastinum", "normal"): (("Enlarged Cardiomediastinum", "Cardiomegaly"), "negative"),
+    ("cardiomediastinum", "big"): (("Enlarged Cardiomediastinum",), "positive"),
+    ("cardiomediastinum", "borderline"): (("Enlarged Cardiomediastinum",), "uncertain"),
+    ("lungs", "normal"): (("Lung Opacity",), "negative"),
+    ("pleura", "normal"): (("Pleural Effusion",), "negative"),
+    ("pleura", "blunt"): (("Pleural Effusion",), "uncertain"),
+    ("pleura", "big"): (("Pleural Other",), "positive"),
+    ("bones", "intact"): (("Fracture",), "negative"),
+    ("markings", "normal"): (("Lung Opacity",), "negative"),
+    ("markings", "big"): (("Lung Opacity",), "positive"),
+    ("vessels", "big"): (("Edema",), "uncertain"),
+}
+
+# How a cue acts is said in `labels._read`.
+CUES = {
+    "deny": """
+        no|not|without|nor|neither|non|never
+        w o
+        negative for
+        free of|from
+        absence|lack of
+        complete|interval? resolution of
+        interval? complete? clearing of
+        interval removal of
+        removal|extraction of
+        rather than
+        no longer
+        unlikely to? represent|be|reflect
+    """,
+    "clear of": """
+        clear of
+    """,
+    "deny before": """
+        is|are|was|were? not|never clearly|definitely|definitively|currently? seen|identified|visualized|evident|present|\
+appreciated|demonstrated|detected|noted|visible|observed|apparent|shown|found|suspected|suggested
+        is|are|was|were? no longer clearly|definitely? seen|identified|visualized|evident|present|appreciated|visible
+        absent|none
+        has|have now|since|completely|been|interval? resolved|cleared|removed
+        has|have since|now? been removed|excluded|discontinued
+        is|are|was|were now|completely? resolved|removed|excluded
+        ruled out
+        is|are? unlikely
+    """,
+    "resolved": """
+        resolved|removed
+    """,
+    "doubt": """
+        possible|possibly|probable|probably|questionable|questionably|likely|equivocal|perhaps|presumed|presumably
+        question|questioned of?
+        cannot|not|cant|difficult to? entirely|completely|definitively|definitely|fully? exclude
+        can|could not entirely|completely|definitively|definitely|fully? exclude
+        cannot|not|cant entirely|completely|definitively|definitely? rule out
+        can|could not entirely|completely|definitively|definitely? rule out
+        to exclude
+        to rule out
+        less likely
+        suspected
+    """,
+    "doubt below": """
+        may|might|could|maybe|suspect*|suspicious|suggest*|concern*|worrisome|consider*|differential|either
+    """,
+    "doubt before": """
+        cannot|not|cant be? entirely|completely|definitively|definitely|fully? excluded
+        cannot|not|cant be? entirely|completely|definitively|definitely|fully? ruled out
+        can|could not be entirely|completely|definitively|definitely|fully? excluded
+        can|could not be entirely|completely|definitively|definitely|fully? ruled out
+        is|are|remains also|also? possible|suspected|questioned|questionable|likely|probable|considered
+        is|are difficult to exclude
+        may|might|could be present
+        may|might|could be considered
+    """,
+    "doubt both": """
+        versus|vs
+        or
+    """,
+    "forget": """
+        history of
+        hx of
+        past history of
+        h o
+        evaluate|evaluation|assess|assessment|eval for
+        r o
+        rule out
+        if there? is? clinical? concern|suspicion
+        if clinically? suspected
+        risk of|for
+    """,
+    "stop": """
+        but|however|although|though|except|yet|despite|whereas|while|with
+        aside|apart from
+        other than
+        there is|are|has|have|was|were|may|again
+        secondary|due to
+    """,
+    "unchanged": """
+        no|without definite|significant|interval|appreciable|acute|substantial|obvious|large|gross? \
+interval|significant|appreciable? change|changes|increase|decrease|improvement|worsening|progression in|of|from?
+        not significantly|appreciably|substantially|markedly|much? changed|improved|worsened|progressed|increased|decreased
+        not only
+        no more|less than
+        not|without completely|entirely|fully|complete|significant resolved|resolution|cleared|clearing
+        not yet resolved|cleared
+        incomplete|near|partial complete? resolution|clearing of?
+        no doubt
+        not well|optimally|completely|entirely|fully seen|visualized|evaluated|included|imaged
+        no prior*|comparison*
+        without comparison|prior*
+        not necessarily
+    """,
+    "keep": """
+        consistent|compatible with
+        in keeping with
+        associated with
+        compared|comparison with|to
+    """,
+    # Begins anew after a denied finding, unless "or" stands before it: "no effusion, stable cardiomegaly".
+    "affirm": """
+        stable|persistent|residual|mild|moderate|minimal|chronic|unchanged|mildly|moderately|again
+    """,
+}

@@ -1,0 +1,291 @@
+"""CheXpert's observations read from a report by rules: what it affirms, denies or doubts, and on which side.
+
+It works offline and needs no model. What is scored with it is called `rule_f1`: it is neither CheXbert nor CheXpert's
+labeller, only takes their observations. `docs/labels.md` says how far it agrees with Open-i's indexers.
+"""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from cxr_jax.evaluation.label_phrases import CUES, NAMES, OBSERVATIONS, OTHER_FINDINGS, PLACES, QUALITIES, SAID
+
+__all__ = ["OBSERVATIONS", "Mention", "find_mentions", "label_report", "rule_labels", "split_sentences"]
+
+_OTHER = "other"  # an observation that is none of CheXpert's, and only hinders "No Finding"
+_SIDELESS = {"Cardiomegaly", "Enlarged Cardiomediastinum", _OTHER}
+_RANK = {"negative": 0, "uncertain": 1, "positive": 2}
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_BOUNDARY = re.compile(r"[.;?!]+(?=\s|$)|(?<=[a-z]{2})\.(?=[A-Z][a-z])|\n\s*\n")
+_ABBREVIATION = re.compile(r"(?:^|[^\w.])(?:drs?|mrs?|ms|vs|st|approx|e\.g|i\.e|cf|fig)$", re.IGNORECASE)
+_VERBS = frozenset("is are was were has have had appears appear remains remain shows show demonstrates there".split())
+_SIDE = re.compile(
+    r"\b(?:(?P<both>bilateral(?:ly)?|both|biapical|bibasilar|bibasal|biapically|bibasilarly)|(?P<left>left|lt)|(?P<right>right|rt))\b"
+    r"(?! (?:heart|atri|ventric|main|brachiocephalic|paratracheal|of midline|of the midline))"
+)
+_AFTER = re.compile(r"^(?: (?!and\b|with\b|or\b)\S+){0,5} (?:in|at|on|within|along|over|involving|overlying|of|throughout|to)\b")
+
+
+class Mention(NamedTuple):
+    """One observation that a report names, at characters `start` to `end` of it."""
+
+    observation: str
+    status: str  # "positive", "negative" or "uncertain"
+    side: str  # "left", "right", "bilateral", or "" where none is said
+    start: int
+    end: int
+
+
+def split_sentences(report: str) -> list[tuple[int, int]]:
+    """The spans of the report's sentences, in characters, without the blanks round them; all words are in one.
+
+    Neither list numbers ("1."), decimals nor abbreviations end a sentence; a semicolon and a blank line do.
+    """
+    spans, start = [], 0
+    for match in [*_BOUNDARY.finditer(report), None]:
+        end = match.end() if match else len(report)
+        if match and match.group().startswith(".") and match.group() != "..":
+            before = report[start : match.start()]
+            if re.fullmatch(r"\W*\d{1,2}", before) or _ABBREVIATION.search(before):
+                continue
+        sentence = report[start:end]
+        if _WORD.search(sentence):
+            spans.append((end - len(sentence.lstrip()), start + len(sentence.rstrip())))
+        start = end
+    return spans
+
+
+def find_mentions(report: str) -> list[Mention]:
+    """The observations that the report names, in order of start; what it only tells of the past is left out."""
+    return [mention for mention in _mentions(report) if mention.observation != _OTHER]
+
+
+def label_report(report: str) -> dict[str, str]:
+    """Observation to status; one that is not mentioned is absent. Positive wins over uncertain over negative.
+
+    "No Finding" is positive where no other observation than Support Devices is positive or uncertain, nor, as in
+    CheXpert's labeller, any of OTHER_FINDINGS. A report without a word has no labels at all.
+    """
+    found: dict[str, str] = {}
+    for mention in _mentions(report):
+        known = found.get(mention.observation)
+        if known is None or _RANK[mention.status] > _RANK[known]:
+            found[mention.observation] = mention.status
+    if _WORD.search(report) and all(
+        status == "negative" or observation == "Support Devices" for observation, status in found.items()
+    ):
+        found["No Finding"] = "positive"
+    return {observation: found[observation] for observation in OBSERVATIONS if observation in found}
+
+
+def rule_labels(reports: Iterable[str]) -> list[frozenset[str]]:
+    """Each report's observations that are positive or uncertain, for F1: uncertain counts as positive."""
+    return [
+        frozenset(observation for observation, status in label_report(report).items() if status != "negative")
+        for report in reports
+    ]
+
+
+def _mentions(report: str) -> Iterator[Mention]:
+    for start, end in split_sentences(report):
+        for mention in _read(report[start:end]):
+            yield mention._replace(start=start + mention.start, end=start + mention.end)
+
+
+class _Item(NamedTuple):
+    kind: str  # "name", "place", "quality", or a key of CUES
+    value: str | tuple[str, ...]
+    first: int  # word
+    last: int
+
+
+class _Heard:
+    """An observation as it is heard in a sentence; what follows may still deny or doubt it."""
+
+    def __init__(self, observation: str, status: str, first: int, last: int):
+        self.observation, self.status, self.first, self.last = observation, status, first, last
+
+
+def _compile_phrases() -> dict[str, list[tuple[re.Pattern[str], str, str | tuple[str, ...]]]]:
+    """The first three letters of a phrase to its pattern, its kind and its value."""
+    phrases: dict[str, tuple[str, list[str]]] = {}
+    tables = [
+        *(("name", key, text) for key, text in [*NAMES.items(), (_OTHER, OTHER_FINDINGS)]),
+        *(("place", key, text) for key, text in PLACES.items()),
+        *(("quality", key, text) for key, text in QUALITIES.items()),
+        *((key, key, text) for key, text in CUES.items()),
+    ]
+    index: dict[str, list[tuple[re.Pattern[str], str, str | tuple[str, ...]]]] = {}
+    named: dict[tuple[str, str], list[str]] = {}
+    for kind, key, text in tables:
+        for phrase in filter(None, map(str.strip, text.splitlines())):
+            for words in _without_optional_start(phrase.split()):
+                named.setdefault((" ".join(words), kind), []).append(key)
+    for (phrase, kind), keys in named.items():
+        words = phrase.split()
+        value = tuple(key for key in keys if key) if kind == "name" else keys[0]
+        pattern = re.compile(_word_pattern(words[0]) + "".join(map(_next_pattern, words[1:])) + r"(?![^ ])")
+        for start in {option.rstrip("*")[:3] for option in words[0].split("|")}:
+            index.setdefault(start, []).append((pattern, kind, value))
+    return index
+
+
+def _without_optional_start(words: list[str]) -> Iterator[list[str]]:
+    while words[0].endswith("?"):
+        yield [words[0][:-1], *words[1:]]
+        words = words[1:]
+    yield words
+
+
+def _word_pattern(word: str) -> str:
+    return "(?:" + "|".join(re.escape(option).replace(r"\*", r"\S*") for option in word.split("|")) + ")"
+
+
+def _next_pattern(word: str) -> str:
+    if word == "~":
+        return r"(?: \S+){0,3}?"
+    return f"(?: {_word_pattern(word[:-1])})?" if word.endswith("?") else " " + _word_pattern(word)
+
+
+_PHRASES = _compile_phrases()
+
+
+def _items(words: list[str]) -> Iterator[_Item]:
+    """The phrases of a sentence from left to right, the longest at each place; they never overlap."""
+    text = " ".join(words)
+    starts = list(itertools.accumulate((len(word) + 1 for word in words), initial=0))
+    word = 0
+    while word < len(words):
+        best, found = starts[word], None
+        for pattern, kind, value in _PHRASES.get(words[word][:3], ()):
+            match = pattern.match(text, starts[word])
+            if match and (match.end() > best or (match.end() == best and kind == "name")):
+                best, found = match.end(), (kind, value)
+        if found is None:
+            word += 1
+            continue
+        last = word + text.count(" ", starts[word], best)
+        yield _Item(*found, word, last)
+        word = last + 1
+
+
+@lru_cache(maxsize=1 << 15)
+def _read(sentence: str) -> tuple[Mention, ...]:
+    """The mentions of one sentence. It is read once from left to right, in one of the moods positive, negative,
+    uncertain or forget, which cues set, and each name takes; some cues look back instead."""
+    spans = [match.span() for match in _WORD.finditer(sentence)]
+    words = [sentence[start:end].lower() for start, end in spans]
+    items = list(_items(words))
+    heard: list[_Heard] = []
+    mood, clause, clause_word, denied = "positive", 0, 0, 0
+    doubted_until = -1
+    places: list[_Item] = []
+    quality: tuple[str, int] | None = None
+
+    def say(place: _Item, what: str) -> None:
+        observations, status = SAID.get((str(place.value), what), ((), ""))
+        if status != "negative" and mood != "positive":
+            status = mood
+        for observation in observations:
+            # What is said after a place overrules what stood before it: "normal heart, widened mediastinum".
+            heard[:] = [h for h in heard if (h.observation, h.first) != (observation, place.first)]
+            heard.append(_Heard(observation, status, place.first, place.last))
+
+    def behind(cue: _Item) -> list[_Heard]:
+        """The mentions that a cue which looks back speaks of: its own subject, not the whole sentence."""
+        verbs = [w for w in range(clause_word, cue.first) if words[w] in _VERBS]
+        if not verbs or not heard[clause:]:
+            return heard[clause:]
+        joints = [w for w in range(verbs[-1], cue.first) if words[w] in ("and", "but")]
+        if joints:
+            return [h for h in heard[clause:] if h.first > joints[-1]]
+        return [h for h in heard[clause:] if h.first == heard[-1].first]
+
+    for position, (kind, value, first, last) in enumerate(items):
+        item = items[position]
+        if kind == "name":
+            status = "uncertain" if mood == "positive" and first <= doubted_until else mood
+            heard += [_Heard(observation, status, first, last) for observation in value]
+            denied += mood == "negative"
+        elif kind == "place":
+            if last + 1 < len(words) and words[last + 1] in _VERBS:
+                mood = "positive"
+            if quality and first - quality[1] <= 4:
+                say(item, quality[0])
+                quality = (quality[0], last)
+            places.append(item)
+        elif kind == "quality":
+            following = items[position + 1] if position + 1 < len(items) else None
+            if value == "big" and following and following.kind == "name" and following.first == last + 1:
+                continue  # a large effusion, not a large heart
+            near = [place for place in places if first - place.last <= 10]
+            for place in near:
+                say(place, str(value))
+            quality = None if near else (str(value), last)
+            places = []
+        elif kind in ("deny", "clear of"):
+            if kind == "clear of":
+                for place in places:
+                    say(place, "normal")
+            mood, denied = "negative", 0
+        elif kind == "deny before" or (kind == "resolved" and heard[clause:]):
+            for mention in behind(item):
+                mention.status = "negative"
+            mood, clause, clause_word = "positive", len(heard), last
+        elif kind == "resolved":
+            mood, denied = "negative", 0
+        elif kind == "doubt" or (kind == "doubt below" and mood == "positive"):
+            mood = "uncertain"
+        elif kind == "doubt before":
+            for mention in behind(item):
+                if mention.status == "positive" or mention is heard[-1]:
+                    mention.status = "uncertain"
+        elif kind == "doubt both" and mood == "positive":
+            if heard[clause:] and first - heard[-1].last <= 2:
+                heard[-1].status = "uncertain"
+                doubted_until = last + 4
+        elif kind == "forget":
+            mood = "forget"
+        elif kind == "unchanged":
+            mood = "positive"
+        elif kind == "affirm" and mood == "negative" and denied and words[first - 1] != "or":
+            mood = "positive"
+        elif kind == "stop":
+            mood, clause, clause_word = "positive", len(heard), first
+            places, quality = [], None
+
+    stops = [-1, *(item.first for item in items if item.kind == "stop"), len(words)]
+    sides = _sides(words, heard, stops)
+    return tuple(
+        Mention(h.observation, h.status, side, spans[h.first][0], spans[h.last][1])
+        for h, side in sorted(zip(heard, sides, strict=True), key=lambda pair: pair[0].first)
+        if h.status != "forget"
+    )
+
+
+def _sides(words: list[str], heard: list[_Heard], stops: list[int]) -> list[str]:
+    """The side of each mention: in its words, right before it, after a preposition, before it, or its neighbour's."""
+    sides: list[str] = []
+    for mention in heard:
+        low = max(stop for stop in stops if stop < mention.first + 1)
+        high = min(stop for stop in stops if stop > mention.last)
+        before = max([low, *(h.last for h in heard if h.last < mention.first)]) + 1
+        after = min([high, *(h.first for h in heard if h.first > mention.last)])
+        near = " ".join(words[max(before, mention.first - 4) : mention.last + 1])
+        tail = "".join(f" {word}" for word in words[mention.last + 1 : after])
+        behind = tail if _AFTER.match(tail) else ""
+        side = "" if mention.observation in _SIDELESS else _side(near) or _side(behind)
+        if not side and mention.observation not in _SIDELESS:
+            side = _side(" ".join(words[before : mention.first]))
+        sides.append(side)
+    return sides
+
+
+def _side(text: str) -> str:
+    found = {match.lastgroup for match in _SIDE.finditer(text)}
+    if not found:
+        return ""
+    return "bilateral" if "both" in found or len(found) > 1 else str(found.pop())
