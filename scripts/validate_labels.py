@@ -31,7 +31,7 @@ TERMS = {
     "Enlarged Cardiomediastinum": r"mediastinum/.*(prominent|enlarged)",
     "Cardiomegaly": r"cardiomegaly|(cardiac shadow|heart)/.*enlarged",
     "Lung Opacity": r"(opacity|infiltrate|density)/(?!(breast|ribs|thorax|mediastinum|sternum|heart|adipose)\b).*|airspace disease"
-    r"|infiltrate|opacity|markings/.*|cicatrix/lung|pulmonary fibrosis|lung diseases, interstitial"
+    r"|infiltrate|opacity|markings/(?!bronchovascular).*|cicatrix/lung|pulmonary fibrosis|lung diseases, interstitial"
     r"|lung/.*(interstitial|reticular)|thickening/.*(bronch|interstitial)",
     "Lung Lesion": r"nodule|mass|(opacity|density)/.*round|cavitation",
     "Edema": r"pulmonary (edema|congestion)|heart failure",

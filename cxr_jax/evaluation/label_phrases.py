@@ -1,7 +1,7 @@
 """The words by which reports name CheXpert's observations, and those that deny, doubt or place them.
 
 A phrase is words with blanks between: `a|b` is either word, `c*` any word that starts so, `d?` a word that may be left
-out, `~` up to three words of any kind. Hyphens and slashes count as blanks; other punctuation is not seen at all.
+out, `~` up to five words of any kind. Hyphens and slashes count as blanks; other punctuation is not seen at all.
 """
 
 # CheXpert's order.
@@ -40,8 +40,8 @@ NAMES = {
         reticular|reticulonodular pattern|marking|markings|change|changes
         reticulation*
         ground glass
-        increased density|attenuation
-        airspace|linear|patchy|streaky|hazy|basilar|pulmonary|parenchymal densit*
+        densit*
+        increased attenuation
         haziness
         scar|scars|scarring|scaring
         pulmonary|lung fibrosis
@@ -66,6 +66,9 @@ NAMES = {
         chf
         vascular|pulmonary|venous|pulmonary vascular|venous? congestion
         vascular engorgement|prominence
+        vascular redistribution
+        cephalization
+        pulmonary? venous hypertension
         fluid|volume overload
         congestive failure|changes|change
     """,
@@ -96,6 +99,7 @@ NAMES = {
         hydropneumothora*|hemopneumothora*|hydrothora*|hemothora*
         fluid in the? right|left? pleural space|cavity
         fluid in|within the? minor|major|horizontal|right? fissure|fissures
+        costophrenic|angle effusion*
     """,
     "Pleural Other": """
         pleural thickening|plaque*|scar*|calcification*|fibrosis|reaction
@@ -122,10 +126,16 @@ NAMES = {
         leads
         device|devices
         stent|stents
-        prosthetic|mechanical|bioprosthetic|artificial|mitral|aortic heart? valve|valves
-        valve replacement|prosthesis
+        valve replacement|prosthesis|prostheses
         hardware
-        arthroplast*|prosthes*
+        arthroplast*|prosthe*|bioprosthe*
+        mechanical|artificial heart|mitral|aortic? valve|valves
+        stimulator*|shunt|shunts
+        vena|ivc cava|caval? filter
+        spinal|spine|cervical|thoracic|lumbar|anterior|posterior spine|spinal|cervical? fusion
+        tip|tips ~ svc|cava|cavoatrial|atriocaval|caval|atrium|carina|stomach
+        catheter|screw|screws|lead|wire is|are? fracture|fractured
+        fractured catheter|screw|screws|lead|wire
         drain|drains
         plate|plates|screw|screws
         spinal|fixation|harrington rod|rods
@@ -138,7 +148,14 @@ NAMES = {
         soft tissue edema
         mass effect
         bone|bony|osseous|lytic|blastic|sclerotic|destructive|skeletal|rib|acute? bony lesion|lesions
-        breast mass|masses|nodule|nodules
+        breast mass|masses|nodule|nodules|prosthe*|implant*|density|densities
+        bone|bony|mineral|metallic|metal|calcific|calcified|soft|tissue|cardiac|heart densit*
+        soft tissue densit*
+        granulomatous|prior|old|remote|previous|fungal granulomatous? infection*|infectious process|disease
+        monitor|monitoring|ekg|ecg|external lead|leads|wire|wires|device|devices
+        sternotomy|sternal|cerclage wire|wires is|are? fracture|fractured|intact
+        fractured sternotomy|sternal wire|wires
+        right|left lower|upper extremit* edema
         heart|cardiac rate|rhythm|border|borders|apex|surgery|bypass|valve|valves|contusion|disease|chamber*|motion|monitor*
         right|left heart|cardiac border|borders|apex
         lung volume|volumes|inflation|base|bases zone
@@ -167,6 +184,8 @@ OTHER_FINDINGS = """
     hyperinflat*|hyperexpan*|hyperaerat*|hyperluc*
     copd
     chronic obstructive
+    blunted|blunting|blunt
+    calcif*|calcinosis
     scoliosis|kyphosis|kyphoscoliosis|dextroscoliosis|levoscoliosis
     hernia|hernias
     granulom*
@@ -179,6 +198,7 @@ OTHER_FINDINGS = """
     degenerative|osteophyt*|spondylosis|osteopenia|osteopenic|osteoporosis
     atheroscl*|tortuous|tortuosity|ectasia|ectatic|aneurysm*
     deformity|deformities
+    pleural abnormality
     lytic|blastic|sclerotic|destructive lesion*
 """
 
@@ -227,65 +247,59 @@ PLACES = {
         interstitium|markings
     """,
     "vessels": """
-        pulmonary? vascul*
-        pulmonary vessels|veins|venous|artery|arteries
+        pulmonary|central|lung? vasculature|vascularity
+        pulmonary vessels|veins|vascular
     """,
     "": """
         aorta|aortic|hila|hilum|hilar|trachea|diaphragm*|hemidiaphragm*|spine|vertebra*|azygos|esophagus|stomach
         aortic arch|knob
+        pulmonary|vascular artery|arteries|structure|structures
         thoracic aorta|spine
         soft tissues
     """,
 }
 QUALITIES = {
     "normal": """
-        normal|unremarkable|normotensive
-        within normal limits|limit
-        wnl
-        not enlarged|widened|prominent|dilated
-        in normal limits
+        normal|unremarkable|normotensive|wnl
+        within|in normal? limits|limit of? normal?
+        not significantly? enlarged|widened|prominent|dilated
         clear|sharp
-        normal in size
+        upper|top|high limits|limit? of? normal limits?
     """,
     "intact": """
         intact
     """,
     "big": """
-        enlarged|enlargement|large|widened|widening|prominent|prominence|increased|dilated|dilatation|thickened
-        coarse*|accentuat*|distended|engorged|engorgement|indistinct*|hazy|congested|increase
+        enlarged|enlargement|enlarging|widened|widening|dilated|dilatation|thickened|thickening|engorged|congested|megaly
+    """,
+    # Of what follows, where a place follows at once: "heart, prominent aorta".
+    "more": """
+        large|prominent|prominence|increased|increase|coarse*|accentuat*|distended|indistinct*|irregular|chronic
     """,
     "borderline": """
-        borderline ~ enlarged|enlargement|prominent
-        borderline
-        upper limits|limit of? normal|size
-        upper normal
-        top normal
-        high normal
-        mild|slight prominence
-    """,
-    "blunt": """
-        blunted|blunting|blunt
+        borderline in? size?
+        borderline enlarged|enlargement|prominent
     """,
 }
-# (Place, quality): observations, and the status where nothing denies or doubts it.
+# (Place, quality): each observation's status where nothing denies or doubts it.
 SAID = {
-    ("heart", "normal"): (("Cardiomegaly",), "negative"),
-    ("heart", "big"): (("Cardiomegaly",), "positive"),
-    ("heart", "borderline"): (("Cardiomegaly",), "uncertain"),
-    ("mediastinum", "normal"): (("Enlarged Cardiomediastinum",), "negative"),
-    ("mediastinum", "big"): (("Enlarged Cardiomediastinum",), "positive"),
-    ("mediastinum", "borderline"): (("Enlarged Cardiomediastinum",), "uncertain"),
-    ("cardiomediastinum", "normal"): (("Enlarged Cardiomediastinum", "Cardiomegaly"), "negative"),
-    ("cardiomediastinum", "big"): (("Enlarged Cardiomediastinum",), "positive"),
-    ("cardiomediastinum", "borderline"): (("Enlarged Cardiomediastinum",), "uncertain"),
-    ("lungs", "normal"): (("Lung Opacity",), "negative"),
-    ("pleura", "normal"): (("Pleural Effusion",), "negative"),
-    ("pleura", "blunt"): (("Pleural Effusion",), "uncertain"),
-    ("pleura", "big"): (("Pleural Other",), "positive"),
-    ("bones", "intact"): (("Fracture",), "negative"),
-    ("markings", "normal"): (("Lung Opacity",), "negative"),
-    ("markings", "big"): (("Lung Opacity",), "positive"),
-    ("vessels", "big"): (("Edema",), "uncertain"),
+    ("heart", "normal"): {"Cardiomegaly": "negative"},
+    ("heart", "big"): {"Cardiomegaly": "positive"},
+    ("heart", "borderline"): {"Cardiomegaly": "uncertain"},
+    ("mediastinum", "normal"): {"Enlarged Cardiomediastinum": "negative"},
+    ("mediastinum", "big"): {"Enlarged Cardiomediastinum": "positive"},
+    ("mediastinum", "borderline"): {"Enlarged Cardiomediastinum": "uncertain"},
+    ("cardiomediastinum", "normal"): {"Enlarged Cardiomediastinum": "negative", "Cardiomegaly": "negative"},
+    # Mostly the heart is meant, but it is not said.
+    ("cardiomediastinum", "big"): {"Enlarged Cardiomediastinum": "positive", "Cardiomegaly": "uncertain"},
+    ("cardiomediastinum", "borderline"): {"Enlarged Cardiomediastinum": "uncertain", "Cardiomegaly": "uncertain"},
+    ("lungs", "normal"): {"Lung Opacity": "negative"},
+    ("pleura", "normal"): {"Pleural Effusion": "negative"},
+    ("pleura", "big"): {"Pleural Other": "positive"},
+    ("bones", "intact"): {"Fracture": "negative"},
+    ("markings", "normal"): {"Lung Opacity": "negative"},
+    ("markings", "big"): {"Lung Opacity": "positive"},
+    ("vessels", "big"): {"Edema": "uncertain"},
 }
 
 # How a cue acts is said in `labels._read`.
@@ -322,7 +336,7 @@ appreciated|demonstrated|detected|noted|visible|observed|apparent|shown|found|su
         resolved|removed
     """,
     "doubt": """
-        possible|possibly|probable|probably|questionable|questionably|likely|equivocal|perhaps|presumed|presumably
+        possible|possibly|possibility|suspicion|probable|probably|questionable|questionably|likely|equivocal|perhaps|presumed|presumably
         question|questioned of?
         cannot|not|cant|difficult to? entirely|completely|definitively|definitely|fully? exclude
         can|could not entirely|completely|definitively|definitely|fully? exclude
@@ -358,16 +372,15 @@ appreciated|demonstrated|detected|noted|visible|observed|apparent|shown|found|su
         evaluate|evaluation|assess|assessment|eval for
         r o
         rule out
-        if there? is? clinical? concern|suspicion
-        if clinically? suspected
+        if ~ concern|suspicion|suspected|tenderness for|of?
+        correlate|correlation clinically|clinical? for
         risk of|for
     """,
     "stop": """
         but|however|although|though|except|yet|despite|whereas|while|with
         aside|apart from
         other than
-        there is|are|has|have|was|were|may|again
-        secondary|due to
+        there is|are|has|have|was|were|again
     """,
     "unchanged": """
         no|without definite|significant|interval|appreciable|acute|substantial|obvious|large|gross? \

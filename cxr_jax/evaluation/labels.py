@@ -22,6 +22,7 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _BOUNDARY = re.compile(r"[.;?!]+(?=\s|$)|(?<=[a-z]{2})\.(?=[A-Z][a-z])|\n\s*\n")
 _ABBREVIATION = re.compile(r"(?:^|[^\w.])(?:drs?|mrs?|ms|vs|st|approx|e\.g|i\.e|cf|fig)$", re.IGNORECASE)
 _VERBS = frozenset("is are was were has have had appears appear remains remain shows show demonstrates there".split())
+_LINKS = frozenset("of the and in size overall left right".split())
 _SIDE = re.compile(
     r"\b(?:(?P<both>bilateral(?:ly)?|both|biapical|bibasilar|bibasal|biapically|bibasilarly)|(?P<left>left|lt)|(?P<right>right|rt))\b"
     r"(?! (?:heart|atri|ventric|main|brachiocephalic|paratracheal|of midline|of the midline))"
@@ -146,7 +147,7 @@ def _word_pattern(word: str) -> str:
 
 def _next_pattern(word: str) -> str:
     if word == "~":
-        return r"(?: \S+){0,3}?"
+        return r"(?: \S+){0,5}?"
     return f"(?: {_word_pattern(word[:-1])})?" if word.endswith("?") else " " + _word_pattern(word)
 
 
@@ -186,13 +187,17 @@ def _read(sentence: str) -> tuple[Mention, ...]:
     quality: tuple[str, int] | None = None
 
     def say(place: _Item, what: str) -> None:
-        observations, status = SAID.get((str(place.value), what), ((), ""))
-        if status != "negative" and mood != "positive":
-            status = mood
-        for observation in observations:
+        for observation, status in SAID.get((str(place.value), what), {}).items():
+            if status != "negative" and mood != "positive":
+                status = mood
             # What is said after a place overrules what stood before it: "normal heart, widened mediastinum".
             heard[:] = [h for h in heard if (h.observation, h.first) != (observation, place.first)]
             heard.append(_Heard(observation, status, place.first, place.last))
+
+    def reaches(quality: tuple[str, int], first: int) -> bool:
+        """Whether a quality is said of the place that follows it at word `first`; "normal" also of a list of them."""
+        between = words[quality[1] + 1 : first]
+        return len(between) <= 3 if quality[0] == "normal" else _LINKS.issuperset(between)
 
     def behind(cue: _Item) -> list[_Heard]:
         """The mentions that a cue which looks back speaks of: its own subject, not the whole sentence."""
@@ -213,18 +218,28 @@ def _read(sentence: str) -> tuple[Mention, ...]:
         elif kind == "place":
             if last + 1 < len(words) and words[last + 1] in _VERBS:
                 mood = "positive"
-            if quality and first - quality[1] <= 4:
+            if quality and reaches(quality, first):
                 say(item, quality[0])
                 quality = (quality[0], last)
             places.append(item)
         elif kind == "quality":
             following = items[position + 1] if position + 1 < len(items) else None
-            if value == "big" and following and following.kind == "name" and following.first == last + 1:
+            next_kind = following.kind if following and following.first == last + 1 else ""
+            said = str(value)
+            if said == "normal" and position and items[position - 1].kind == "name" and words[first - 1] in _VERBS:
+                heard[-1].status = "negative"  # "engorgement is within normal limits"
+            if said in ("big", "more") and next_kind == "name":
                 continue  # a large effusion, not a large heart
-            near = [place for place in places if first - place.last <= 10]
+            if said == "more":
+                near, said = [] if next_kind == "place" else places, "big"
+            else:
+                near = places
+            if said == "big" and quality and quality[0] == "borderline":
+                said = "borderline"
+            near = [place for place in near if first - place.last <= 10]
             for place in near:
-                say(place, str(value))
-            quality = None if near else (str(value), last)
+                say(place, said)
+            quality = None if near else (said, last)
             places = []
         elif kind in ("deny", "clear of"):
             if kind == "clear of":
