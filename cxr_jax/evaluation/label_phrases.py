@@ -37,6 +37,7 @@ NAMES = {
         airspace|alveolar disease|diseases|process|processes
         air space disease|diseases|process|processes
         interstitial lung? disease|process|pattern|prominence|thickening|abnormality|change|changes|fibrosis
+        interstitial lung|pulmonary? marking*
         reticular|reticulonodular pattern|marking|markings|change|changes
         reticulation*
         ground glass
@@ -66,7 +67,8 @@ NAMES = {
         chf
         vascular|pulmonary|venous|pulmonary vascular|venous? congestion
         vascular engorgement|prominence
-        vascular redistribution
+        vascular redistribution|indistinctness|margination
+        indistinct central|pulmonary? vascul*
         cephalization
         pulmonary? venous hypertension
         fluid|volume overload
@@ -79,7 +81,8 @@ NAMES = {
         pneumonia*|bronchopneumonia*|pnuemonia|penumonia|pneumoina
         pneumonitis
         infection*
-        infectious process|processes|disease|etiology|infiltrate|consolidation
+        infectious
+        infectious process|processes|disease|etiology
     """,
     "Atelectasis": """
         atelect*|atelact*|atlectasis|atelelectasis
@@ -96,14 +99,18 @@ NAMES = {
         pleural effusion*|effussion*
         pleural fluid
         pleural fluid collection|collections
-        hydropneumothora*|hemopneumothora*|hydrothora*|hemothora*
+        hydropneumothora*|hemopneumothora*
+        hydrothora*|hemothora*
         fluid in the? right|left? pleural space|cavity
         fluid in|within the? minor|major|horizontal|right? fissure|fissures
         costophrenic|angle effusion*
     """,
     "Pleural Other": """
         pleural thickening|plaque*|scar*|calcification*|fibrosis|reaction
-        thickening of the? pleura
+        thickening of the? pleura|fissure|fissures
+        fissural|pleural thickening
+        pleural peripheral scar*
+        thickened fissure|fissures
         pleural based? parenchymal? scar*|thickening
         pleuroparenchymal|pleuropericardial scar*|thickening
         pleuro parenchymal|pericardial scar*|thickening
@@ -151,17 +158,18 @@ NAMES = {
         breast mass|masses|nodule|nodules|prosthe*|implant*|density|densities
         bone|bony|mineral|metallic|metal|calcific|calcified|soft|tissue|cardiac|heart densit*
         soft tissue densit*
-        granulomatous|prior|old|remote|previous|fungal granulomatous? infection*|infectious process|disease
+        granulomatous|histoplasmosis|prior|old|remote|previous|fungal granulomatous|histoplasmosis? infection*|infectious
         monitor|monitoring|ekg|ecg|external lead|leads|wire|wires|device|devices
         sternotomy|sternal|cerclage wire|wires is|are? fracture|fractured|intact
         fractured sternotomy|sternal wire|wires
         right|left lower|upper extremit* edema
         heart|cardiac rate|rhythm|border|borders|apex|surgery|bypass|valve|valves|contusion|disease|chamber*|motion|monitor*
         right|left heart|cardiac border|borders|apex
-        lung volume|volumes|inflation|base|bases zone
-        mediastinal lymph*|node*|adenopathy|calcification*|shift|hilar? lymph*|lipomatosis|fat|surgical|clips|surgery|drain
+        lung volume|volumes|inflation
+        mediastinal lymph*|node*|adenopathy|calcification*|shift|granuloma*|lipomatosis|fat|surgical|clips|surgery|drain
+        calcified mediastinal
         hilar mediastinal? lymph*|adenopathy|node*
-        mediastinal and|or hilar lymph*|adenopathy
+        mediastinal and|or right|left? hilar lymph*|adenopathy|calcification*|granuloma*|node*
         aortic valve calcification*
         mitral|aortic valve|annul* calcification*
         calcified aortic|mitral valve
@@ -241,13 +249,12 @@ PLACES = {
         osseous
     """,
     "markings": """
-        interstitial|bronchovascular|lung|pulmonary|bronchial|vascular marking*
-        interstitial lung|pulmonary marking*
+        bronchovascular|lung|pulmonary|bronchial|vascular marking*
         bronchovascular|interstitial|peribronchial
         interstitium|markings
     """,
     "vessels": """
-        pulmonary|central|lung? vasculature|vascularity
+        central? pulmonary|lung? vasculature|vascularity
         pulmonary vessels|veins|vascular
     """,
     "": """
@@ -274,7 +281,7 @@ QUALITIES = {
     """,
     # Of what follows, where a place follows at once: "heart, prominent aorta".
     "more": """
-        large|prominent|prominence|increased|increase|coarse*|accentuat*|distended|indistinct*|irregular|chronic
+        large|prominent|prominence|increased|increase|coarse*|distended|irregular|chronic
     """,
     "borderline": """
         borderline in? size?
@@ -336,6 +343,7 @@ appreciated|demonstrated|detected|noted|visible|observed|apparent|shown|found|su
         resolved|removed
     """,
     "doubt": """
+        correlate|correlation clinically|clinical? for
         possible|possibly|possibility|suspicion|probable|probably|questionable|questionably|likely|equivocal|perhaps|presumed|presumably
         question|questioned of?
         cannot|not|cant|difficult to? entirely|completely|definitively|definitely|fully? exclude
@@ -373,7 +381,6 @@ appreciated|demonstrated|detected|noted|visible|observed|apparent|shown|found|su
         r o
         rule out
         if ~ concern|suspicion|suspected|tenderness for|of?
-        correlate|correlation clinically|clinical? for
         risk of|for
     """,
     "stop": """
@@ -386,6 +393,7 @@ appreciated|demonstrated|detected|noted|visible|observed|apparent|shown|found|su
         no|without definite|significant|interval|appreciable|acute|substantial|obvious|large|gross? \
 interval|significant|appreciable? change|changes|increase|decrease|improvement|worsening|progression in|of|from?
         not significantly|appreciably|substantially|markedly|much? changed|improved|worsened|progressed|increased|decreased
+        is|are|was|were? not present|seen|identified|visualized|evident|noted on|in the? prior|previous|comparison|last|xxxx
         not only
         no more|less than
         not|without completely|entirely|fully|complete|significant resolved|resolution|cleared|clearing

@@ -199,6 +199,11 @@ def _read(sentence: str) -> tuple[Mention, ...]:
         between = words[quality[1] + 1 : first]
         return len(between) <= 3 if quality[0] == "normal" else _LINKS.issuperset(between)
 
+    def belongs(place: _Item, first: int, said: str) -> bool:
+        """Whether a quality at word `first` is said of an earlier place: close by, or by a verb."""
+        between = words[place.last + 1 : first]
+        return len(between) <= (10 if said == "normal" or not _VERBS.isdisjoint(between) else 2)
+
     def behind(cue: _Item) -> list[_Heard]:
         """The mentions that a cue which looks back speaks of: its own subject, not the whole sentence."""
         verbs = [w for w in range(clause_word, cue.first) if words[w] in _VERBS]
@@ -213,6 +218,8 @@ def _read(sentence: str) -> tuple[Mention, ...]:
         item = items[position]
         if kind == "name":
             status = "uncertain" if mood == "positive" and first <= doubted_until else mood
+            if quality == ("normal", first - 1):
+                status = "negative"
             heard += [_Heard(observation, status, first, last) for observation in value]
             denied += mood == "negative"
         elif kind == "place":
@@ -220,13 +227,15 @@ def _read(sentence: str) -> tuple[Mention, ...]:
                 mood = "positive"
             if quality and reaches(quality, first):
                 say(item, quality[0])
-                quality = (quality[0], last)
+                listed = quality[0] == "normal" or words[last + 1 : last + 2] == ["and"]
+                quality = (quality[0], last) if listed else None
             places.append(item)
         elif kind == "quality":
             following = items[position + 1] if position + 1 < len(items) else None
             next_kind = following.kind if following and following.first == last + 1 else ""
             said = str(value)
-            if said == "normal" and position and items[position - 1].kind == "name" and words[first - 1] in _VERBS:
+            subject = items[position - 1] if position and words[first - 1] in _VERBS else None
+            if said == "normal" and heard and subject and subject.first == heard[-1].first:
                 heard[-1].status = "negative"  # "engorgement is within normal limits"
             if said in ("big", "more") and next_kind == "name":
                 continue  # a large effusion, not a large heart
@@ -236,7 +245,7 @@ def _read(sentence: str) -> tuple[Mention, ...]:
                 near = places
             if said == "big" and quality and quality[0] == "borderline":
                 said = "borderline"
-            near = [place for place in near if first - place.last <= 10]
+            near = [place for place in near if belongs(place, first, said)]
             for place in near:
                 say(place, said)
             quality = None if near else (said, last)
