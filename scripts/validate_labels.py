@@ -143,7 +143,9 @@ def show(studies: Sequence[Study], observation: str) -> None:
         indexed = observation in study.observations()
         if indexed != (observation in found):
             spans = [study.report[m.start : m.end] for m in find_mentions(study.report) if m.observation == observation]
-            print(f"{study.name}: {'missed' if indexed else 'found'}; {'; '.join(study.terms)}\n  {spans} {study.report}\n")
+            print(
+                f"{study.name}: {'missed' if indexed else 'found'}; {'; '.join(study.terms)}\n  {spans} {study.report}\n"
+            )
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

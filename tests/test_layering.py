@@ -16,7 +16,7 @@ LAYERS = [
     "data.mimic_tables", "data.mimic_reports", "data.mimic",
     "data.download", "data.openi", "data.pairs", "data.pipeline", "data",
     "optim", "parallel", "train_step", "checkpoint", "index",
-    "evaluation.bootstrap", "evaluation.label_phrases", "evaluation.labels", "evaluation.meteor", "evaluation.meteor_jar",
+    "evaluation.bootstrap", "evaluation.label_phrases", "evaluation.labels", "evaluation.label_csv", "evaluation.meteor", "evaluation.meteor_jar",
     "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.finding_metrics", "evaluation.baselines",
     "evaluation.ceiling",
     "evaluation.page", "evaluation.evaluate", "evaluation.outside", "evaluation.tables", "evaluation",

@@ -27,7 +27,9 @@ _SIDE = re.compile(
     r"\b(?:(?P<both>bilateral(?:ly)?|both|biapical|bibasilar|bibasal|biapically|bibasilarly)|(?P<left>left|lt)|(?P<right>right|rt))\b"
     r"(?! (?:heart|atri|ventric|main|brachiocephalic|paratracheal|of midline|of the midline))"
 )
-_AFTER = re.compile(r"^(?: (?!and\b|with\b|or\b)\S+){0,5} (?:in|at|on|within|along|over|involving|overlying|of|throughout|to)\b")
+_AFTER = re.compile(
+    r"^(?: (?!and\b|with\b|or\b)\S+){0,5} (?:in|at|on|within|along|over|involving|overlying|of|throughout|to)\b"
+)
 
 
 class Mention(NamedTuple):
