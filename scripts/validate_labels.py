@@ -9,7 +9,6 @@ one half of the reports (seeded); the other was only ever scored. --show prints 
 
 import argparse
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from cxr_jax.data.release import MAX_REPORT, parse_study
 from cxr_jax.data.reports import SIDES, choose_section, says_normal
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.finding_metrics import finding_f1
-from cxr_jax.evaluation.labels import OBSERVATIONS, find_mentions, rule_labels
+from cxr_jax.evaluation.labels import OBSERVATIONS, find_mentions, label_report, rule_labels
 from cxr_jax.evaluation.tables import format_table
 from cxr_jax.workdir import write_text
 
@@ -30,9 +29,9 @@ from cxr_jax.workdir import write_text
 TERMS = {
     "Enlarged Cardiomediastinum": r"mediastinum/.*(prominent|enlarged)",
     "Cardiomegaly": r"cardiomegaly|(cardiac shadow|heart)/.*enlarged",
-    "Lung Opacity": r"(opacity|infiltrate|density)/(?!(breast|ribs|thorax|mediastinum|sternum|heart|adipose)\b).*|airspace disease"
-    r"|infiltrate|opacity|markings/(?!bronchovascular).*|cicatrix/lung|pulmonary fibrosis|lung diseases, interstitial"
-    r"|lung/.*(interstitial|reticular)|thickening/.*(bronch|interstitial)",
+    "Lung Opacity": r"(opacity|density)/(?!(breast|ribs|thorax|mediastinum|sternum|heart|adipose)\b).*|opacity"
+    r"|airspace disease|infiltrate|markings/(?!bronchovascular).*|lung/.*(interstitial|reticular)|cicatrix/lung"
+    r"|pulmonary fibrosis|lung diseases, interstitial|thickening/.*(bronch|interstitial)",
     "Lung Lesion": r"nodule|mass|(opacity|density)/.*round|cavitation",
     "Edema": r"pulmonary (edema|congestion)|heart failure",
     "Consolidation": r"consolidation",
@@ -59,6 +58,7 @@ class Study(NamedTuple):
         return frozenset(said | {"No Finding"} if says_normal(self.terms) else said)
 
     def terms_of(self, observation: str) -> list[str]:
+        """Those of its terms that stand for an observation."""
         pattern = re.compile(rf"(?:{TERMS[observation]})(?![^/])") if observation in TERMS else re.compile("normal$")
         return [term for term in self.terms if pattern.match(term)]
 
@@ -102,20 +102,24 @@ def read_studies(archive: Path) -> list[Study]:
 
 
 def agreement(studies: Sequence[Study], halves: Sequence[Sequence[Study]]) -> tuple[list[str], list[list[str]]]:
-    """Precision, recall and F1 of each observation against the terms; F1 on each half."""
+    """Precision, recall and F1 of each observation against the terms; F1 on each half, and with doubt as absence."""
     whole, *parts = (
         finding_f1([study.observations() for study in part], rule_labels(study.report for study in part), resamples=1)
         for part in (studies, *halves)
     )
+    affirmed = [
+        {name for name, status in label_report(study.report).items() if status == "positive"} for study in studies
+    ]
+    certain = finding_f1([study.observations() for study in studies], affirmed, resamples=1)
     rows = []
     for name in OBSERVATIONS:
         of_halves = [part["per_finding"].get(name, {"f1": 0})["f1"] for part in parts]
         each = whole["per_finding"][name]
-        scores = [each["precision"], each["recall"], each["f1"], *of_halves]
+        scores = [each["precision"], each["recall"], each["f1"], *of_halves, certain["per_finding"][name]["f1"]]
         rows.append([name, f"{each['support']:,}", *(f"{score:.3f}" for score in scores)])
     for mean in ("macro", "micro"):
-        rows.append([mean, "", "", "", *(f"{part[mean]:.3f}" for part in (whole, *parts))])
-    return ["observation", "indexed", "precision", "recall", "F1", "first half", "other half"], rows
+        rows.append([mean, "", "", "", *(f"{part[mean]:.3f}" for part in (whole, *parts, certain))])
+    return ["observation", "indexed", "precision", "recall", "F1", "first half", "other half", "affirmed only"], rows
 
 
 def mention_counts(studies: Sequence[Study]) -> tuple[list[str], list[list[str]]]:
@@ -143,9 +147,8 @@ def show(studies: Sequence[Study], observation: str) -> None:
         indexed = observation in study.observations()
         if indexed != (observation in found):
             spans = [study.report[m.start : m.end] for m in find_mentions(study.report) if m.observation == observation]
-            print(
-                f"{study.name}: {'missed' if indexed else 'found'}; {'; '.join(study.terms)}\n  {spans} {study.report}\n"
-            )
+            kind = "missed" if indexed else "found"
+            print(f"{study.name}: {kind} {spans}; {'; '.join(study.terms)}\n  {study.report}\n")
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

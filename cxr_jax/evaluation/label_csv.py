@@ -35,8 +35,8 @@ def read_labels(file: Path, study_ids: Sequence[str]) -> list[frozenset[str]]:
     if _KEY not in names:
         if len(rows) != len(study_ids):
             raise InputError(
-                f"{file}: has {len(rows)} rows without a column {_KEY} for {len(study_ids)} studies; add the column, or "
-                "a row for each study in their order"
+                f"{file}: has {len(rows)} rows without a column {_KEY} for {len(study_ids)} studies; add the column, "
+                "or a row for each study in their order"
             )
         return _wide(file, names, rows)
     found = _long(file, names, rows) if {"label", "labels"} & set(names) else _by_study(file, names, rows)
@@ -101,8 +101,8 @@ def _wide(file: Path, names: Sequence[str], rows: Sequence[tuple[int, list[str]]
         for name, cell in cells.items():
             if cell not in PRESENT | UNCERTAIN | ABSENT:
                 raise InputError(
-                    f"{file}: line {line}, column {name}: {cell[:40]!r} is unknown; write 1, -1 or u where uncertain, 0 or "
-                    "nothing"
+                    f"{file}: line {line}, column {name}: {cell[:40]!r} is unknown; write 1, -1 or u where uncertain, "
+                    "0 or nothing"
                 )
         found.append(frozenset(name for name, cell in cells.items() if cell not in ABSENT))
     return found

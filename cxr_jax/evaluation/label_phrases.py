@@ -158,12 +158,14 @@ NAMES = {
         breast mass|masses|nodule|nodules|prosthe*|implant*|density|densities
         bone|bony|mineral|metallic|metal|calcific|calcified|soft|tissue|cardiac|heart densit*
         soft tissue densit*
-        granulomatous|histoplasmosis|prior|old|remote|previous|fungal granulomatous|histoplasmosis? infection*|infectious
+        granulomatous|histoplasmosis|prior|old|remote|previous|fungal infection*|infectious
+        prior|old|remote|previous granulomatous|histoplasmosis|fungal infection*|infectious
         monitor|monitoring|ekg|ecg|external lead|leads|wire|wires|device|devices
         sternotomy|sternal|cerclage wire|wires is|are? fracture|fractured|intact
         fractured sternotomy|sternal wire|wires
         right|left lower|upper extremit* edema
-        heart|cardiac rate|rhythm|border|borders|apex|surgery|bypass|valve|valves|contusion|disease|chamber*|motion|monitor*
+        heart|cardiac rate|rhythm|border|borders|apex|surgery|bypass|valve|valves|contusion|disease
+        heart|cardiac chamber*|motion|monitor*
         right|left heart|cardiac border|borders|apex
         lung volume|volumes|inflation
         mediastinal lymph*|node*|adenopathy|calcification*|shift|granuloma*|lipomatosis|fat|surgical|clips|surgery|drain
@@ -329,8 +331,9 @@ CUES = {
         clear of
     """,
     "deny before": """
-        is|are|was|were? not|never clearly|definitely|definitively|currently? seen|identified|visualized|evident|present|\
-appreciated|demonstrated|detected|noted|visible|observed|apparent|shown|found|suspected|suggested
+        is|are|was|were? not|never clearly|definitely|definitively|currently? seen|identified|visualized|evident|present
+        is|are|was|were? not|never clearly|definitely|definitively|currently? appreciated|demonstrated|detected|noted
+        is|are|was|were? not|never clearly|definitely? visible|observed|apparent|shown|found|suspected|suggested
         is|are|was|were? no longer clearly|definitely? seen|identified|visualized|evident|present|appreciated|visible
         absent|none
         has|have now|since|completely|been|interval? resolved|cleared|removed
@@ -390,10 +393,12 @@ appreciated|demonstrated|detected|noted|visible|observed|apparent|shown|found|su
         there is|are|has|have|was|were|again
     """,
     "unchanged": """
-        no|without definite|significant|interval|appreciable|acute|substantial|obvious|large|gross? \
-interval|significant|appreciable? change|changes|increase|decrease|improvement|worsening|progression in|of|from?
-        not significantly|appreciably|substantially|markedly|much? changed|improved|worsened|progressed|increased|decreased
-        is|are|was|were? not present|seen|identified|visualized|evident|noted on|in the? prior|previous|comparison|last|xxxx
+        no|without definite|significant|interval|appreciable|substantial? interval? change|changes in|of|from?
+        no|without definite|significant|interval|appreciable|substantial? increase|decrease|progression in|of|from?
+        no|without definite|significant|interval|appreciable|substantial? improvement|worsening in|of?
+        not significantly|appreciably|substantially|markedly|much? changed|improved|worsened|progressed
+        not significantly|appreciably|substantially|markedly|much? increased|decreased
+        is|are|was|were? not present|seen|identified|visualized|noted on|in the? prior|previous|comparison|last|xxxx
         not only
         no more|less than
         not|without completely|entirely|fully|complete|significant resolved|resolution|cleared|clearing
@@ -414,5 +419,10 @@ interval|significant|appreciable? change|changes|increase|decrease|improvement|w
     # Begins anew after a denied finding, unless "or" stands before it: "no effusion, stable cardiomegaly".
     "affirm": """
         stable|persistent|residual|mild|moderate|minimal|chronic|unchanged|mildly|moderately|again
+    """,
+    "affirm before": """
+        persists|persist
+        is|are|remains unchanged
+        has|have increased|decreased|worsened|improved
     """,
 }

@@ -21,14 +21,15 @@ _RANK = {"negative": 0, "uncertain": 1, "positive": 2}
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _BOUNDARY = re.compile(r"[.;?!]+(?=\s|$)|(?<=[a-z]{2})\.(?=[A-Z][a-z])|\n\s*\n")
 _ABBREVIATION = re.compile(r"(?:^|[^\w.])(?:drs?|mrs?|ms|vs|st|approx|e\.g|i\.e|cf|fig)$", re.IGNORECASE)
-_VERBS = frozenset("is are was were has have had appears appear remains remain shows show demonstrates there".split())
-_LINKS = frozenset("of the and in size overall left right".split())
+_VERBS = {"is", "are", "was", "were", "has", "have", "had", "there", "shows", "show", "demonstrates"}
+_VERBS |= {"appears", "appear", "remains", "remain"}
+_LINKS = {"of", "the", "and", "in", "size", "overall", "left", "right"}
 _SIDE = re.compile(
-    r"\b(?:(?P<both>bilateral(?:ly)?|both|biapical|bibasilar|bibasal|biapically|bibasilarly)|(?P<left>left|lt)|(?P<right>right|rt))\b"
-    r"(?! (?:heart|atri|ventric|main|brachiocephalic|paratracheal|of midline|of the midline))"
+    r"\b(?:(?P<both>bilateral(?:ly)?|both|biapical(?:ly)?|bibas(?:al|ilar)(?:ly)?)|(?P<left>left|lt)|(?P<right>right|rt))\b"
+    r"(?! (?:heart|atri|ventric|main|brachiocephalic|paratracheal|of (?:the )?midline))"
 )
 _AFTER = re.compile(
-    r"^(?: (?!and\b|with\b|or\b)\S+){0,5} (?:in|at|on|within|along|over|involving|overlying|of|throughout|to)\b"
+    r"(?: (?!(?:and|with|or)\b)\S+){0,5} (?:in|at|on|within|along|over|involving|overlying|of|throughout|to)\b"
 )
 
 
@@ -114,7 +115,6 @@ class _Heard:
 
 def _compile_phrases() -> dict[str, list[tuple[re.Pattern[str], str, str | tuple[str, ...]]]]:
     """The first three letters of a phrase to its pattern, its kind and its value."""
-    phrases: dict[str, tuple[str, list[str]]] = {}
     tables = [
         *(("name", key, text) for key, text in [*NAMES.items(), (_OTHER, OTHER_FINDINGS)]),
         *(("place", key, text) for key, text in PLACES.items()),
@@ -193,7 +193,10 @@ def _read(sentence: str) -> tuple[Mention, ...]:
             if status != "negative" and mood != "positive":
                 status = mood
             # What is said after a place overrules what stood before it: "normal heart, widened mediastinum".
-            heard[:] = [h for h in heard if (h.observation, h.first) != (observation, place.first)]
+            earlier = [h for h in heard if (h.observation, h.first) == (observation, place.first)]
+            if any(h.status == "uncertain" for h in earlier) and status == "positive":
+                status = "uncertain"  # "borderline cardiac enlargement"
+            heard[:] = [h for h in heard if h not in earlier]
             heard.append(_Heard(observation, status, place.first, place.last))
 
     def reaches(quality: tuple[str, int], first: int) -> bool:
@@ -230,7 +233,9 @@ def _read(sentence: str) -> tuple[Mention, ...]:
             if quality and reaches(quality, first):
                 say(item, quality[0])
                 listed = quality[0] == "normal" or words[last + 1 : last + 2] == ["and"]
-                quality = (quality[0], last) if listed else None
+                known, quality = quality[0], (quality[0], last) if listed else None
+                if known == "big":
+                    continue
             places.append(item)
         elif kind == "quality":
             following = items[position + 1] if position + 1 < len(items) else None
@@ -245,8 +250,6 @@ def _read(sentence: str) -> tuple[Mention, ...]:
                 near, said = [] if next_kind == "place" else places, "big"
             else:
                 near = places
-            if said == "big" and quality and quality[0] == "borderline":
-                said = "borderline"
             near = [place for place in near if belongs(place, first, said)]
             for place in near:
                 say(place, said)
@@ -275,16 +278,15 @@ def _read(sentence: str) -> tuple[Mention, ...]:
                 doubted_until = last + 4
         elif kind == "forget":
             mood = "forget"
-        elif kind == "unchanged":
+        elif kind == "unchanged" or (kind == "affirm" and denied and mood == "negative" and words[first - 1] != "or"):
             mood = "positive"
-        elif kind == "affirm" and mood == "negative" and denied and words[first - 1] != "or":
-            mood = "positive"
+        elif kind == "affirm before" and len(heard) > clause and heard[-1].status == "negative":
+            heard[-1].status = "positive"
         elif kind == "stop":
             mood, clause, clause_word = "positive", len(heard), first
             places, quality = [], None
 
-    stops = [-1, *(item.first for item in items if item.kind == "stop"), len(words)]
-    sides = _sides(words, heard, stops)
+    sides = _sides(sentence, spans, words, heard, [item.first for item in items if item.kind == "stop"])
     return tuple(
         Mention(h.observation, h.status, side, spans[h.first][0], spans[h.last][1])
         for h, side in sorted(zip(heard, sides, strict=True), key=lambda pair: pair[0].first)
@@ -292,21 +294,28 @@ def _read(sentence: str) -> tuple[Mention, ...]:
     )
 
 
-def _sides(words: list[str], heard: list[_Heard], stops: list[int]) -> list[str]:
-    """The side of each mention: in its words, right before it, after a preposition, before it, or its neighbour's."""
+def _sides(
+    sentence: str, spans: list[tuple[int, int]], words: list[str], heard: list[_Heard], stops: list[int]
+) -> list[str]:
+    """The side of each mention, looked for no further than the next mention or clause: among its own words and those
+    right before it, then behind a preposition after it, then anywhere before it."""
     sides: list[str] = []
     for mention in heard:
-        low = max(stop for stop in stops if stop < mention.first + 1)
-        high = min(stop for stop in stops if stop > mention.last)
-        before = max([low, *(h.last for h in heard if h.last < mention.first)]) + 1
-        after = min([high, *(h.first for h in heard if h.first > mention.last)])
-        near = " ".join(words[max(before, mention.first - 4) : mention.last + 1])
-        tail = "".join(f" {word}" for word in words[mention.last + 1 : after])
-        behind = tail if _AFTER.match(tail) else ""
-        side = "" if mention.observation in _SIDELESS else _side(near) or _side(behind)
-        if not side and mention.observation not in _SIDELESS:
-            side = _side(" ".join(words[before : mention.first]))
-        sides.append(side)
+        if mention.observation in _SIDELESS:
+            sides.append("")
+            continue
+        ends = [h.last for h in heard if h.last < mention.first] + [s for s in stops if s < mention.first]
+        starts = [h.first for h in heard if h.first > mention.last] + [s for s in stops if s > mention.last]
+        low, high = max(ends, default=-1) + 1, min(starts, default=len(words))
+        near = max(low, mention.first - 4)
+        while near < mention.first and "," in sentence[spans[near][0] : spans[mention.first][0]]:
+            near += 1  # beyond a comma only if there is no better place
+        after = "".join(f" {word}" for word in words[mention.last + 1 : high])
+        sides.append(
+            _side(" ".join(words[near : mention.last + 1]))
+            or (_side(after) if _AFTER.match(after) else "")
+            or _side(" ".join(words[low : mention.first]))
+        )
     return sides
 
 
