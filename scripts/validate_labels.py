@@ -30,8 +30,8 @@ TERMS = {
     "Enlarged Cardiomediastinum": r"mediastinum/.*(prominent|enlarged)",
     "Cardiomegaly": r"cardiomegaly|(cardiac shadow|heart)/.*enlarged",
     "Lung Opacity": r"(opacity|density)/(?!(breast|ribs|thorax|mediastinum|sternum|heart|adipose)\b).*|opacity"
-    r"|airspace disease|infiltrate|markings/(?!bronchovascular).*|lung/.*(interstitial|reticular)|cicatrix/lung"
-    r"|pulmonary fibrosis|lung diseases, interstitial|thickening/.*(bronch|interstitial)",
+    r"|airspace disease|infiltrate|markings/(?!.*bronchovascular).*|lung/.*(interstitial|reticular)"
+    r"|cicatrix(?!/.*pleura).*|pulmonary fibrosis|lung diseases, interstitial|thickening/.*(bronch|interstitial)",
     "Lung Lesion": r"nodule|mass|(opacity|density)/.*round|cavitation",
     "Edema": r"pulmonary (edema|congestion)|heart failure",
     "Consolidation": r"consolidation",

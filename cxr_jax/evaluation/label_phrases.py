@@ -45,6 +45,7 @@ NAMES = {
         increased attenuation
         haziness
         scar|scars|scarring|scaring
+        pleuro|pleural parenchymal|pericardial scar*
         pulmonary|lung fibrosis
         fibrosis
         fibrotic change|changes|scarring
@@ -53,7 +54,8 @@ NAMES = {
     """,
     "Lung Lesion": """
         nodul*
-        mass|masses
+        mass|masses|masslike
+        mass like
         lump
         lung|pulmonary|cavitary|parenchymal|focal|nodular lesion|lesions
         cavitation*
@@ -111,9 +113,9 @@ NAMES = {
         fissural|pleural thickening
         pleural peripheral scar*
         thickened fissure|fissures
-        pleural based? parenchymal? scar*|thickening
+        pleural based scar*|thickening
         pleuroparenchymal|pleuropericardial scar*|thickening
-        pleuro parenchymal|pericardial scar*|thickening
+        pleuro|pleural parenchymal|pericardial scar*
         apical|biapical|pleural cap|caps|capping
         apical|biapical pleural? thickening
         fibrothorax
@@ -140,12 +142,13 @@ NAMES = {
         stimulator*|shunt|shunts
         vena|ivc cava|caval? filter
         spinal|spine|cervical|thoracic|lumbar|anterior|posterior spine|spinal|cervical? fusion
-        tip|tips ~ svc|cava|cavoatrial|atriocaval|caval|atrium|carina|stomach
+        tip|tips ~ ~ svc|cava|cavoatrial|atriocaval|caval|atrium|carina|stomach
         catheter|screw|screws|lead|wire is|are? fracture|fractured
         fractured catheter|screw|screws|lead|wire
         drain|drains
         plate|plates|screw|screws
         spinal|fixation|harrington rod|rods
+        spinal|spine|surgical fixation
         cannula*
         coil|coils
     """,
@@ -159,8 +162,9 @@ NAMES = {
         bone|bony|mineral|metallic|metal|calcific|calcified|soft|tissue|cardiac|heart densit*
         soft tissue densit*
         granulomatous|histoplasmosis|prior|old|remote|previous|fungal infection*|infectious
-        prior|old|remote|previous granulomatous|histoplasmosis|fungal infection*|infectious
-        monitor|monitoring|ekg|ecg|external lead|leads|wire|wires|device|devices
+        prior|old|remote|previous granulomatous|histoplasmosis|fungal|tuberculosis|tuberculous infection*|infectious
+        cardiac|external? monitor|monitoring|ekg|ecg lead|leads|wire|wires|device|devices
+        external lead|leads|wire|wires|device|devices
         sternotomy|sternal|cerclage wire|wires is|are? fracture|fractured|intact
         fractured sternotomy|sternal wire|wires
         right|left lower|upper extremit* edema
