@@ -4,7 +4,7 @@
     python scripts/validate_labels.py --reports NLMCXR_reports.tgz --show "Pleural Effusion"
 
 The labeller reads findings and impression; what it finds is held against the study's MeSH terms. Its rules were made on
-one half of the reports (seeded); disagreements in the other were only ever counted. --show prints disagreements of the first half alone.
+one half of the reports (seeded); disagreements in the other were only ever counted, and --show leaves them out.
 """
 
 import argparse
