@@ -1,145 +1,168 @@
-#!/usr/bin/env python3
-"""Holds the rule labeller against Open-i's own indexing of the same reports, observation by observation.
+"""How far the rule labeller agrees with Open-i's indexers on the 3,955 real reports; no images are needed.
 
-    python scripts/validate_labels.py --reports NLMCXR_reports.tgz [--write docs/labels_table.md]
+    python scripts/validate_labels.py --reports NLMCXR_reports.tgz --write docs/labels.md
+    python scripts/validate_labels.py --reports NLMCXR_reports.tgz --show "Pleural Effusion"
 
-The labeller reads findings and impression; the indexers' MeSH terms ("major") are what it is held against, by the table
-TERMS below. Neither is the truth: indexers leave out what they find minor, and name what the text says in other words.
-Rules were improved on one half of the reports (even ids); the other half was looked at only for its figures.
+The labeller reads findings and impression; what it finds is held against the study's MeSH terms. Its rules were made on
+one half of the reports (seeded); disagreements in the other were only ever counted, and --show leaves them out.
 """
 
 import argparse
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from cxr_jax.data.archives import members
-from cxr_jax.data.release import MAX_REPORT, Study, parse_study
-from cxr_jax.errors import ArgumentParser, run_command
+import numpy as np
+
+from cxr_jax.data.archives import REPORT_NAME, members
+from cxr_jax.data.release import MAX_REPORT, parse_study
+from cxr_jax.data.reports import SIDES, choose_section, says_normal
+from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.finding_metrics import finding_f1
-from cxr_jax.evaluation.labels import OBSERVATIONS, find_mentions, rule_labels
-from cxr_jax.evaluation.tables import format_table, markdown_table
+from cxr_jax.evaluation.labels import OBSERVATIONS, find_mentions, label_report, rule_labels
+from cxr_jax.evaluation.tables import format_table
 from cxr_jax.workdir import write_text
 
-# The headings, and the qualifiers that they need where they name a place, of each observation; None: "normal".
+# What an indexer's term, in lower case, stands for: heading and qualifiers, "opacity/lung/base/right".
 TERMS = {
-    "Enlarged Cardiomediastinum": r"mediastinum/.*(?:prominent|enlarged|widened)",
-    "Cardiomegaly": r"cardiomegaly|cardiac shadow/.*(?:enlarged|borderline)|heart/.*enlarged",
-    "Lung Opacity": r"opacity|airspace disease|infiltrate|density(?:/.*lung)?|markings/(?:.*/)?(?:interstitial|"
-    r"prominent)|cicatrix(?!/pleura)|pulmonary fibrosis|lung diseases, interstitial|lung/.*(?:interstitial|reticular)",
-    "Lung Lesion": r"nodule|mass|(?:calcified )?granuloma|granulomatous disease|cavitation|.*neoplasm|density/.*round",
-    "Edema": r"pulmonary edema|pulmonary congestion|heart failure",
+    "Enlarged Cardiomediastinum": r"mediastinum/.*(prominent|enlarged)",
+    "Cardiomegaly": r"cardiomegaly|(cardiac shadow|heart)/.*enlarged",
+    "Lung Opacity": r"(opacity|density)/(?!(breast|ribs|thorax|mediastinum|sternum|heart|adipose)\b).*|opacity"
+    r"|airspace disease|infiltrate|markings/(?!.*bronchovascular).*|lung/.*(interstitial|reticular)"
+    r"|cicatrix(?!/.*pleura).*|pulmonary fibrosis|lung diseases, interstitial|thickening/.*(bronch|interstitial)",
+    "Lung Lesion": r"nodule|mass|(opacity|density)/.*round|cavitation",
+    "Edema": r"pulmonary (edema|congestion)|heart failure",
     "Consolidation": r"consolidation",
     "Pneumonia": r"pneumonia",
-    "Atelectasis": r"pulmonary atelectasis|volume loss|atelectasis",
-    "Pneumothorax": r"pneumothorax|hydropneumothorax",
-    "Pleural Effusion": r"pleural effusion|hydropneumothorax",
-    "Pleural Other": r"(?:thickening|cicatrix|calcinosis|nodule|opacity)/.*pleura|pleura/.*abnormal",
+    "Atelectasis": r"pulmonary atelectasis",
+    "Pneumothorax": r"(hydro|hemo)?pneumothorax",
+    "Pleural Effusion": r"pleural effusion|(hydro|hemo)(pneumo)?thorax",
+    "Pleural Other": r"(thickening|cicatrix|calcinosis)/.*pleura|pleura/(?!.*blunted).*",
     "Fracture": r"fractures, bone",
-    "Support Devices": r"catheters, indwelling|(?:implanted )?medical device|surgical instruments|tube, inserted|"
-    r"stents|sutures|spinal fusion|breast implants",
-    "No Finding": r"normal",
+    "Support Devices": r"catheters, indwelling|(implanted )?medical device|tube, inserted|stents|spinal fusion",
 }
-SIDES = ("left", "right", "bilateral")
 
 
-def read_studies(archive: Path) -> list[Study]:
-    return [parse_study(content, name) for name, content in members(archive, re.compile(r".*\.xml"), MAX_REPORT)]
+class Study(NamedTuple):
+    """One indexed report: its text, and what the indexers say it holds."""
 
+    name: str
+    report: str
+    terms: tuple[str, ...]
 
-def observations_of(terms: Sequence[str]) -> frozenset[str]:
-    """What the indexers' terms say, in CheXpert's words."""
-    lowered = [term.lower() for term in terms]
-    return frozenset(
-        name for name, pattern in TERMS.items() if any(re.match(rf"(?:{pattern})(?:$|/)", term) for term in lowered)
-    )
+    def observations(self) -> frozenset[str]:
+        """The observations of its terms; "No Finding" where they say normal."""
+        said = {name for name in TERMS if self.terms_of(name)}
+        return frozenset(said | {"No Finding"} if says_normal(self.terms) else said)
 
+    def terms_of(self, observation: str) -> list[str]:
+        """Those of its terms that stand for an observation."""
+        pattern = re.compile(rf"(?:{TERMS[observation]})(?![^/])") if observation in TERMS else re.compile("normal$")
+        return [term for term in self.terms if pattern.match(term)]
 
-def indexed_side(terms: Sequence[str], observation: str) -> str:
-    """The side that the terms give an observation, "" where they give none or several."""
-    matching = [t.lower().split("/") for t in terms if re.match(rf"(?:{TERMS[observation]})(?:$|/)", t.lower())]
-    sides = {side for parts in matching for side in SIDES if side in parts}
-    return "bilateral" if sides == {"left", "right"} else sides.pop() if len(sides) == 1 else ""
-
-
-def table(studies: Sequence[Study]) -> tuple[list[str], list[list[str]]]:
-    """Precision, recall and F1 of each observation, then their means."""
-    reports = [report_of(study) for study in studies]
-    found, indexed = rule_labels(reports), [observations_of(study.major) for study in studies]
-    scores = finding_f1(indexed, found)
-    mentions = [find_mentions(report) for report in reports]
-    statuses = Counter((m.observation, m.status) for each in mentions for m in each)
-    rows = []
-    for name in OBSERVATIONS:
-        of_name = scores["per_finding"].get(name, {"precision": 0, "recall": 0, "f1": 0, "support": 0})
-        found_count = sum(name in each for each in found)
-        pairs = [
-            ({m.side for m in each if m.observation == name and m.side and m.status != "negative"}, side)
-            for each, study in zip(mentions, studies, strict=True)
-            if (side := indexed_side(study.major, name))
-        ]
-        said = [(sides, side) for sides, side in pairs if sides]
-        agree = sum(side in sides or (side == "bilateral" and {"left", "right"} <= sides) for sides, side in said)
-        counts = (statuses[name, status] for status in ("positive", "uncertain", "negative"))
-        rows.append(
-            [
-                name,
-                f"{of_name['support']}",
-                f"{found_count}",
-                *(f"{of_name[key]:.3f}" for key in ("precision", "recall", "f1")),
-                "/".join(map(str, counts)) if name != "No Finding" else "",
-                f"{agree} of {len(said)}" if said else "",
-            ]
-        )
-    rows.append(["macro", "", "", "", "", f"{scores['macro']:.3f}", "", ""])
-    rows.append(["micro", "", "", "", "", f"{scores['micro']:.3f}", "", ""])
-    columns = ["", "indexed", "labelled", "precision", "recall", "F1", "mentions: there/in doubt/denied", "same side"]
-    return columns, rows
-
-
-def report_of(study: Study) -> str:
-    """Findings and impression, a line each."""
-    return "\n".join(filter(None, (study.sections.get(name) for name in ("FINDINGS", "IMPRESSION"))))
+    def side(self, observation: str) -> str:
+        """The side that the terms give an observation, "" where they give none."""
+        sides = {q for term in self.terms_of(observation) for q in term.split("/") if q in SIDES}
+        return "bilateral" if len(sides) > 1 else next(iter(sides), "")
 
 
 def main() -> None:
-    """The command line."""
     parser = ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--reports", required=True, type=Path, metavar="FILE", help="Open-i's NLMCXR_reports.tgz")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="a Markdown file for the tables")
-    parser.add_argument("--show", metavar="OBSERVATION", help="print the even-id reports in which the two differ")
-    arguments = parser.parse_args(sys.argv[1:])
-    # A report without a word, or one that nobody indexed, says nothing of the labeller.
-    studies = [s for s in read_studies(arguments.reports) if report_of(s) and "No Indexing" not in s.major]
-    halves = {"even": [], "odd": []}
-    for study in studies:
-        halves["odd" if int(re.sub(r"\D", "", study.study_id)) % 2 else "even"].append(study)
+    parser.add_argument("--reports", type=Path, required=True, metavar="TGZ", help="Open-i's NLMCXR_reports.tgz")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between FILE's two marks")
+    parser.add_argument("--show", choices=OBSERVATIONS, metavar="OBSERVATION", help="print its disagreements instead")
+    parser.add_argument("--seed", type=int, default=0, help="of the two halves (default 0)")
+    arguments = parser.parse_args()
+    studies = read_studies(arguments.reports)
+    order = np.random.default_rng(arguments.seed).permutation(len(studies))
+    halves = [[studies[i] for i in sorted(part)] for part in np.array_split(order, 2)]
     if arguments.show:
-        show(halves["even"], arguments.show)
+        show(halves[0], arguments.show)
         return
-    written = []
-    for title, part in (
-        (f"All {len(studies)} indexed reports", studies),
-        (f"The {len(halves['odd'])} with odd ids, on which no rule was made", halves["odd"]),
-    ):
-        print(f"{title}\n\n{format_table(*table(part))}\n")
-        written.append(f"{title}:\n\n{markdown_table(*table(part))}\n")
+    tables = [agreement(studies, halves), mention_counts(studies)]
+    print("\n\n".join(format_table(*table) for table in tables))
     if arguments.write:
-        write_text(arguments.write, "\n".join(written))
+        write_between_marks(arguments.write, "\n\n".join(markdown_table(*table) for table in tables))
+
+
+def read_studies(archive: Path) -> list[Study]:
+    """The reports that have findings or an impression and were indexed, in the order of their numbers."""
+    if not archive.is_file():
+        raise InputError(f"--reports {archive}: there is no such file; download NLMCXR_reports.tgz from Open-i")
+    studies = []
+    for name, content in sorted(members(archive, REPORT_NAME, MAX_REPORT), key=lambda pair: (len(pair[0]), pair[0])):
+        study = parse_study(content, f"{archive}: {name}")
+        sections = (study.sections.get("FINDINGS", ""), study.sections.get("IMPRESSION", ""))
+        terms = tuple(term.lower() for term in study.major)
+        if any(sections) and terms and "no indexing" not in terms:
+            studies.append(Study(study.study_id, choose_section(*sections, "both"), terms))
+    return studies
+
+
+def agreement(studies: Sequence[Study], halves: Sequence[Sequence[Study]]) -> tuple[list[str], list[list[str]]]:
+    """Precision, recall and F1 of each observation against the terms; F1 on each half, and with doubt as absence."""
+    whole, *parts = (
+        finding_f1([study.observations() for study in part], rule_labels(study.report for study in part), resamples=1)
+        for part in (studies, *halves)
+    )
+    affirmed = [
+        {name for name, status in label_report(study.report).items() if status == "positive"} for study in studies
+    ]
+    certain = finding_f1([study.observations() for study in studies], affirmed, resamples=1)
+    rows = []
+    for name in OBSERVATIONS:
+        of_halves = [part["per_finding"].get(name, {"f1": 0})["f1"] for part in parts]
+        each = whole["per_finding"][name]
+        scores = [each["precision"], each["recall"], each["f1"], *of_halves, certain["per_finding"][name]["f1"]]
+        rows.append([name, f"{each['support']:,}", *(f"{score:.3f}" for score in scores)])
+    for mean in ("macro", "micro"):
+        rows.append([mean, "", "", "", *(f"{part[mean]:.3f}" for part in (whole, *parts, certain))])
+    return ["observation", "indexed", "precision", "recall", "F1", "first half", "other half", "affirmed only"], rows
+
+
+def mention_counts(studies: Sequence[Study]) -> tuple[list[str], list[list[str]]]:
+    """How the labeller's mentions are said, and how often both it and the indexers give a side, and the same."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for study in studies:
+        mentions = find_mentions(study.report)
+        counts.update((m.observation, m.status) for m in mentions)
+        counts.update((m.observation, "side") for m in mentions if m.side)
+        for name in TERMS:
+            sides = {m.side for m in mentions if m.observation == name and m.side and m.status != "negative"}
+            side, indexed = "bilateral" if len(sides) > 1 else next(iter(sides), ""), study.side(name)
+            if side and indexed:
+                counts[name, "both"] += 1
+                counts[name, "same"] += side == indexed
+    rows = []
+    for name in TERMS:
+        said = [f"{counts[name, key]:,}" for key in ("positive", "uncertain", "negative", "side")]
+        rows.append([name, *said, f"{counts[name, 'same']} of {counts[name, 'both']}" if counts[name, "both"] else ""])
+    return ["observation", "affirmed", "doubted", "denied", "with a side", "side as indexed"], rows
 
 
 def show(studies: Sequence[Study], observation: str) -> None:
-    """Prints the reports in which labeller and indexers differ in an observation."""
-    for study in studies:
-        report = report_of(study)
-        found, indexed = observation in rule_labels([report])[0], observation in observations_of(study.major)
-        if found != indexed:
-            named = [report[m.start : m.end] for m in find_mentions(report) if m.observation == observation]
-            print(
-                f"\n{study.study_id}: {'labelled' if found else 'indexed'} only; {list(study.major)} {named}\n{report}"
-            )
+    for study, found in zip(studies, rule_labels(study.report for study in studies), strict=True):
+        indexed = observation in study.observations()
+        if indexed != (observation in found):
+            spans = [study.report[m.start : m.end] for m in find_mentions(study.report) if m.observation == observation]
+            kind = "missed" if indexed else "found"
+            print(f"{study.name}: {kind} {spans}; {'; '.join(study.terms)}\n  {study.report}\n")
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---", *("---:" for _ in columns[1:])], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def write_between_marks(file: Path, tables: str) -> None:
+    """Replaces what stands between FILE's two marks, and leaves the rest, written by hand, as it is."""
+    try:
+        head, _, tail = re.split(r"(?s)(?<=<!-- tables -->\n)(.*)(?=<!-- end -->)", file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"--write {file}: lacks the lines <!-- tables --> and <!-- end -->; put both in") from error
+    write_text(file, f"{head}\n{tables}\n\n{tail}")
 
 
 if __name__ == "__main__":

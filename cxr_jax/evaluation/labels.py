@@ -1,84 +1,98 @@
-"""CheXpert's 14 observations in a report, read by rules: which are named, denied or doubted, and on which side.
+"""CheXpert's observations read from a report by rules: what it affirms, denies or doubts, and on which side.
 
-A labeller in the manner of NegEx (Chapman et al. 2001) and CheXpert's own (Irvin et al. 2019), written anew, without a
-model and without a download. Its score is `rule_f1`; it is not CheXbert's. docs/labels.md says how far to trust it.
+It works offline and needs no model. What is scored with it is called `rule_f1`: it is neither CheXbert nor CheXpert's
+labeller, only takes their observations. `docs/labels.md` says how far it agrees with Open-i's indexers.
 """
 
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from cxr_jax.evaluation.label_phrases import (
-    BORDERLINE,
-    CUES,
-    ENLARGED,
-    FINDINGS,
-    NORMAL,
-    NOT_MEANT,
-    OBSERVATIONS,
-    OTHER_FINDINGS,
-    SIDES,
-    STATEMENTS,
-    STRUCTURES,
-)
+from cxr_jax.evaluation.label_phrases import CUES, NAMES, OBSERVATIONS, OTHER_FINDINGS, PLACES, QUALITIES, SAID
 
 __all__ = ["OBSERVATIONS", "Mention", "find_mentions", "label_report", "rule_labels", "rule_matrix", "split_sentences"]
 
-NO_FINDING, DEVICES = "No Finding", "Support Devices"
-_OTHER = "Other Finding"  # none of CheXpert's, it only rules out "No Finding"
-_STRENGTH = {"negative": 0, "uncertain": 1, "positive": 2}
-_CACHED = 1 << 16  # reports repeat, and more so their sentences
-_NEAR = 60  # characters between a finding and the side that is said of it
+_OTHER = "other"  # an observation that is none of CheXpert's, and only hinders "No Finding"
+_SIDELESS = {"Cardiomegaly", "Enlarged Cardiomediastinum", _OTHER}
+_RANK = {"negative": 0, "uncertain": 1, "positive": 2}
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+_BOUNDARY = re.compile(r"[.;?!]+(?=\s|$)|(?<=[a-z]{2})\.(?=[A-Z][a-z])|\n\s*\n")
+_ABBREVIATION = re.compile(r"(?:^|[^\w.])(?:drs?|mrs?|ms|vs|st|approx|e\.g|i\.e|cf|fig)$", re.IGNORECASE)
+_VERBS = {"is", "are", "was", "were", "has", "have", "had", "there", "shows", "show", "demonstrates"}
+_VERBS |= {"appears", "appear", "remains", "remain"}
+_LINKS = {"of", "the", "and", "in", "size", "overall", "left", "right"}
+_SIDE = re.compile(
+    r"\b(?:(?P<both>bilateral(?:ly)?|both|biapical(?:ly)?|bibas(?:al|ilar)(?:ly)?)|(?P<left>left|lt)|(?P<right>right|rt))\b"
+    r"(?! (?:heart|atri|ventric|main|brachiocephalic|paratracheal|of (?:the )?midline))"
+)
+_AFTER = re.compile(
+    r"(?: (?!(?:and|with|or)\b)\S+){0,5} (?:in|at|on|within|along|over|involving|overlying|of|throughout|to)\b"
+)
 
 
 class Mention(NamedTuple):
-    """What a report says of one observation in one place.
-
-    observation: one of OBSERVATIONS but "No Finding". status: "positive", "negative" or "uncertain". side: "left",
-    "right", "bilateral", or "" where none is said. start, end: the characters of the report that name it.
-    """
+    """One observation that a report names, at characters `start` to `end` of it."""
 
     observation: str
-    status: str
-    side: str
+    status: str  # "positive", "negative" or "uncertain"
+    side: str  # "left", "right", "bilateral", or "" where none is said
     start: int
     end: int
 
 
-class _Cue(NamedTuple):
-    kind: str
-    start: int
-    end: int
+def split_sentences(report: str) -> list[tuple[int, int]]:
+    """The spans of the report's sentences, in characters, without the blanks round them; all words are in one.
+
+    Neither list numbers ("1."), decimals nor abbreviations end a sentence; a semicolon and a blank line do.
+    """
+    spans, start = [], 0
+    for match in [*_BOUNDARY.finditer(report), None]:
+        end = match.end() if match else len(report)
+        if match and match.group().startswith(".") and match.group() != "..":
+            before = report[start : match.start()]
+            if re.fullmatch(r"\W*\d{1,2}", before) or _ABBREVIATION.search(before):
+                continue
+        sentence = report[start:end]
+        if _WORD.search(sentence):
+            spans.append((end - len(sentence.lstrip()), start + len(sentence.rstrip())))
+        start = end
+    return spans
 
 
 def find_mentions(report: str) -> list[Mention]:
-    """What the report says of the observations, in the order of the text."""
+    """The observations that the report names, in order of start; what it only tells of the past is left out."""
     return [mention for mention in _mentions(report) if mention.observation != _OTHER]
 
 
 def label_report(report: str) -> dict[str, str]:
-    """Each observation that the report speaks of → "positive", "uncertain" or "negative", in CheXpert's order.
+    """Observation to status; one that is not mentioned is absent. Positive wins over uncertain over negative.
 
-    Where it says several things of one, positive passes uncertain, and uncertain negative. "No Finding" is positive
-    where nothing but support devices is positive or uncertain, nor any of OTHER_FINDINGS, as CheXpert has it, and else
-    absent. A report without a word says nothing at all.
+    "No Finding" is positive where no other observation than Support Devices is positive or uncertain, nor, as in
+    CheXpert's labeller, any of OTHER_FINDINGS. A report without a word has no labels at all.
     """
     found: dict[str, str] = {}
     for mention in _mentions(report):
         known = found.get(mention.observation)
-        if known is None or _STRENGTH[mention.status] > _STRENGTH[known]:
+        if known is None or _RANK[mention.status] > _RANK[known]:
             found[mention.observation] = mention.status
-    if split_sentences(report) and all(status == "negative" for name, status in found.items() if name != DEVICES):
-        found[NO_FINDING] = "positive"
-    return {name: found[name] for name in OBSERVATIONS if name in found}
+    if _WORD.search(report) and all(
+        status == "negative" or observation == "Support Devices" for observation, status in found.items()
+    ):
+        found["No Finding"] = "positive"
+    return {observation: found[observation] for observation in OBSERVATIONS if observation in found}
 
 
 def rule_labels(reports: Iterable[str]) -> list[frozenset[str]]:
-    """The observations of each report that are positive or uncertain: what is in doubt counts as there."""
-    return [_rule_labels_of(report) for report in reports]
+    """Each report's observations that are positive or uncertain, for F1: uncertain counts as positive."""
+    return [
+        frozenset(observation for observation, status in label_report(report).items() if status != "negative")
+        for report in reports
+    ]
 
 
 def rule_matrix(reports: Sequence[str]) -> np.ndarray:
@@ -87,143 +101,234 @@ def rule_matrix(reports: Sequence[str]) -> np.ndarray:
     return np.array(rows, bool).reshape(-1, len(OBSERVATIONS))
 
 
-def split_sentences(report: str) -> list[tuple[int, int]]:
-    """(start, end) of each sentence that holds a letter.
-
-    A full stop ends one where white space or a capital follows; those of "1.", "2.5 cm", "Dr." or "vs." do not.
-    """
-    spans, start = [], 0
-    for match in _BOUNDARY.finditer(report):
-        spans.append((start, match.start()))
-        start = match.end()
-    spans.append((start, len(report)))
-    trimmed = ((a + len(report[a:b]) - len(report[a:b].lstrip()), a + len(report[a:b].rstrip())) for a, b in spans)
-    return [(a, b) for a, b in trimmed if any(character.isalpha() for character in report[a:b])]
+def _mentions(report: str) -> Iterator[Mention]:
+    for start, end in split_sentences(report):
+        for mention in _read(report[start:end]):
+            yield mention._replace(start=start + mention.start, end=start + mention.end)
 
 
-def _mentions(report: str) -> list[Mention]:
-    return [
-        mention._replace(start=mention.start + start, end=mention.end + start)
-        for start, end in split_sentences(report)
-        for mention in _in_sentence(report[start:end])
+class _Item(NamedTuple):
+    kind: str  # "name", "place", "quality", or a key of CUES
+    value: str | tuple[str, ...]
+    first: int  # word
+    last: int
+
+
+class _Heard:
+    """An observation as it is heard in a sentence; what follows may still deny or doubt it."""
+
+    def __init__(self, observation: str, status: str, first: int, last: int):
+        self.observation, self.status, self.first, self.last = observation, status, first, last
+
+
+def _compile_phrases() -> dict[str, list[tuple[re.Pattern[str], str, str | tuple[str, ...]]]]:
+    """The first three letters of a phrase to its pattern, its kind and its value."""
+    tables = [
+        *(("name", key, text) for key, text in [*NAMES.items(), (_OTHER, OTHER_FINDINGS)]),
+        *(("place", key, text) for key, text in PLACES.items()),
+        *(("quality", key, text) for key, text in QUALITIES.items()),
+        *((key, key, text) for key, text in CUES.items()),
     ]
+    index: dict[str, list[tuple[re.Pattern[str], str, str | tuple[str, ...]]]] = {}
+    named: dict[tuple[str, str], list[str]] = {}
+    for kind, key, text in tables:
+        for phrase in filter(None, map(str.strip, text.splitlines())):
+            for words in _without_optional_start(phrase.split()):
+                named.setdefault((" ".join(words), kind), []).append(key)
+    for (phrase, kind), keys in named.items():
+        words = phrase.split()
+        value = tuple(key for key in keys if key) if kind == "name" else keys[0]
+        pattern = re.compile(_word_pattern(words[0]) + "".join(map(_next_pattern, words[1:])) + r"(?![^ ])")
+        for start in {option.rstrip("*")[:3] for option in words[0].split("|")}:
+            index.setdefault(start, []).append((pattern, kind, value))
+    return index
 
 
-@lru_cache(maxsize=_CACHED)
-def _rule_labels_of(report: str) -> frozenset[str]:
-    return frozenset(name for name, status in label_report(report).items() if status != "negative")
+def _without_optional_start(words: list[str]) -> Iterator[list[str]]:
+    while words[0].endswith("?"):
+        yield [words[0][:-1], *words[1:]]
+        words = words[1:]
+    yield words
 
 
-@lru_cache(maxsize=_CACHED)
-def _in_sentence(sentence: str) -> tuple[Mention, ...]:
-    text = sentence.translate(_LOWER)  # of the same length, which str.lower is not for every script
-    named = _named(text)
-    if not named:
-        return ()
-    listed = [each for each in named if each[0] != _OTHER]
-    cues = [_Cue(str(m.lastgroup).rstrip("_"), m.start(), m.end()) for m in _CUE.finditer(text)]
-    mentions = []
-    for observation, status, start, end in named:
-        said = _status(text, cues, start, end) if status == "positive" else status
-        if said:
-            mentions.append(Mention(observation, said, _side(text, listed, start, end), start, end))
-    return tuple(mentions)
+def _word_pattern(word: str) -> str:
+    return "(?:" + "|".join(re.escape(option).replace(r"\*", r"\S*") for option in word.split("|")) + ")"
 
 
-def _named(text: str) -> list[tuple[str, str, int, int]]:
-    """(Observation, status before any cue, start, end) of all that the sentence names, in order, none twice."""
-    found: list[tuple[str, str, int, int]] = []
-    masked = [match.span() for match in _NOT_MEANT.finditer(text)]
-    for observation, rules in _RULES.items():
-        taken = list(masked)
-        for status, stem, rule in rules:
-            if stem is not None and not stem.search(text):
-                continue
-            for match in rule.finditer(text):
-                if all(match.end() <= a or b <= match.start() for a, b in taken):
-                    taken.append(match.span())
-                    found.append((observation, status, *match.span()))
-    return sorted(found, key=lambda each: each[2:])
+def _next_pattern(word: str) -> str:
+    if word == "~":
+        return r"(?: \S+){0,5}?"
+    return f"(?: {_word_pattern(word[:-1])})?" if word.endswith("?") else " " + _word_pattern(word)
 
 
-def _status(text: str, cues: Sequence[_Cue], start: int, end: int) -> str:
-    """What the cues round a named finding make of it; "" where it is only asked for, or past."""
-    before = [cue for cue in cues if cue.end <= start]
-    stop = max((cue.end for cue in before if cue.kind == "stop"), default=0)
-    kinds = {cue.kind for cue in before if cue.start >= stop} | {cue.kind for cue in cues if start <= cue.start < end}
-    after = [cue for cue in cues if cue.start >= end]
-    limit = min((cue.start for cue in after if cue.kind == "stop"), default=len(text))
-    # A verb between the two begins another statement: "effusion is small and pneumothorax is not seen".
-    kinds |= {cue.kind for cue in after if cue.start < limit and not _VERB.search(text, end, cue.start)
-              and cue.kind.endswith("after")}  # fmt: skip
-    # "A versus B": whichever side of it.
-    kinds |= {"uncertain_after" for cue in before if cue.start >= stop and text[cue.start : cue.end].startswith("v")
-              and cue.kind == "uncertain_after"}  # fmt: skip
-    if "dropped" in kinds:
-        return ""
-    if "negative_before" in kinds or "negative_after" in kinds:
-        return "negative"
-    return "uncertain" if "uncertain_before" in kinds or "uncertain_after" in kinds else "positive"
+_PHRASES = _compile_phrases()
 
 
-def _side(text: str, named: Sequence[tuple[str, str, int, int]], start: int, end: int) -> str:
-    """The side that is said nearest before the finding, else nearest after it, with no other finding between."""
-    breaks = [match.span() for match in _BREAK.finditer(text)]
-    first = max((b for b in [*(b for *_, b in named), *(b for _, b in breaks)] if b <= start), default=0)
-    last = min((a for a in [*(a for *_, a, _ in named), *(a for a, _ in breaks)] if a >= end), default=len(text))
-    before = list(_SIDE.finditer(text, max(first, start - _NEAR), end))
-    after = _SIDE.search(text, end, min(last, end + _NEAR))
-    match = before[-1] if before else after
-    return str(match.lastgroup) if match else ""
+def _items(words: list[str]) -> Iterator[_Item]:
+    """The phrases of a sentence from left to right, the longest at each place; they never overlap."""
+    text = " ".join(words)
+    starts = list(itertools.accumulate((len(word) + 1 for word in words), initial=0))
+    word = 0
+    while word < len(words):
+        best, found = starts[word], None
+        for pattern, kind, value in _PHRASES.get(words[word][:3], ()):
+            match = pattern.match(text, starts[word])
+            if match and (match.end() > best or (match.end() == best and kind == "name")):
+                best, found = match.end(), (kind, value)
+        if found is None:
+            word += 1
+            continue
+        last = word + text.count(" ", starts[word], best)
+        yield _Item(*found, word, last)
+        word = last + 1
 
 
-def _compile(patterns: Iterable[str]) -> re.Pattern[str]:
-    """Any of the patterns, as whole words; a space stands for white space or a hyphen."""
-    joined = "|".join(patterns)
-    return re.compile(rf"(?<!\w)(?:{_spaced(joined)})(?!\w)")
+@lru_cache(maxsize=1 << 15)
+def _read(sentence: str) -> tuple[Mention, ...]:
+    """The mentions of one sentence. It is read once from left to right, in one of the moods positive, negative,
+    uncertain or forget, which cues set, and each name takes; some cues look back instead."""
+    spans = [match.span() for match in _WORD.finditer(sentence)]
+    words = [sentence[start:end].lower() for start, end in spans]
+    items = list(_items(words))
+    heard: list[_Heard] = []
+    mood, clause, clause_word, denied = "positive", 0, 0, 0
+    doubted_until = -1
+    places: list[_Item] = []
+    quality: tuple[str, int] | None = None
 
+    def say(place: _Item, what: str) -> None:
+        for observation, status in SAID.get((str(place.value), what), {}).items():
+            if status != "negative" and mood != "positive":
+                status = mood
+            # What is said after a place overrules what stood before it: "normal heart, widened mediastinum".
+            earlier = [h for h in heard if (h.observation, h.first) == (observation, place.first)]
+            if any(h.status == "uncertain" for h in earlier) and status == "positive":
+                status = "uncertain"  # "borderline cardiac enlargement"
+            heard[:] = [h for h in heard if h not in earlier]
+            heard.append(_Heard(observation, status, place.first, place.last))
 
-def _spaced(pattern: str) -> str:
-    return pattern.replace(" ?", r"[\s-]?").replace("(?= ", r"(?=\s").replace(" ", r"[\s-]+")
+    def reaches(quality: tuple[str, int], first: int) -> bool:
+        """Whether a quality is said of the place that follows it at word `first`; "normal" also of a list of them."""
+        between = words[quality[1] + 1 : first]
+        return len(between) <= 3 if quality[0] == "normal" else _LINKS.issuperset(between)
 
+    def belongs(place: _Item, first: int, said: str) -> bool:
+        """Whether a quality at word `first` is said of an earlier place: close by, or by a verb."""
+        between = words[place.last + 1 : first]
+        return len(between) <= (10 if said == "normal" or not _VERBS.isdisjoint(between) else 2)
 
-def _structure_rules(structure: str) -> list[tuple[str, str]]:
-    """(Status, pattern) of a structure that is called enlarged, borderline or normal, before or after its name."""
-    # Up to 70 characters that neither name another state, or for "enlarged" another structure, nor leave the clause.
-    gap, own = (
-        rf"(?:(?!(?:{ENLARGED}|{NORMAL}|but|with|however{others})\b)[^;:.]){{1,70}}?"
-        for others in ("", r"|lungs?|heart|cardiac|mediastin\w+")
+    def behind(cue: _Item) -> list[_Heard]:
+        """The mentions that a cue which looks back speaks of: its own subject, not the whole sentence."""
+        verbs = [w for w in range(clause_word, cue.first) if words[w] in _VERBS]
+        if not verbs or not heard[clause:]:
+            return heard[clause:]
+        joints = [w for w in range(verbs[-1], cue.first) if words[w] in ("and", "but")]
+        if joints:
+            return [h for h in heard[clause:] if h.first > joints[-1]]
+        return [h for h in heard[clause:] if h.first == heard[-1].first]
+
+    for position, (kind, value, first, last) in enumerate(items):
+        item = items[position]
+        if kind == "name":
+            status = "uncertain" if mood == "positive" and first <= doubted_until else mood
+            if quality == ("normal", first - 1):
+                status = "negative"
+            heard += [_Heard(observation, status, first, last) for observation in value]
+            denied += mood == "negative"
+        elif kind == "place":
+            if last + 1 < len(words) and words[last + 1] in _VERBS:
+                mood = "positive"
+            if quality and reaches(quality, first):
+                say(item, quality[0])
+                listed = quality[0] == "normal" or words[last + 1 : last + 2] == ["and"]
+                known, quality = quality[0], (quality[0], last) if listed else None
+                if known == "big":
+                    continue
+            places.append(item)
+        elif kind == "quality":
+            following = items[position + 1] if position + 1 < len(items) else None
+            next_kind = following.kind if following and following.first == last + 1 else ""
+            said = str(value)
+            subject = items[position - 1] if position and words[first - 1] in _VERBS else None
+            if said == "normal" and heard and subject and subject.first == heard[-1].first:
+                heard[-1].status = "negative"  # "engorgement is within normal limits"
+            if said in ("big", "more") and next_kind == "name":
+                continue  # a large effusion, not a large heart
+            if said == "more":
+                near, said = [] if next_kind == "place" else places, "big"
+            else:
+                near = places
+            near = [place for place in near if belongs(place, first, said)]
+            for place in near:
+                say(place, said)
+            quality = None if near else (said, last)
+            places = []
+        elif kind in ("deny", "clear of"):
+            if kind == "clear of":
+                for place in places:
+                    say(place, "normal")
+            mood, denied = "negative", 0
+        elif kind == "deny before" or (kind == "resolved" and heard[clause:]):
+            for mention in behind(item):
+                mention.status = "negative"
+            mood, clause, clause_word = "positive", len(heard), last
+        elif kind == "resolved":
+            mood, denied = "negative", 0
+        elif kind == "doubt" or (kind == "doubt below" and mood == "positive"):
+            mood = "uncertain"
+        elif kind == "doubt before":
+            for mention in behind(item):
+                if mention.status == "positive" or mention is heard[-1]:
+                    mention.status = "uncertain"
+        elif kind == "doubt both" and mood == "positive":
+            if heard[clause:] and first - heard[-1].last <= 2:
+                heard[-1].status = "uncertain"
+                doubted_until = last + 4
+        elif kind == "forget":
+            mood = "forget"
+        elif kind == "unchanged" or (kind == "affirm" and denied and mood == "negative" and words[first - 1] != "or"):
+            mood = "positive"
+        elif kind == "affirm before" and len(heard) > clause and heard[-1].status == "negative":
+            heard[-1].status = "positive"
+        elif kind == "stop":
+            mood, clause, clause_word = "positive", len(heard), first
+            places, quality = [], None
+
+    sides = _sides(sentence, spans, words, heard, [item.first for item in items if item.kind == "stop"])
+    return tuple(
+        Mention(h.observation, h.status, side, spans[h.first][0], spans[h.last][1])
+        for h, side in sorted(zip(heard, sides, strict=True), key=lambda pair: pair[0].first)
+        if h.status != "forget"
     )
-    near = r" (?:\w+ ){0,3}?"
-    return [
-        ("uncertain", rf"{structure}{gap}{BORDERLINE}|{BORDERLINE}{near}{structure}"),
-        ("negative", rf"{structure}{gap}{NORMAL}|{NORMAL}{near}{structure}"),
-        ("positive", rf"{structure}{own}{ENLARGED}"),
-    ]
 
 
-_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
-_ABBREVIATION = r"(?<!\bdr\.)(?<!\bmr\.)(?<!\bvs\.)(?<!\bDr\.)(?<!\bMr\.)(?<!\bapprox\.)(?<!\bi\.e\.)(?<!\be\.g\.)"
-_BOUNDARY = re.compile(rf"(?<=[.!?]){_ABBREVIATION}\s+|(?<=[a-z)][.])(?=[A-Z])|\n+")
-_CUE = re.compile(
-    "|".join(rf"(?P<{kind}>(?<!\w)(?:{_spaced('|'.join(p))})(?!\w))" for kind, p in CUES.items()) + r"|(?P<stop_>;)"
-)
-_SIDE = re.compile("|".join(rf"(?P<{side}>(?<!\w)(?:{_spaced(pattern)})(?!\w))" for side, pattern in SIDES.items()))
-_BREAK = re.compile(r"(?<!\w)(?:but|however|although|while|with)(?!\w)|[;:]")  # beyond it, a side is another finding's
-_NOT_MEANT = _compile(NOT_MEANT)
-_VERB = re.compile(r"(?<!\w)(?:is|are|was|were|has|have|remains?|appears?)(?!\w)")
+def _sides(
+    sentence: str, spans: list[tuple[int, int]], words: list[str], heard: list[_Heard], stops: list[int]
+) -> list[str]:
+    """The side of each mention, looked for no further than the next mention or clause: among its own words and those
+    right before it, then behind a preposition after it, then anywhere before it."""
+    sides: list[str] = []
+    for mention in heard:
+        if mention.observation in _SIDELESS:
+            sides.append("")
+            continue
+        ends = [h.last for h in heard if h.last < mention.first] + [s for s in stops if s < mention.first]
+        starts = [h.first for h in heard if h.first > mention.last] + [s for s in stops if s > mention.last]
+        low, high = max(ends, default=-1) + 1, min(starts, default=len(words))
+        near = max(low, mention.first - 4)
+        while near < mention.first and "," in sentence[spans[near][0] : spans[mention.first][0]]:
+            near += 1  # beyond a comma only if there is no better place
+        after = "".join(f" {word}" for word in words[mention.last + 1 : high])
+        sides.append(
+            _side(" ".join(words[near : mention.last + 1]))
+            or (_side(after) if _AFTER.match(after) else "")
+            or _side(" ".join(words[low : mention.first]))
+        )
+    return sides
 
 
-def _rules_of(observation: str) -> list[tuple[str, re.Pattern[str] | None, re.Pattern[str]]]:
-    """(Status, a quick test whether it can apply, pattern), the strongest first."""
-    rules: list[tuple[str, re.Pattern[str] | None, re.Pattern[str]]] = [
-        (status, None, _compile([pattern])) for name, status, pattern in STATEMENTS if name == observation
-    ]
-    if structure := STRUCTURES.get(observation):
-        stem = _compile([structure])
-        rules += [(status, stem, _compile([pattern])) for status, pattern in _structure_rules(structure)]
-    return [*rules, ("positive", None, _compile(FINDINGS[observation]))]
-
-
-_RULES = {observation: _rules_of(observation) for observation in FINDINGS}
-_RULES[_OTHER] = [("positive", None, _compile(OTHER_FINDINGS))]
+def _side(text: str) -> str:
+    found = {match.lastgroup for match in _SIDE.finditer(text)}
+    if not found:
+        return ""
+    return "bilateral" if "both" in found or len(found) > 1 else str(found.pop())
