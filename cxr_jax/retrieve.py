@@ -10,7 +10,8 @@
                                                                     any system's reports beside the same floors
 
 The run's folder is all that is needed. Retrieved reports always come from the training split. A system's lines hold
-study_id and prediction; what a run writes as predictions.jsonl holds more.
+study_id and prediction; what a run writes as predictions.jsonl holds more. Labels of another tool, CheXbert's say, are
+taken from CSVs: --labels FILE with --zero_shot, in place of the data's own; --labels REFERENCES PREDICTIONS with --score.
 """
 
 import argparse
@@ -101,10 +102,15 @@ def predictions_file(given: str, split: str) -> Path:
     return file
 
 
-def score_file(file: str, workdir: str, annotation: str, split: str, protocol: str) -> None:
+def score_file(
+    file: str, workdir: str, annotation: str, split: str, protocol: str, labels: tuple[str, str] | None = None
+) -> None:
     """Scores any system's reports beside floors and ceiling, which come alone where `file` is empty.
 
     Without `workdir` and `annotation` it is the run that the file lies in, as RUN/eval/SPLIT/predictions.jsonl.
+
+    Args:
+      labels: CSVs of the references' labels and of the predictions', see `outside.label_scores`.
 
     Raises:
       InputError: a file is not what it should be, or does not answer every study of the split.
@@ -125,10 +131,16 @@ def score_file(file: str, workdir: str, annotation: str, split: str, protocol: s
     else:
         lines = outside.read_predictions(Path(file))
         references = outside.references_of(lines, reports, file)
+        of_labels = outside.label_scores(lines, reports, labels, file) if labels else None
         metrics = evaluation.score_system(pool, references, [line["prediction"] for line in lines], protocol)
     print(f"{source}: {split} split, {metrics['n']} reports, protocol {protocol}, {len(pool.train)} training reports\n")
     print(tables.format_table(*tables.score_table(metrics, Path(file).name)))
     if file:
+        if of_labels:
+            print(f"\n{tables.format_table(*outside.label_table(of_labels))}")
+            for key in ("scores", "intervals"):
+                metrics[key] |= of_labels.pop(key)
+            metrics["labels"] = of_labels
         written = Path(file).with_suffix(".metrics.json")
         write_json(written, {"predictions": file, "source": source, "split": split, **metrics})
         print(f"\nscores: {written}")
@@ -205,6 +217,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--zero_shot", default="", metavar="YAML", help="labels and sentences (configs/zero_shot_*.yaml)"
     )
+    parser.add_argument("--labels", nargs="+", default=[], metavar="CSV", help="labels of another tool, see above")
     parser.add_argument("--image", nargs="+", metavar="FILE|DIR", help="images to find reports for")
     parser.add_argument("--text", metavar="TEXT", help="a text to find images for")
     parser.add_argument("--top_k", type=int, default=3, metavar="K", help="how many to retrieve (3)")
@@ -213,15 +226,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"--top_k {arguments.top_k}: must be at least 1")
     if not (arguments.workdir or arguments.annotation or arguments.score):
         raise InputError("--workdir: is missing; name a run's folder (or --annotation FILE, see --help)")
+    wanted = 2 if arguments.score else 1 if arguments.zero_shot and not arguments.annotation else 0
+    if arguments.labels and len(arguments.labels) != wanted:
+        raise InputError(
+            f"--labels: got {len(arguments.labels)} files; takes two with --score, of the references and of the "
+            "predictions, one with --zero_shot, and none else"
+        )
     if arguments.score or arguments.annotation:
-        score_file(arguments.score, arguments.workdir, arguments.annotation, arguments.split, arguments.protocol)
+        labels = (arguments.labels[0], arguments.labels[1]) if arguments.labels else None
+        score_file(
+            arguments.score, arguments.workdir, arguments.annotation, arguments.split, arguments.protocol, labels
+        )
         return
     if arguments.zero_shot:
         if arguments.image or arguments.text is not None:
             raise InputError(
                 "--zero_shot: scores a split; for images, cxr_jax.load(workdir).zero_shot(images, prompts)"
             )
-        zero_shot_split(arguments.workdir, arguments.zero_shot, arguments.split)
+        zero_shot_split(arguments.workdir, arguments.zero_shot, arguments.split, *arguments.labels)
         return
     if not arguments.image and arguments.text is None:
         evaluate_split(arguments.workdir, arguments.split, arguments.protocol, arguments.top_k, arguments.compare)

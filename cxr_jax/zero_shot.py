@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cxr_jax import inference, parallel
+from cxr_jax.evaluation.label_csv import read_labels
 from cxr_jax.evaluation.tables import Table, format_table
 from cxr_jax.evaluation.zero_shot import indicators, label_metrics, margins
 from cxr_jax.evaluation.zero_shot_prompts import match_labels, read_questions
@@ -13,16 +14,18 @@ from cxr_jax.index import SplitIndex
 from cxr_jax.workdir import RunFolder, write_json
 
 
-def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test") -> Path:
+def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test", labels_from: str = "") -> Path:
     """Scores a split's labels, prints the table and writes `eval/<split>/zero_shot.json`, which it returns.
 
     Images are not read again: the index has their embeddings.
 
     Args:
       prompts: a labels.yaml, see `cxr_jax.evaluation.zero_shot_prompts`.
+      labels_from: a CSV of another tool's labels of val and of the split (`cxr_jax.evaluation.label_csv`), which then
+        stand in for the data's own.
 
     Raises:
-      InputError: the file is not in that form or asks for a label that the data lack, or the folder holds no finished
+      InputError: a file is not in its form or asks for a label that the data lack, or the folder holds no finished
         run, or the run no such split.
     """
     questions = read_questions(Path(prompts))
@@ -30,10 +33,11 @@ def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test
     config = run.load_config()
     held_out = {name: SplitIndex.load(run.index, name) for name in ("val", "test")}
     query, val = held_out[split], held_out["val"]
+    given = {name: _given_labels(labels_from, held_out[name]) for name in sorted({split, "val"}) if labels_from}
     parallel.cache_compilations(Path(config["data"]["cache"]).expanduser() / "compiled")
     model = inference.load(workdir)
     rows = {"train": model.pool.rows, **{name: index.rows for name, index in held_out.items()}}
-    labels = {name: [frozenset(row.labels) for row in each] for name, each in rows.items()}
+    labels = given or {name: [frozenset(row.labels) for row in each] for name, each in rows.items()}
     known = {label for each in labels.values() for study in each for label in study}
     questions = match_labels(questions, known, str(prompts))
 
@@ -46,6 +50,7 @@ def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test
         "data_split": config["data"].get("split_used", config["data"]["split"]),
         "split": split,
         "step": query.step,
+        "labels_from": labels_from or "the data set",
         "n": len(query),
         "n_patients": len(set(patients)),
         "scale": model.scale,
@@ -55,7 +60,7 @@ def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test
     own = ", which is this split itself: F1 is too good" if split == "val" else ""
     print(
         f"{metrics['dataset']}, split by {metrics['data_split']}: {split} split, {len(query)} images of "
-        f"{len(set(patients))} patients, zero-shot by {prompts}\n\n{format_table(*table(metrics))}\n\n"
+        f"{len(set(patients))} patients, zero-shot by {prompts}{f', labels of {labels_from}' * bool(labels_from)}\n\n{format_table(*table(metrics))}\n\n"
         f"F1 at the threshold that is best on val{own}. A guess has AUROC .500 and as average precision the share.\n"
     )
     folder = run.evaluation(split)
@@ -64,6 +69,13 @@ def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test
     write_json(file, metrics)
     print(f"scores and sentences: {file}")
     return file
+
+
+def _given_labels(file: str, index: SplitIndex) -> list[frozenset[str]]:
+    """Each image's labels: those that the CSV gives its study."""
+    studies = list(dict.fromkeys(row.study_id for row in index.rows))
+    labels = dict(zip(studies, read_labels(Path(file), studies), strict=True))
+    return [labels[row.study_id] for row in index.rows]
 
 
 def table(metrics: dict[str, Any]) -> Table:

@@ -87,6 +87,47 @@ def test_what_is_written_agrees_with_the_door_and_with_counting(run, splits, ask
     assert str(written) in printed
 
 
+@pytest.fixture
+def table(splits, tmp_path):
+    """Another tool's labels of val and test: wide, shuffled, doubt among them, and a study of neither."""
+
+    def write(studies=("val", "test")):
+        ids = [row.study_id for name in studies for row in map(splits[name].row, range(len(splits[name])))]
+        cells = {study: ("1", "-1", "0", "")[i % 4] for i, study in enumerate(dict.fromkeys(ids))}
+        rows = [f"{cell},{study},some text" for study, cell in sorted(cells.items(), key=lambda each: each[1])]
+        (tmp_path / "labels.csv").write_text("\n".join(["Edema,study_id,Reports", "1,elsewhere,", *rows]))
+        (tmp_path / "edema.yaml").write_text("edema: {}")
+        arguments = ["--zero_shot", str(tmp_path / "edema.yaml"), "--labels", str(tmp_path / "labels.csv")]
+        return arguments, {study: cell in ("1", "-1") for study, cell in cells.items()}
+
+    return write
+
+
+def test_another_tools_labels_stand_in_for_the_datas_own(run, splits, table, capsys):
+    arguments, has_edema = table()
+    retrieve.main(["--workdir", str(run.root), *arguments])
+    metrics = json.loads((run.evaluation("test") / "zero_shot.json").read_text())
+    entry, test = metrics["labels"]["edema"], splits["test"]
+    truth = np.array([has_edema[test.row(i).study_id] for i in range(len(test))])
+    model = cxr_jax.load(run.root)
+    prompts = {"edema": (entry["positive"], entry["negative"])}
+    chance = model.zero_shot([images.decode(test.encoded_image(row)) for row in range(len(test))], prompts)["edema"]
+    assert metrics["labels_from"] == arguments[-1]
+    assert f"labels of {arguments[-1]}" in capsys.readouterr().out
+    assert entry["counts_as"] == ["Edema"]
+    assert entry["n_positive"] == truth.sum()
+    assert entry["auroc"] == pytest.approx(naive_auroc(truth, chance))
+
+
+def test_another_tools_labels_must_be_of_all_studies(run, table, monkeypatch):
+    monkeypatch.setattr(inference, "load", lambda workdir: pytest.fail("loaded"))
+    arguments, _ = table(["test"])  # thresholds are chosen on val
+    with pytest.raises(InputError, match=r"labels\.csv: column study_id: .* studies are missing"):
+        retrieve.main(["--workdir", str(run.root), *arguments])
+    with pytest.raises(InputError, match=r"--labels: got 2 files; .* one with --zero_shot"):
+        retrieve.main(["--workdir", str(run.root), *arguments, arguments[-1]])
+
+
 def test_on_val_itself_it_says_so(run, asked, capsys):
     retrieve.main(["--workdir", str(run.root), "--zero_shot", str(asked[0]), "--split", "val"])
     assert "which is this split itself" in capsys.readouterr().out

@@ -15,7 +15,8 @@ from cxr_jax.data.annotation import read_lists
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import resample_weights
 from cxr_jax.evaluation.evaluate import Pool
-from cxr_jax.evaluation.finding_metrics import indicators, resampled_macro
+from cxr_jax.evaluation.finding_metrics import finding_f1, indicators, resampled_macro
+from cxr_jax.evaluation.label_csv import read_labels
 from cxr_jax.evaluation.text_metrics import SCORES, pair_statistics, resampled_scores
 
 Line = Mapping[str, Any]
@@ -87,6 +88,52 @@ def references_of(lines: Sequence[Line], references: Mapping[str, str], source: 
     return found
 
 
+def label_scores(
+    lines: Sequence[Line], references: Mapping[str, str], files: tuple[str, str], source: str
+) -> dict[str, Any]:
+    """F1 of another tool's labels of the predictions against its labels of the references; its doubt counts as there.
+
+    Args:
+      references: by study, in the split's order; lines, source: as `references_of`.
+      files: CSVs (see `label_csv.read_labels`) of the references, by the split's studies, and of the predictions, by the
+        lines'. Without a column study_id: a row a study of the split, and a row a line, in their orders.
+
+    Returns:
+      "scores", "intervals": of label_f1_micro, _macro and _example, over patients where the lines name them;
+      "references", "predictions": the files; "per_finding": as `finding_f1`.
+
+    Raises:
+      InputError: a file is not in that form, lacks a study, or the references have no label at all.
+    """
+    true_file, predicted_file = files
+    of_study = dict(zip(references, read_labels(Path(true_file), list(references)), strict=True))
+    if not any(of_study.values()):
+        raise InputError(f"{true_file}: no study of the split has a label; is it the right file?")
+    found = read_labels(Path(predicted_file), _ids_of_predictions(lines))
+    true = [of_study[name] for name in references_of(lines, {name: name for name in references}, source)]
+    f1 = finding_f1(true, found, [line.get("patient_id") or line["study_id"] for line in lines])
+    kinds = ("micro", "macro", "example")
+    return {
+        "scores": {f"label_f1_{kind}": f1[kind] for kind in kinds},
+        "intervals": {f"label_f1_{kind}": list(f1["intervals"][kind]) for kind in kinds},
+        "references": true_file,
+        "predictions": predicted_file,
+        "per_finding": f1["per_finding"],
+    }
+
+
+def label_table(scores: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of `label_scores`: the means with their intervals, then each label."""
+    rows = [
+        [kind, "", "", "", f"{scores['scores'][name]:.3f}", "{:.3f}-{:.3f}".format(*scores["intervals"][name])]
+        for kind in ("micro", "macro", "example")
+        if (name := f"label_f1_{kind}")
+    ]
+    for label, each in scores["per_finding"].items():
+        rows.append([label, str(each["support"]), *(f"{each[key]:.3f}" for key in ("precision", "recall", "f1")), ""])
+    return ["labels, doubt counted as there", "studies", "precision", "recall", "F1", "95 % interval"], rows
+
+
 def compare(
     lines: Sequence[Line],
     others: Sequence[Line],
@@ -148,6 +195,22 @@ def difference(values: np.ndarray) -> dict[str, Any]:
     beyond = min((values[1:] <= 0).sum(), (values[1:] >= 0).sum())
     p = 2 * (beyond + 1) / len(values)  # with the sample counted in, for no p is 0
     return {"difference": float(values[0]), "interval": [float(low), float(high)], "p": float(min(1.0, p))}
+
+
+def _ids_of_predictions(lines: Sequence[Line]) -> list[str]:
+    """The study of each line; the second, other prediction of one (of another image) goes by a name no table has.
+
+    So a table by study, which cannot tell the two apart, is refused; one in the order of the lines is not.
+    """
+    seen: dict[str, list[str]] = {}
+    names = []
+    for line in lines:
+        of_study = seen.setdefault(line["study_id"], [])
+        if line["prediction"] not in of_study:
+            of_study.append(line["prediction"])
+        number = of_study.index(line["prediction"]) + 1
+        names.append(line["study_id"] if number == 1 else f"{line['study_id']}, its prediction {number}")
+    return names
 
 
 def _key(line: Line) -> str:

@@ -51,6 +51,98 @@ def test_any_systems_reports_are_scored_beside_floors_and_ceiling(annotation, tm
         assert words in text
 
 
+def write_tables(tmp_path, references, predictions):
+    for name, text in (("true.csv", references), ("found.csv", predictions)):
+        (tmp_path / name).write_text(text)
+    return ["--labels", str(tmp_path / "true.csv"), str(tmp_path / "found.csv")]
+
+
+TRUE_LABELS = "study_id,labels\nCXR3_IM-2,Cardiomegaly\nCXR1_IM-1,Edema|Effusion\nCXR2_IM-7,\nCXR4,Edema\n"
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "study_id,Edema,Effusion\nCXR1,0,-1\nCXR2,u,\nCXR3,0,0.0\n",
+        "Reports,Edema,Effusion\ntext,0,0.0\ntext,u,\ntext,0,-1\n",  # CheXbert's: in the order of the lines
+    ],
+)
+def test_labels_of_another_tool_add_their_f1(annotation, tmp_path, capsys, found):
+    file = write(tmp_path, lines_of(["Large left effusion.", "Normal chest.", ""])[::-1])
+    arguments = ["--annotation", str(annotation), "--score", str(file), "--protocol", "raw"]
+    retrieve.main(arguments)
+    without = json.loads((tmp_path / "system.metrics.json").read_text())
+    tables = write_tables(tmp_path, TRUE_LABELS, found)
+    retrieve.main([*arguments, *tables])
+    metrics = json.loads((tmp_path / "system.metrics.json").read_text())
+    # By hand: {Edema, Effusion} read as {Effusion}; nothing read as {Edema}; {Cardiomegaly} read as nothing.
+    expected = {"label_f1_micro": 2 / (3 + 2), "label_f1_macro": 1 / 3, "label_f1_example": (2 / 3 + 0 + 0) / 3}
+    assert metrics["scores"] == pytest.approx(without["scores"] | expected)
+    assert all(metrics["intervals"][name][0] <= expected[name] <= metrics["intervals"][name][1] for name in expected)
+    assert [metrics["labels"][side] for side in ("references", "predictions")] == tables[1:]
+    assert metrics["labels"]["per_finding"]["Effusion"] == {"precision": 1, "recall": 1, "f1": 1, "support": 1}
+    assert "\nCardiomegaly " in capsys.readouterr().out
+
+
+def test_an_interval_of_labels_is_over_patients(annotation, tmp_path):
+    references = {f"s{i}": "" for i in range(40)}
+    lines = [{"study_id": study, "prediction": "x"} for study in references]
+    of_patients = [line | {"patient_id": str(i // 10)} for i, line in enumerate(lines)]
+    right = [True] * 20 + [False] * 20
+    tables = write_tables(
+        tmp_path, "Edema\n" + "1\n" * 40, "Edema\n" + "".join("1\n" if each else "0\n" for each in right)
+    )
+    narrow, wide = (
+        np.ptp(outside.label_scores(each, references, (tables[1], tables[2]), "")["intervals"]["label_f1_example"])
+        for each in (lines, of_patients)
+    )
+    assert wide > 1.5 * narrow
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ("study_id,Edema\na,1\n", r"found\.csv: column study_id: 1 of 2 studies are missing \(a, its prediction 2"),
+        ("Edema\n1\n0\n", None),
+    ],
+)
+def test_two_predictions_of_one_study_are_told_apart_by_their_order_alone(tmp_path, found, words):
+    """A run's lines are of images, and a study may have two."""
+    lines = [{"study_id": "a", "prediction": report} for report in ("Edema.", "Clear.")]
+    tables = write_tables(tmp_path, "study_id,Edema\na,1\n", found)
+    if words:
+        with pytest.raises(InputError, match=words):
+            outside.label_scores(lines, {"a": "Edema."}, (tables[1], tables[2]), "")
+        return
+    scores = outside.label_scores(lines, {"a": "Edema."}, (tables[1], tables[2]), "")
+    assert scores["per_finding"]["Edema"]["recall"] == 1 / 2
+
+
+@pytest.mark.parametrize(
+    ("references", "given", "words"),
+    [
+        (TRUE_LABELS, 1, "--labels: got 1 files; takes two with --score"),
+        (TRUE_LABELS, 3, "--labels: got 3 files; takes two with --score"),
+        (TRUE_LABELS.replace("CXR2_IM-7", "CXR2"), 2, r"true\.csv: column study_id: 1 of 3 .* \(CXR2_IM-7 first"),
+        ("study_id,labels\nCXR1_IM-1,\nCXR2_IM-7,\nCXR3_IM-2,\n", 2, r"true\.csv: no study of the split has a label"),
+        ("study_id,Edema\nCXR1_IM-1,yes\n", 2, r"true\.csv: line 2, column Edema: 'yes' is unknown"),
+    ],
+)
+def test_faulty_labels_are_refused_before_anything_is_scored(annotation, tmp_path, references, given, words):
+    file = write(tmp_path, lines_of(["a", "b", "c"]))
+    flag, *tables = write_tables(tmp_path, references, "Edema\n1\n1\n1\n")
+    with pytest.raises(InputError, match=words) as error:
+        retrieve.main(["--annotation", str(annotation), "--score", str(file), flag, *(tables * 2)[:given]])
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "system.metrics.json").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--zero_shot", "labels.yaml"]])
+def test_labels_without_a_system_are_refused(annotation, tmp_path, more):
+    with pytest.raises(InputError, match=r"--labels: got 2 files"):
+        retrieve.main(["--annotation", str(annotation), "--labels", "a.csv", "b.csv", *more])
+
+
 def test_floors_and_ceiling_come_without_a_system(annotation, tmp_path, capsys):
     retrieve.main(["--annotation", str(annotation)])
     text = capsys.readouterr().out
