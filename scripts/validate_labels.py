@@ -22,7 +22,7 @@ from cxr_jax.data.reports import SIDES, choose_section, says_normal
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.finding_metrics import finding_f1
 from cxr_jax.evaluation.labels import OBSERVATIONS, find_mentions, label_report, rule_labels
-from cxr_jax.evaluation.tables import format_table
+from cxr_jax.evaluation.tables import format_table, markdown_table
 from cxr_jax.workdir import write_text
 
 # What an indexer's term, in lower case, stands for: heading and qualifiers, "opacity/lung/base/right".
@@ -149,11 +149,6 @@ def show(studies: Sequence[Study], observation: str) -> None:
             spans = [study.report[m.start : m.end] for m in find_mentions(study.report) if m.observation == observation]
             kind = "missed" if indexed else "found"
             print(f"{study.name}: {kind} {spans}; {'; '.join(study.terms)}\n  {study.report}\n")
-
-
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [columns, ["---", *("---:" for _ in columns[1:])], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def write_between_marks(file: Path, tables: str) -> None:
