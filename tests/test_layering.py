@@ -19,9 +19,9 @@ LAYERS = [
     "optim", "parallel", "train_step", "checkpoint", "index",
     "evaluation.bootstrap", "evaluation.label_phrases", "evaluation.labels", "evaluation.label_csv",
     "evaluation.finding_metrics", "evaluation.meteor", "evaluation.meteor_jar", "evaluation.text_metrics",
-    "evaluation.retrieval_metrics", "evaluation.baselines", "evaluation.ceiling",
-    "evaluation.zero_shot_prompts", "evaluation.zero_shot", "evaluation.agreement", "evaluation.tables", "evaluation.charts", "evaluation.page", "evaluation.evaluate",
-    "evaluation.outside", "evaluation",
+    "evaluation.retrieval_metrics", "evaluation.baselines", "evaluation.ceiling", "evaluation.zero_shot_prompts",
+    "evaluation.zero_shot", "evaluation.agreement", "evaluation.tables", "evaluation.charts", "evaluation.page",
+    "evaluation.evaluate", "evaluation.outside", "evaluation",
     "workdir", "inference", "zero_shot", "train", "retrieve", "ablation", "audit", "__init__",
 ]  # fmt: skip
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax"}
