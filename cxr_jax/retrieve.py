@@ -10,8 +10,8 @@
                                                                     any system's reports beside the same floors
 
 The run's folder is all that is needed. Retrieved reports always come from the training split. A system's lines hold
-study_id and prediction; what a run writes as predictions.jsonl holds more. Labels of another tool, CheXbert's say, come
-from CSVs: --labels FILE with --zero_shot, in place of the data's own; --labels REFERENCES PREDICTIONS with --score.
+study_id and prediction; what a run writes as predictions.jsonl holds more. Labels of another tool, CheXbert's say, are
+taken from CSVs: --labels FILE with --zero_shot, in place of the data's own; --labels REFERENCES PREDICTIONS with --score.
 """
 
 import argparse

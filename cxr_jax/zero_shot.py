@@ -57,11 +57,10 @@ def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test
         "thresholds": "highest F1 on val",
         **label_metrics(questions, truth, margin, val_truth, val_margin, patients),
     }
-    source = f"{prompts}, labels of {labels_from}" if labels_from else f"{prompts}"
     own = ", which is this split itself: F1 is too good" if split == "val" else ""
     print(
         f"{metrics['dataset']}, split by {metrics['data_split']}: {split} split, {len(query)} images of "
-        f"{len(set(patients))} patients, zero-shot by {source}\n\n{format_table(*table(metrics))}\n\n"
+        f"{len(set(patients))} patients, zero-shot by {prompts}{f', labels of {labels_from}' * bool(labels_from)}\n\n{format_table(*table(metrics))}\n\n"
         f"F1 at the threshold that is best on val{own}. A guess has AUROC .500 and as average precision the share.\n"
     )
     folder = run.evaluation(split)

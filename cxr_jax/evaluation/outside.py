@@ -95,8 +95,8 @@ def label_scores(
 
     Args:
       references: by study, in the split's order; lines, source: as `references_of`.
-      files: CSVs (see `label_csv.read_labels`) of the references, by the split's studies, and of the predictions, by
-        the lines'. Without a column study_id: a row a study of the split, and a row a line, in their orders.
+      files: CSVs (see `label_csv.read_labels`) of the references, by the split's studies, and of the predictions, by the
+        lines'. Without a column study_id: a row a study of the split, and a row a line, in their orders.
 
     Returns:
       "scores", "intervals": of label_f1_micro, _macro and _example, over patients where the lines name them;
