@@ -92,7 +92,7 @@ def table(splits, tmp_path):
     """Another tool's labels of val and test: wide, shuffled, doubt among them, and a study of neither."""
 
     def write(studies=("val", "test")):
-        ids = [row.study_id for name in studies for row in map(splits[name].row, range(len(splits[name])))]
+        ids = [study for name in studies for study in splits[name].study_ids]
         cells = {study: ("1", "-1", "0", "")[i % 4] for i, study in enumerate(dict.fromkeys(ids))}
         rows = [f"{cell},{study},some text" for study, cell in sorted(cells.items(), key=lambda each: each[1])]
         (tmp_path / "labels.csv").write_text("\n".join(["Edema,study_id,Reports", "1,elsewhere,", *rows]))
@@ -108,7 +108,7 @@ def test_another_tools_labels_stand_in_for_the_datas_own(run, splits, table, cap
     retrieve.main(["--workdir", str(run.root), *arguments])
     metrics = json.loads((run.evaluation("test") / "zero_shot.json").read_text())
     entry, test = metrics["labels"]["edema"], splits["test"]
-    truth = np.array([has_edema[test.row(i).study_id] for i in range(len(test))])
+    truth = np.array([has_edema[study] for study in test.study_ids])
     model = cxr_jax.load(run.root)
     prompts = {"edema": (entry["positive"], entry["negative"])}
     chance = model.zero_shot([images.decode(test.encoded_image(row)) for row in range(len(test))], prompts)["edema"]
