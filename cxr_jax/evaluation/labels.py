@@ -89,16 +89,18 @@ def label_report(report: str) -> dict[str, str]:
 
 def rule_labels(reports: Iterable[str]) -> list[frozenset[str]]:
     """Each report's observations that are positive or uncertain, for F1: uncertain counts as positive."""
-    return [
-        frozenset(observation for observation, status in label_report(report).items() if status != "negative")
-        for report in reports
-    ]
+    return [_rule_labels_of(report) for report in reports]
 
 
 def rule_matrix(reports: Sequence[str]) -> np.ndarray:
     """`rule_labels` as bool (reports, observations), in the order of OBSERVATIONS."""
     rows = [[name in labels for name in OBSERVATIONS] for labels in rule_labels(reports)]
     return np.array(rows, bool).reshape(-1, len(OBSERVATIONS))
+
+
+@lru_cache(maxsize=1 << 15)  # the floors of an evaluation repeat reports as often as it has references
+def _rule_labels_of(report: str) -> frozenset[str]:
+    return frozenset(observation for observation, status in label_report(report).items() if status != "negative")
 
 
 def _mentions(report: str) -> Iterator[Mention]:
