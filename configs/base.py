@@ -63,6 +63,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.image = ConfigDict()
     config.image.block_sizes = (6, 12, 24, 16)  # DenseNet121
     config.image.growth_rate = 32
+    config.image.pretrained = ""  # unstated
+    config.image.pretrained_except = ()
     config.image.multi_scale = True
     config.image.multi_scale_width = 128  # Eq. (9)
     config.image.channel_attention = True
@@ -74,6 +76,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
     config.text = ConfigDict()
     config.text.pretrained = "dmis-lab/biobert-v1.1"  # section III
+    config.text.pretrained_except = ()
     config.text.bert = ConfigDict()
     config.text.frozen = True
     config.text.max_tokens = 128  # unstated

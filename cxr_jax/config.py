@@ -8,6 +8,7 @@ import ast
 import difflib
 import importlib.util
 import inspect
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +73,11 @@ SCHEMA = {
     "data.num_studies": Key(int, "phantom: studies to draw"),
     "image.block_sizes": Key(tuple, "DenseNet: layers of each dense block"),
     "image.growth_rate": Key(int, "DenseNet: channels that each layer adds"),
+    "image.pretrained": Key(
+        str,
+        "DenseNet's weights (torchvision's, timm's, torchxrayvision's): file, folder or hub name; empty: random",
+    ),
+    "image.pretrained_except": Key(tuple, "regular expressions: weights that may be missing there, or left over"),
     "image.multi_scale": Key(bool, "Eq. (8), (9)"),
     "image.multi_scale_width": Key(int, "channels of each of the two scales"),
     "image.channel_attention": Key(bool, "Eq. (10)"),
@@ -79,12 +85,13 @@ SCHEMA = {
     "image.pooling": Key(
         str, "Eq. (12): one learnt w; a w for each image; or no maximum at all", ("adaptive", "gated", "mean")
     ),
-    "image.mean": Key(tuple, "of the three (equal) input channels, subtracted"),
-    "image.std": Key(tuple, "of the three input channels, divided by"),
+    "image.mean": Key(tuple, "of the three (equal) input channels, subtracted; or image.pretrained's own"),
+    "image.std": Key(tuple, "of the three input channels, divided by; or image.pretrained's own"),
     "image.frozen_batch_norm": Key(bool, "DenseNet's BatchNorms stay as they are: statistics, scales and biases"),
     "text.pretrained": Key(
         str, "BERT's folder or hub name; empty: text.bert with random weights and a learnt vocabulary"
     ),
+    "text.pretrained_except": Key(tuple, "regular expressions: weights that may be missing there, or left over"),
     "text.bert": Key(dict, "transformers.BertConfig's fields, where text.pretrained is empty"),
     "text.frozen": Key(bool, "BERT's own weights stay as they are"),
     "text.max_tokens": Key(int, "L: longer reports are cut"),
@@ -120,7 +127,10 @@ ADDED = {
     "data.annotation": "",
     "data.xxxx": "keep",
     "data.stored_format": "png",
+    "image.pretrained": "",
+    "image.pretrained_except": [],
     "image.frozen_batch_norm": False,
+    "text.pretrained_except": [],
     "optim.image_rate": 1.0,
     "optim.text_rate": 1.0,
     "optim.layer_decay": 1.0,
@@ -237,6 +247,12 @@ def check(config: ConfigDict, source: str) -> None:
             raise InputError(f"{source}: {name} = {flat[name]!r} must be three numbers")
     if 0 in flat["image.std"]:
         raise InputError(f"{source}: image.std = {flat['image.std']!r} is divided by; it must not hold 0")
+    for name in ("image.pretrained_except", "text.pretrained_except"):
+        for pattern in flat[name]:
+            try:
+                re.compile(pattern)
+            except (re.error, TypeError) as error:
+                raise InputError(f"{source}: {name} holds {pattern!r}, no regular expression ({error})") from error
     check_positions(config, source)
 
 
@@ -319,6 +335,8 @@ def _parse(name: str, text: str) -> Any:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
         if kind in (tuple, dict):
             value = ast.literal_eval(text)
+            if isinstance(value, str):
+                raise TypeError(value)
             return tuple(value) if kind is tuple else dict(value)
         return kind(text)
     except (KeyError, ValueError, TypeError, SyntaxError) as error:

@@ -12,18 +12,18 @@ from cxr_jax.errors import InputError
 TIMEOUT = 5  # seconds
 
 
-def locate(name: str | Path) -> tuple[str, bool]:
+def locate(name: str | Path, key: str = "text.pretrained") -> tuple[str, bool]:
     """A model's folder or hub name, and whether transformers may look at this machine's files only.
 
     Raises:
-      InputError: `name` reads as a path, and there is no such folder.
+      InputError: `name`, which the configuration key gave, reads as a path, and there is no such folder.
     """
     path = os.path.expanduser(name)
     if Path(path).is_dir():
         return path, True
     # A hub name is NAME or OWNER/NAME.
     if path.startswith((".", "/")) or path.count("/") > 1 or Path(path).exists():
-        raise InputError(f"text.pretrained = {name}: there is no such folder; give a BERT's folder or its hub name")
+        raise InputError(f"{key} = {name}: there is no such folder; give the model's folder or its hub name")
     return path, not reachable()
 
 

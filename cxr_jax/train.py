@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
@@ -28,10 +29,11 @@ from cxr_jax import inference, parallel
 from cxr_jax.checkpoint import Checkpoints
 from cxr_jax.data import pipeline, reports
 from cxr_jax.data.records import SourceConfig
-from cxr_jax.errors import ArgumentParser, run_command
+from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.losses import contrastive_loss
-from cxr_jax.models.pretrained import complete_bert_config, load_bert, load_bert_config
+from cxr_jax.models.pretrained_bert import complete_bert_config, load_bert, load_bert_config
+from cxr_jax.models.pretrained_densenet import load_densenet
 from cxr_jax.train_step import (
     Recipe,
     TrainState,
@@ -60,7 +62,7 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> RunFolder:
     run = RunFolder(workdir)
     # What can be refused at once is, before data is prepared.
     parallel.check_batch_size(config["batch_size"])
-    config = resolve_bert(config)
+    config = resolve_towers(config)
     run.check(config, but=RESOLVED)
     splits, source = pipeline.load_splits(config)
     tokenizer = find_tokenizer(run, config, splits["train"].reports)
@@ -73,9 +75,9 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> RunFolder:
 
     recipe = make_recipe(config, parallel.AXIS)
     checkpoints = Checkpoints(run.checkpoints, inference.BEST_METRIC)
-    state, first_step = restore_or_init(checkpoints, recipe, config, batches)
+    state, first_step, notes = restore_or_init(checkpoints, recipe, config, batches)
     run.forget_after(first_step)
-    announce(run, config, splits, state, recipe, first_step)
+    announce(run, config, splits, state, recipe, first_step, notes)
 
     key = jax.random.key(config["seed"])
     train_step = parallel.pmap(make_train_step(recipe, parallel.AXIS), in_axes=(0, 0, None), donate=(0,))
@@ -129,23 +131,37 @@ def find_tokenizer(run: RunFolder, config: Mapping[str, Any], train_reports: Seq
     return reports.learn_wordpiece([reports.encoded_text(report, config["data"]["xxxx"]) for report in train_reports])
 
 
-def resolve_bert(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as a plain dict, with the pretrained BERT's own fields where there is one.
+def resolve_towers(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as a plain dict, with what pretrained towers settle: BERT's fields, the image's mean and std.
 
     Raises:
-      InputError: there is no such BERT, or prompts and tokens pass its positions.
+      InputError: there are no such towers, DenseNet's weights do not fit, or prompts and tokens pass BERT's positions.
     """
     resolved = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
     if name := resolved["text"]["pretrained"]:
-        resolved["text"]["bert"] = load_bert_config(name)
+        resolved["text"] = resolved["text"] | {"bert": load_bert_config(name)}
     configuration.check_positions(resolved, source=f"text.pretrained = {name}" if name else "text.bert")
+    if resolved["image"]["pretrained"]:
+        densenet = load_densenet(resolved["image"])
+        resolved["image"] = resolved["image"] | {"mean": densenet.mean, "std": densenet.std}
     return resolved
 
 
 def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, source: SourceConfig) -> dict[str, Any]:
-    """The configuration with nothing left to look up: a learnt vocabulary's size, and what the data is."""
+    """The configuration with nothing left to look up: a learnt vocabulary's size, and what the data is.
+
+    Raises:
+      InputError: the pretrained BERT's tokenizer is not its own.
+    """
     text = config["text"]
-    if not text["pretrained"]:
+    if text["pretrained"]:
+        last, words = max(tokenizer.get_vocab().values()), text["bert"]["vocab_size"]
+        if last >= words:  # XLA would silently clamp the look-up
+            raise InputError(
+                f"text.pretrained = {text['pretrained']}: its tokenizer counts to {last} and its weights know {words} "
+                "words; give it the tokenizer that it was trained with"
+            )
+    else:
         text = text | {"bert": complete_bert_config({**text["bert"], "vocab_size": len(tokenizer)})}
     data = config["data"] | {
         "fingerprint": source.name,
@@ -157,19 +173,37 @@ def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, sourc
 
 def restore_or_init(
     checkpoints: Checkpoints, recipe: Recipe, config: Mapping[str, Any], batches: Any
-) -> tuple[TrainState, int]:
-    """The newest checkpoint's state and step, its data iterator set; or a fresh state, BERT's weights in it, and 0."""
+) -> tuple[TrainState, int, list[str]]:
+    """The newest checkpoint's state and step, its data iterator set; or a fresh state, and 0.
+
+    A fresh state has the pretrained towers' weights in it; of each, a line that says what they are.
+    """
+    shapes = state_shapes(recipe, config)
     if (step := checkpoints.latest_step()) is not None:
-        state, data = checkpoints.restore(step, state_shapes(recipe, config))
+        state, data = checkpoints.restore(step, shapes)
         batches.set_state(data["iterator"])
-        return state, step
-    pretrained = config["text"]["pretrained"]
-    bert = load_bert(pretrained, state_shapes(recipe, config).params["text"]["bert"]) if pretrained else None
+        return state, step, []
+    image, text, notes = config["image"], config["text"], []
+    params, batch_stats = {}, {}
+    if image["pretrained"]:
+        densenet = load_densenet(image)
+        params["vision"] = {"densenet": densenet.variables["params"]}
+        batch_stats["vision"] = {"densenet": densenet.variables["batch_stats"]}
+        notes.append(densenet.note)
+    if text["pretrained"]:
+        bert = load_bert(text["pretrained"], shapes.params["text"]["bert"], text["pretrained_except"])
+        params["text"] = {"bert": bert.params}
+        notes.append(bert.note)
     state = init_state(recipe, config)
-    if bert is not None:
-        params = state.params | {"text": state.params["text"] | {"bert": bert}}
-        state = dataclasses.replace(state, params=params)
-    return state, 0
+    state = dataclasses.replace(
+        state, params=merged(state.params, params), batch_stats=merged(state.batch_stats, batch_stats)
+    )
+    return state, 0, notes
+
+
+def merged(fresh: Mapping[str, Any], loaded: Mapping[str, Any]) -> dict[str, Any]:
+    """`fresh`, a nested tree, with the leaves that `loaded` has in their place."""
+    return unflatten_dict(flatten_dict(fresh) | flatten_dict(loaded))
 
 
 def validate(
@@ -208,7 +242,9 @@ def build_index(
         inference.index_split(step, *embedded).save(run.index)
 
 
-def announce(run: RunFolder, config: Any, splits: Any, state: TrainState, recipe: Recipe, first_step: int) -> None:
+def announce(
+    run: RunFolder, config: Any, splits: Any, state: TrainState, recipe: Recipe, first_step: int, notes: Sequence[str]
+) -> None:
     """Says what is about to be trained, on what, and from where."""
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
     total, trained = count_parameters(recipe, state.params)
@@ -216,6 +252,8 @@ def announce(run: RunFolder, config: Any, splits: Any, state: TrainState, recipe
         f"{config['data']['dataset']}, split by {config['data']['split_used']}: {sizes} pairs; "
         f"{total:,} parameters, {trained:,} trained; {parallel.describe()}"
     )
+    for note in notes:
+        print(note)
     print(f"{run.root}: {f'resuming at step {first_step}' if first_step else 'a new run'}", flush=True)
 
 

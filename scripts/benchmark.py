@@ -24,7 +24,7 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
     import numpy as np
 
     from cxr_jax import config as configuration
-    from cxr_jax.models.pretrained import complete_bert_config
+    from cxr_jax.models.pretrained_bert import complete_bert_config
     from cxr_jax.train_step import init_state, make_encode_step, make_recipe, make_train_step
 
     accelerated = jax.devices()[0].platform != "cpu"

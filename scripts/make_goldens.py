@@ -119,7 +119,7 @@ def torch_model(peer, config: dict) -> nn.Module:
     return model
 
 
-# Its weights, under our names. (Real checkpoints' names are cxr_jax/models/pretrained.py's business.)
+# Its weights, under our names. (Real checkpoints' names are the business of cxr_jax/models/pretrained_*.py.)
 
 Value = Callable[[torch.Tensor], torch.Tensor]
 

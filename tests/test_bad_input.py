@@ -119,6 +119,11 @@ def test_a_configuration_that_is_not_there(table, complaint):
         ("--config.text.bert={'hidden': 3}", "text.bert: there is no field hidden"),
         ("--config.text.bert={'max_position_embeddings': 40}", "passes BERT's 40 positions"),
         ("--config.text.pretrained=/no/bert/here", "text.pretrained = /no/bert/here: there is no such folder"),
+        ("--config.image.pretrained=/no/weights", "image.pretrained = /no/weights: there is no such folder"),
+        ("--config.image.pretrained=/no/x.pth", "image.pretrained = /no/x.pth: there is no such file"),
+        ("--config.image.pretrained=timm/no-such", "image.pretrained = timm/no-such: is not on this machine"),
+        ("--config.image.pretrained_except=('(',)", "image.pretrained_except holds '(', no regular expression"),
+        ("--config.text.pretrained_except='x'", "text.pretrained_except='x': not of type tuple"),
         ("--config.text.pretrained=nobody/has-this", "text.pretrained = nobody/has-this"),
     ],
 )
@@ -218,6 +223,22 @@ def test_weights_that_do_not_fit(table, tmp_path, shared, complaint, monkeypatch
     small = ["--config.image.block_sizes=(1,)", "--config.image.growth_rate=2", "--config.image_size=32"]
     line = complaint(train.main, train_arguments(table, *small, f"--config.text.pretrained={folder}"))
     assert f"{folder}/model.safetensors: weights do not fit the model" in line
+
+
+def test_densenet_weights_that_do_not_fit_are_refused_before_data_is_read(table, tmp_path, complaint):
+    weights = ROOT / "tests" / "models" / "torchvision.safetensors"
+    arguments = train_arguments(table.with_name("gone.csv"), f"--config.image.pretrained={weights}")
+    line = complaint(train.main, arguments)
+    assert "torchvision.safetensors: its DenseNet has image.block_sizes = (2, 1)" in line
+
+
+def test_a_tokenizer_of_another_bert(table, tmp_path, complaint):
+    folder = tmp_path / "bert"
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "bert", "vocab_size": 6}')
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nreport\n##s\n##t\n")
+    line = complaint(train.main, train_arguments(table, f"--config.text.pretrained={folder}"))
+    assert "its tokenizer counts to 7 and its weights know 6 words" in line
 
 
 # A run's folder

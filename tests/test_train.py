@@ -5,8 +5,11 @@ import shutil
 import signal
 from pathlib import Path
 
+import flax
+import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import cxr_jax
 from cxr_jax import inference, parallel, retrieve
@@ -15,10 +18,12 @@ from cxr_jax.data import images
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.text_metrics import SCORES
 from cxr_jax.index import SplitIndex
-from cxr_jax.train import train
-from cxr_jax.train_step import make_recipe, state_shapes
+from cxr_jax.train import resolve_towers, restore_or_init, train
+from cxr_jax.train_step import init_state, make_recipe, state_shapes
 from cxr_jax.workdir import RunFolder
 from tests.tiny import tiny_config
+
+WEIGHTS = Path(__file__).parent / "models" / "torchvision.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +57,6 @@ def final_state(run: RunFolder):
 
 
 def same_bits(a, b) -> bool:
-    import jax
-
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return all(np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in pairs)
 
@@ -106,6 +109,65 @@ def test_training_again_a_finished_run_changes_nothing(run, config):
     before = without_clock(run)
     train(config, run.root)
     assert without_clock(run) == before
+
+
+def test_a_fresh_state_holds_both_towers_weights(tmp_path):
+    fields = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **fields, "intermediate_size": 32}))
+    changes = (
+        "image.block_sizes=(2, 1)",
+        f"image.pretrained={WEIGHTS}",
+        "image.pretrained_except=('^golden', '^single')",
+    )
+    config = resolve_towers(
+        tiny_config(*changes, f"text.pretrained={tmp_path}", "text.pretrained_except=('word_embeddings',)")
+    )
+    recipe = make_recipe(config)
+    shapes = state_shapes(recipe, config).params["text"]["bert"]
+    bert = jax.tree.map(lambda x: np.full(x.shape, 0.25, np.float32), shapes)
+    del bert["embeddings"]["word_embeddings"]
+    (tmp_path / "flax_model.msgpack").write_bytes(flax.serialization.to_bytes(bert))
+
+    state, step, notes = restore_or_init(Checkpoints(tmp_path / "run", inference.BEST_METRIC), recipe, config, None)
+    fresh = init_state(recipe, config)
+    assert step == 0
+    assert jax.tree.structure(state) == jax.tree.structure(fresh)
+    loaded = dict(state.params["text"]["bert"])
+    words = loaded["embeddings"].pop("word_embeddings")
+    assert same_bits(words, fresh.params["text"]["bert"]["embeddings"]["word_embeddings"])
+    assert same_bits(loaded, bert)
+    kernel = load_file(WEIGHTS)["features.denseblock1.denselayer1.conv2.weight"]
+    ours = state.params["vision"]["densenet"]["denseblock1_denselayer1"]["conv2"]["kernel"]
+    np.testing.assert_array_equal(ours, kernel.transpose(2, 3, 1, 0))
+    mean = load_file(WEIGHTS)["features.norm5.running_mean"]
+    np.testing.assert_array_equal(state.batch_stats["vision"]["densenet"]["norm5"]["mean"], mean)
+    assert same_bits(state.params["vision"]["head"], fresh.params["vision"]["head"])
+    assert [note.partition(" = ")[0] for note in notes] == ["image.pretrained", "text.pretrained"]
+
+
+@pytest.mark.slow
+def test_a_run_from_pretrained_weights(cache, tmp_path, capsys):
+    """What is in the file is in the state; its scaling is in config.json, by which the run resumes and is used."""
+    file = tmp_path / "xrayvision.safetensors"
+    single = {k.removeprefix("single/"): v for k, v in load_file(WEIGHTS).items() if k.startswith("single/features")}
+    save_file(single, file)
+    changes = "image.block_sizes=(2, 1)", f"image.pretrained={file}", "num_steps=2", "optim.learning_rate=1e-9"
+    config = tiny_config(f"data.cache={cache}", *changes)
+    run = train(config, tmp_path / "run")
+    assert f"image.pretrained = {file}: xrayvision.safetensors, 44 of 44 weights, 1 channel" in capsys.readouterr().out
+    assert run.load_config()["image"]["mean"] == [0.5] * 3
+    assert run.load_config()["image"]["std"] == [1 / 2048] * 3
+    _, state, _ = final_state(run)
+    densenet = state.params["vision"]["densenet"]
+    third = np.asarray(densenet["conv0"]["kernel"])[:, :, 1].transpose(2, 0, 1)
+    np.testing.assert_allclose(3 * third, single["features.conv0.weight"][:, 0], atol=1e-6)
+    expected = single["features.denseblock1.denselayer2.norm2.weight"]
+    np.testing.assert_allclose(densenet["denseblock1_denselayer2"]["norm2"]["scale"], expected, atol=1e-6)
+    variance = np.asarray(state.batch_stats["vision"]["densenet"]["norm0"]["var"])
+    assert variance.min() > 100  # torchxrayvision's inputs are 1024 times as large as others'
+    train(config, run.root)
+    assert f"{run.root}: resuming at step 2" in capsys.readouterr().out
+    assert cxr_jax.load(run.root).encode_image([np.zeros((40, 32), np.uint8)]).shape == (1, 16)
 
 
 def test_another_configuration_is_refused(run, config, cache):

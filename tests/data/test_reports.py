@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -197,6 +199,49 @@ def test_biobert_is_cased(shared):
     tokenizer = reports.load_tokenizer(shared / "data" / "biobert_tokenizer")
     ids, _ = reports.tokenize(tokenizer, ["Heart", "heart"], 4)
     assert ids[0, 1] != ids[1, 1]
+
+
+def biobert_copy(shared, folder, settings):
+    for file in ("config.json", "vocab.txt"):
+        (folder / file).write_bytes((shared / "data" / "biobert_tokenizer" / file).read_bytes())
+    if settings is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "settings", [None, {"do_lower_case": True}, {"do_lower_case": True, "tokenizer_class": "CXRBertTokenizer"}]
+)
+def test_a_copy_of_biobert_that_lower_cases_is_set_right(shared, tmp_path, capsys, settings):
+    """BERT's tokenizer lower-cases where nothing is said: "Heart" would be read as "heart", and "HIV" in pieces."""
+    tokenizer = reports.load_tokenizer(biobert_copy(shared, tmp_path, settings))
+    right = reports.load_tokenizer(shared / "data" / "biobert_tokenizer")
+    texts = ["The Heart is normal. HIV."]
+    np.testing.assert_array_equal(reports.tokenize(tokenizer, texts, 16), reports.tokenize(right, texts, 16))
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith(f"text.pretrained = {tmp_path}: its tokenizer lower-cases but its vocabulary is cased")
+    tokenizer.save_pretrained(tmp_path / "saved")
+    np.testing.assert_array_equal(
+        reports.tokenize(reports.load_tokenizer(tmp_path / "saved"), texts, 16), reports.tokenize(right, texts, 16)
+    )
+    assert capsys.readouterr().err == ""
+
+
+def test_an_uncased_vocabulary_is_lower_cased_whatever_its_copy_says(tokenizer, tmp_path, capsys):
+    words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    found = reports.tokenize(reports.load_tokenizer(tmp_path), REPORTS, 24)
+    np.testing.assert_array_equal(found, reports.tokenize(tokenizer, REPORTS, 24))
+    assert "keeps capitals but its vocabulary is uncased" in capsys.readouterr().err
+
+
+def test_consistent_tokenizers_are_left_alone(tokenizer, shared, tmp_path, capsys):
+    tokenizer.save_pretrained(tmp_path)
+    for name in (tmp_path, shared / "data" / "biobert_tokenizer", shared / "data" / "minilm"):
+        reports.load_tokenizer(name)
+    assert capsys.readouterr().err == ""
 
 
 def test_no_tokenizer_is_one_line(tmp_path):
