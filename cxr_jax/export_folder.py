@@ -22,7 +22,7 @@ FILES = ("config.json", WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "
 
 
 class ExportFolder:
-    """`root/` with config.json, model.safetensors, the tokenizer's files, README.md, and index/ where the pool is in it.
+    """`root/` with config.json, model.safetensors, the tokenizer's files, README.md, and index/ where it has a pool.
 
     config.json is the run's, with what `MARKS` names before it.
     """
@@ -87,4 +87,4 @@ class ExportFolder:
 
 
 def _dotted(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.ascontiguousarray(value) for name, value in flatten_dict(dict(variables), sep=".").items()}
+    return {name: np.asarray(value, order="C") for name, value in flatten_dict(dict(variables), sep=".").items()}

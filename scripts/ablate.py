@@ -32,7 +32,9 @@ def run_one(spec: str, folder: Path, overrides: Sequence[str], split: str) -> No
       InputError: one of the two commands failed; its own line has been printed.
     """
     if (RunFolder(folder).evaluation(split) / "metrics.json").is_file():
-        RunFolder(folder).check(configuration.load(spec, overrides).to_dict(), but=(*RESOLVED, "image.mean", "image.std"))
+        RunFolder(folder).check(
+            configuration.load(spec, overrides).to_dict(), but=(*RESOLVED, "image.mean", "image.std")
+        )
         return
     print(f"== {folder}", flush=True)
     keys = [f"--config.{override}" for override in overrides]

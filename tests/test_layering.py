@@ -21,7 +21,7 @@ LAYERS = [
     "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.finding_metrics", "evaluation.baselines",
     "evaluation.ceiling",
     "evaluation.page", "evaluation.evaluate", "evaluation.outside", "evaluation.tables", "evaluation",
-    "workdir", "inference", "train", "retrieve", "ablation", "audit", "__init__",
+    "workdir", "export_folder", "inference", "train", "retrieve", "ablation", "audit", "__init__",
 ]  # fmt: skip
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax"}
 DEVICE_NAMES = {"pmap", "devices", "device_count", "local_devices", "local_device_count"}
