@@ -22,6 +22,7 @@ LAYERS = [
     "evaluation.ceiling",
     "evaluation.page", "evaluation.evaluate", "evaluation.outside", "evaluation.tables", "evaluation",
     "workdir", "export_folder", "inference", "train", "retrieve", "ablation", "audit", "__init__",
+    "model_card", "stablehlo", "export",
 ]  # fmt: skip
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax"}
 DEVICE_NAMES = {"pmap", "devices", "device_count", "local_devices", "local_device_count"}
