@@ -23,7 +23,6 @@ from typing import Any
 
 import huggingface_hub
 import jax
-from safetensors import SafetensorError
 
 from cxr_jax import __version__, hub, inference
 from cxr_jax.errors import ArgumentParser, InputError, run_command
@@ -235,8 +234,8 @@ def _export_densenet(model: inference.Model, file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         save_densenet(file, variables, model.config["image"]["block_sizes"])
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"--densenet {file}: cannot be written ({error}); name another file") from error
+    except OSError as error:
+        raise InputError(f"--densenet {file}: cannot be written ({error.strerror}); name another file") from error
     print(f"{file}: DenseNet as torchvision names it; input channels {_scaling(model.config['image'])}")
 
 

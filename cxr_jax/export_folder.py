@@ -67,7 +67,8 @@ class ExportFolder:
         """
         flat = _dotted(variables)
         account(self.weights_file, flat, {name: value.shape for name, value in flat.items()})
-        safetensors.numpy.save_file(flat, self.weights_file, metadata={"format": MODEL_TYPE})
+        # Not save_file, whose files their owner alone may read.
+        self.weights_file.write_bytes(safetensors.numpy.save(flat, metadata={"format": MODEL_TYPE}))
 
     def load_variables(self, shapes: Any) -> dict[str, Any]:
         """{"params", "batch_stats"} as they were, bit for bit.

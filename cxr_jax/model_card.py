@@ -48,7 +48,7 @@ def model_card(facts: Facts) -> str:
 
 def _front_matter(facts: Facts) -> str:
     lines = [f'license: "{facts.licence}"', "library_name: cxr_jax", "pipeline_tag: image-feature-extraction"]
-    lines += ["language: en", "tags:", *(f"- {tag}" for tag in TAGS)]
+    lines += ["tags:", *(f"- {tag}" for tag in TAGS)]
     return "\n".join(("---", *lines, "---", ""))
 
 
@@ -58,7 +58,7 @@ def _opening(facts: Facts) -> str:
     return (
         "Chest X-rays and radiology reports in one embedding space, learnt by contrast as in Ur Rahman, Lee and Kim, "
         "*Leveraging Contrastive Learning and Domain Prompts for Efficient Radiology Report Generation* (2025). A "
-        f"grey image of {side} × {side} pixels and a text of up to {words} tokens each become {width} numbers of unit "
+        f"grey image of {side} by {side} pixels and a text of up to {words} tokens each become {width} numbers of unit "
         f"norm. {facts.parameters:,} weights, of step {facts.step}, the best on validation; trained and exported with "
         f"cxr_jax {facts.version}. Generation is by retrieval: an image's report is the training report nearest to it."
     )
@@ -66,11 +66,9 @@ def _opening(facts: Facts) -> str:
 
 def _data(facts: Facts) -> str:
     config, data = facts.config, facts.config["data"]
-    towers = [
-        f"its {part} tower began from {config[key]['pretrained']}" if config[key]["pretrained"] else ""
-        for part, key in (("image", "image"), ("text", "text"))
-    ]
-    began = " and ".join(tower for tower in towers if tower) or "both towers began from random weights"
+    began = "; ".join(
+        f"the {tower} tower began from {config[tower]['pretrained'] or 'random weights'}" for tower in ("image", "text")
+    )
     rows = [
         ["data set", data["description"]],
         ["fingerprint", data["fingerprint"]],
@@ -80,7 +78,7 @@ def _data(facts: Facts) -> str:
         ["trained on", f"{facts.pairs:,} images of {facts.studies:,} studies"],
     ]
     drawn = "\n\nThe images are drawn, not taken of patients: nothing here speaks of patients." if _drawn(data) else ""
-    return f"{markdown_table(['', ''], rows)}\n\nOf the weights, {began}.{drawn}"
+    return f"{markdown_table(['', ''], rows)}\n\n{began[0].upper()}{began[1:]}.{drawn}"
 
 
 def _scores(facts: Facts) -> str:

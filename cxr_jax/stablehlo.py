@@ -1,6 +1,7 @@
 """Both encoders as StableHLO that runs with jax alone: no source of this package, of Flax or of transformers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from jax import export
 from cxr_jax.train_step import make_recipe
 
 PLATFORMS = ("cpu", "cuda", "tpu")
+LOCATIONS = "jax_traceback_in_locations_limit"
 
 
 def export_encoders(config: Mapping[str, Any], variables: Any) -> dict[str, export.Exported]:
@@ -25,7 +27,8 @@ def export_encoders(config: Mapping[str, Any], variables: Any) -> dict[str, expo
     model, side, length = make_recipe(config).model, config["image_size"], config["text"]["max_tokens"]
 
     def image_encoder(weights: dict[str, jax.Array], image: jax.Array) -> jax.Array:
-        return model.apply(unflatten_dict(weights, sep="."), image)["image_embedding"]
+        out: Any = model.apply(unflatten_dict(weights, sep="."), image)
+        return out["image_embedding"]
 
     def text_encoder(weights: dict[str, jax.Array], token_ids: jax.Array, token_mask: jax.Array) -> jax.Array:
         out: Any = model.apply(unflatten_dict(weights, sep="."), token_ids=token_ids, token_mask=token_mask)
@@ -37,8 +40,19 @@ def export_encoders(config: Mapping[str, Any], variables: Any) -> dict[str, expo
     (batch,) = export.symbolic_shape("batch")
     image = jax.ShapeDtypeStruct((batch, side, side, 1), jnp.uint8)
     tokens = jax.ShapeDtypeStruct((batch, length), jnp.int32)
-    compile_for = {"platforms": PLATFORMS}
-    return {
-        "image_encoder": export.export(jax.jit(image_encoder), **compile_for)(weights, image),
-        "text_encoder": export.export(jax.jit(text_encoder), **compile_for)(weights, tokens, tokens),
-    }
+    with _no_source_paths():
+        return {
+            "image_encoder": export.export(jax.jit(image_encoder), platforms=PLATFORMS)(weights, image),
+            "text_encoder": export.export(jax.jit(text_encoder), platforms=PLATFORMS)(weights, tokens, tokens),
+        }
+
+
+@contextmanager
+def _no_source_paths() -> Iterator[None]:
+    """Leaves out where in this machine's files each operation was written, which jax otherwise keeps."""
+    limit = getattr(jax.config, LOCATIONS)
+    jax.config.update(LOCATIONS, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(LOCATIONS, limit)

@@ -97,7 +97,7 @@ def save_densenet(file: Path, variables: Mapping[str, Any], block_sizes: Sequenc
     flat = flatten_dict(dict(variables), sep="/")
     names = torchvision_names(block_sizes)
     theirs = {names[path]: np.asarray(to_torch_layout(np.asarray(value)), order="C") for path, value in flat.items()}
-    safetensors.numpy.save_file(theirs, file, metadata={"format": "pt"})
+    file.write_bytes(safetensors.numpy.save(theirs, metadata={"format": "pt"}))
 
 
 def torchvision_names(block_sizes: Sequence[int]) -> dict[str, str]:
