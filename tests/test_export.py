@@ -116,14 +116,10 @@ def test_a_pretrained_towers_path_becomes_its_name():
     assert config["data"] == {"path": "", "csv": "", "annotation": "", "cache": export.CACHE}
 
 
-@pytest.mark.parametrize("scored", ["now", "never", "at another step"])
-def test_the_card_has_the_runs_scores_or_says_that_there_are_none(run, tmp_path, scored):
+def test_the_card_has_the_runs_scores_or_says_that_there_are_none(run, exported, tmp_path):
     folder = Path(shutil.copytree(run.root, tmp_path / "run"))
-    if scored != "never":
-        retrieve.evaluate_split(folder)
-        file = folder / "eval" / "test" / "metrics.json"
-        metrics = json.loads(file.read_text())
-        write_json(file, metrics | ({"step": 1} if scored == "at another step" else {}))
+    retrieve.evaluate_split(folder)
+    metrics = json.loads((folder / "eval" / "test" / "metrics.json").read_text())
     export.main(["--workdir", str(folder), "--out", str(tmp_path / "model"), "--license", "cc-by-nc-4.0"])
     card = huggingface_hub.ModelCard.load(tmp_path / "model" / "README.md")
     assert card.data.license == "cc-by-nc-4.0"
@@ -132,18 +128,19 @@ def test_the_card_has_the_runs_scores_or_says_that_there_are_none(run, tmp_path,
     assert "radiology" in card.data.tags
     for words in ("Not a medical device", "MIMIC-CXR", "phantom (drawn images, not patients)", "--with_index"):
         assert words in card.text
-    if scored == "now":
-        low, high = metrics["intervals"]["bleu_4"]
-        for shown in (
-            f"{metrics['scores']['bleu_4']:.3f}",
-            f"{low:.3f}-{high:.3f}",
-            f"{metrics['ceiling']['bleu_4']:.3f}",
-        ):
-            assert shown in card.text
-        assert "not evaluated" not in card.text
-    else:
-        assert "was not evaluated" in card.text
-        assert "BLEU" not in card.text
+    low, high = metrics["intervals"]["bleu_4"]
+    floor, ceiling = metrics["floors"]["constant_report"]["bleu_4"], metrics["ceiling"]["bleu_4"]
+    for value in (f"{metrics['scores']['bleu_4']:.3f}", f"{low:.3f}-{high:.3f}", f"{floor:.3f}", f"{ceiling:.3f}"):
+        assert f"| {value} |" in card.text
+    assert "was not evaluated" not in card.text
+
+    # Scores of another checkpoint are none of this one's.
+    write_json(folder / "eval" / "test" / "metrics.json", metrics | {"step": 1})
+    export.main(["--workdir", str(folder), "--out", str(tmp_path / "later")])
+    for unscored in (tmp_path / "later", exported):
+        text = (unscored / "README.md").read_text()
+        assert "was not evaluated" in text
+        assert "BLEU" not in text
 
 
 def test_densenet_under_torchvisions_names(run, model, tmp_path):
