@@ -10,10 +10,10 @@ __version__ = "0.1.0"
 
 
 def load(workdir: str | Path) -> "Model":
-    """The model of a run's folder; see `cxr_jax.inference.Model` for what it can do.
+    """The model of a run's folder, or of an export's or its name on the hub; see `cxr_jax.inference.Model` for its use.
 
     Raises:
-      cxr_jax.errors.InputError: the folder holds no run, or an unfinished one.
+      cxr_jax.errors.InputError: there is neither, or the run is unfinished, or a file is damaged.
     """
     from cxr_jax import inference  # late: `import cxr_jax` alone stays quick
 

@@ -1,4 +1,4 @@
-"""The Python door: a trained run as an object that embeds images and reports and retrieves one by the other."""
+"""The Python door: a trained model as an object that embeds images and reports and retrieves one by the other."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,12 +9,13 @@ import jax
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from cxr_jax import parallel
+from cxr_jax import hub, parallel
 from cxr_jax.checkpoint import Checkpoints
 from cxr_jax.data import images, pipeline, reports
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.zero_shot import margins, probability
 from cxr_jax.evaluation.zero_shot_prompts import Prompts, as_questions
+from cxr_jax.export_folder import FILES, ExportFolder
 from cxr_jax.index import Row, SplitIndex, first_rows, top_k
 from cxr_jax.models.dual_encoder import MAX_SCALE
 from cxr_jax.train_step import make_recipe, state_shapes
@@ -35,12 +36,27 @@ class Neighbour:
 
 
 class Model:
-    """A run's best checkpoint, its tokenizer, and its training split as the pool to retrieve from."""
+    """A run's best checkpoint, its tokenizer, and its training split as the pool to retrieve from, where it has one."""
 
-    def __init__(self, config: Mapping[str, Any], variables: Any, tokenizer: PreTrainedTokenizerBase, pool: SplitIndex):
-        self.config, self.variables, self.tokenizer, self.pool = config, variables, tokenizer, pool
+    def __init__(
+        self, config: Mapping[str, Any], variables: Any, tokenizer: PreTrainedTokenizerBase, pool: SplitIndex | None
+    ):
+        self.config, self.variables, self.tokenizer, self._pool = config, variables, tokenizer, pool
         self._encode = jax.jit(make_recipe(config).model.apply)
-        self._studies = pool.one_row_per_study()
+        self._studies = np.zeros(0, np.int64) if pool is None else pool.one_row_per_study()
+
+    @property
+    def pool(self) -> SplitIndex:
+        """The training split's index.
+
+        Raises:
+          InputError: the model was exported without it.
+        """
+        if self._pool is None:
+            raise InputError(
+                "this export holds no pool of reports to retrieve from; export the run again with --with_index"
+            )
+        return self._pool
 
     def encode_image(self, paths_or_arrays: Images, batch_size: int = 32) -> np.ndarray:
         """Radiographs to embeddings.
@@ -104,11 +120,13 @@ class Model:
 
     def retrieve(self, image: str | Path | np.ndarray, top_k: int = 5) -> list[Neighbour]:
         """The training studies whose reports lie nearest to an image, nearest first; the first one's is its report."""
-        return self.nearest(self.encode_image([image]), self.pool.text_embeddings, top_k)[0]
+        targets = self.pool.text_embeddings  # first: without a pool nothing need be embedded
+        return self.nearest(self.encode_image([image]), targets, top_k)[0]
 
     def retrieve_images(self, text: str, top_k: int = 5) -> list[Neighbour]:
         """The training images that lie nearest to a text, one a study, nearest first."""
-        return self.nearest(self.encode_text([text]), self.pool.image_embeddings, top_k)[0]
+        targets = self.pool.image_embeddings
+        return self.nearest(self.encode_text([text]), targets, top_k)[0]
 
     def nearest(self, queries: np.ndarray, targets: np.ndarray, k: int) -> list[list[Neighbour]]:
         """For each query (n, E) the k nearest studies by `targets`, the pool's image or text embeddings."""
@@ -133,16 +151,29 @@ class Model:
 
 
 def load(workdir: str | Path) -> Model:
-    """The model of a run's folder, which may have been moved.
+    """The model of a run's folder or of an export's, either of which may have been moved, or of an export on the hub.
 
     Raises:
-      InputError: the folder holds no run, or an unfinished one.
+      InputError: there is neither, or the run is unfinished, or a file is damaged.
     """
-    run = RunFolder(workdir)
+    root = hub.fetch(workdir, FILES)
+    export = ExportFolder(root)
+    return _load_export(export) if export.is_one() else _load_run(RunFolder(root))
+
+
+def _load_run(run: RunFolder) -> Model:
     config = run.load_config()
     pool = SplitIndex.load(run.index, "train")
     variables = load_variables(run, config, pool.step)
     return Model(config, variables, reports.load_tokenizer(run.tokenizer), pool)
+
+
+def _load_export(export: ExportFolder) -> Model:
+    config = export.load_config()
+    shapes = state_shapes(make_recipe(config), config)
+    variables = export.load_variables({"params": shapes.params, "batch_stats": shapes.batch_stats})
+    pool = SplitIndex.load(export.index, "train") if export.index.is_dir() else None
+    return Model(config, variables, reports.load_tokenizer(export.tokenizer), pool)
 
 
 def load_variables(run: RunFolder, config: Mapping[str, Any], step: int) -> dict[str, Any]:

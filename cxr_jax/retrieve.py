@@ -209,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(
         prog="python -m cxr_jax.retrieve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workdir", default="", metavar="DIR", help="a run's folder, made by cxr_jax.train")
+    parser.add_argument("--workdir", default="", metavar="DIR", help="a run's folder, or an export's with its index")
     parser.add_argument("--split", default="test", choices=("val", "test"), help="the split to score (test)")
     parser.add_argument("--protocol", default="r2gen", choices=PROTOCOLS, help="how reports are scored (r2gen)")
     parser.add_argument("--compare", default="", metavar="DIR|FILE", help="another run, or its predictions.jsonl")
@@ -250,9 +250,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         evaluate_split(arguments.workdir, arguments.split, arguments.protocol, arguments.top_k, arguments.compare)
         return
     files = image_files(arguments.image or [])
-    cache = Path(RunFolder(arguments.workdir).load_config()["data"]["cache"])
-    parallel.cache_compilations(cache.expanduser() / "compiled")
     model = inference.load(arguments.workdir)
+    parallel.cache_compilations(Path(model.config["data"]["cache"]).expanduser() / "compiled")
     if files:
         show_reports(model, files, arguments.top_k)
     if arguments.text is not None:

@@ -22,7 +22,8 @@ LAYERS = [
     "evaluation.retrieval_metrics", "evaluation.baselines", "evaluation.ceiling", "evaluation.zero_shot_prompts",
     "evaluation.zero_shot", "evaluation.agreement", "evaluation.tables", "evaluation.charts", "evaluation.page",
     "evaluation.evaluate", "evaluation.outside", "evaluation",
-    "workdir", "inference", "zero_shot", "train", "retrieve", "ablation", "audit", "__init__",
+    "workdir", "export_folder", "inference", "zero_shot", "train", "retrieve", "ablation", "audit", "__init__",
+    "model_card", "stablehlo", "export",
 ]  # fmt: skip
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax"}
 DEVICE_NAMES = {"pmap", "devices", "device_count", "local_devices", "local_device_count"}

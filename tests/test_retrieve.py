@@ -21,7 +21,7 @@ class Brightness(inference.Model):
     """Stands in for a model: an image's report is its brightness."""
 
     def __init__(self):
-        pass
+        self.config = {"data": {"cache": ""}}
 
     def retrieve(self, image, top_k):
         grey = int(images.read_grey(image).mean())

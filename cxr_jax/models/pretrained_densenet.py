@@ -1,4 +1,4 @@
-"""DenseNet's weights from elsewhere: torchvision's, timm's and torchxrayvision's, which share their names.
+"""DenseNet's weights from elsewhere and to there: torchvision's, timm's and torchxrayvision's, which share their names.
 
 Every weight on both sides is accounted for. Their names and layout are known here and nowhere else.
 """
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cxr_jax.errors import InputError
@@ -86,6 +87,17 @@ def load_densenet(image: Mapping[str, Any]) -> LoadedDenseNet:
         f"mean {_numbers(mean)} and std {_numbers(std)}"
     )
     return LoadedDenseNet(unflatten_dict(flat, sep="/"), mean, std, note)
+
+
+def save_densenet(file: Path, variables: Mapping[str, Any], block_sizes: Sequence[int]) -> None:
+    """Writes DenseNet's {"params", "batch_stats"} as safetensors under torchvision's names and in its layout.
+
+    That is `torchvision.models.DenseNet`'s state dict without the classifier and `num_batches_tracked`.
+    """
+    flat = flatten_dict(dict(variables), sep="/")
+    names = torchvision_names(block_sizes)
+    theirs = {names[path]: np.asarray(to_torch_layout(np.asarray(value)), order="C") for path, value in flat.items()}
+    file.write_bytes(safetensors.numpy.save(theirs, metadata={"format": "pt"}))
 
 
 def torchvision_names(block_sizes: Sequence[int]) -> dict[str, str]:
