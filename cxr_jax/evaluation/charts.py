@@ -33,7 +33,7 @@ def score_chart(metrics: Mapping[str, Any]) -> str:
     parts = [
         f'<path class="grid" d="M{_place(x):.1f} {_TOP}V{bottom}"/><text class="tick" x="{_place(x):.1f}" '
         f'y="{bottom + 14}">{x:.2f}</text>'
-        for x in (0, 0.25, 0.5, 0.75, 1)
+        for x in (0.0, 0.25, 0.5, 0.75, 1.0)
     ]
     for row, name in enumerate(names):
         y = _TOP + _ROW * (row + 0.5)
