@@ -37,10 +37,10 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class SplitIndex:
-    """A split as one checkpoint embeds it; row i is the same example in all four.
+    """A split as one checkpoint embeds it; row i is the same example in all of them.
 
-    `image_embeddings` and `text_embeddings` are float32 (n, E) of unit norm, `thumbnails` JPEGs. It is kept as
-    `<name>.npz` and `<name>.jsonl`.
+    `image_embeddings` and `text_embeddings` are float32 (n, E) of unit norm, `thumbnails` JPEGs, `attention` A_s of
+    Eq. (11) as uint8 (n, h, w), None where the model has none. It is kept as `<name>.npz` and `<name>.jsonl`.
     """
 
     name: str
@@ -49,6 +49,7 @@ class SplitIndex:
     image_embeddings: np.ndarray
     text_embeddings: np.ndarray
     thumbnails: list[bytes]
+    attention: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -68,6 +69,7 @@ class SplitIndex:
             step=self.step,
             image_embeddings=self.image_embeddings,
             text_embeddings=self.text_embeddings,
+            attention=np.zeros((len(self), 0, 0), np.uint8) if self.attention is None else self.attention,
             thumbnails=np.frombuffer(b"".join(self.thumbnails), np.uint8),
             thumbnail_ends=np.cumsum([len(thumbnail) for thumbnail in self.thumbnails]),
         )
@@ -87,9 +89,11 @@ class SplitIndex:
             with (folder / f"{name}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 pixels, ends = arrays["thumbnails"].tobytes(), arrays["thumbnail_ends"].tolist()
                 step, images, texts = int(arrays["step"]), arrays["image_embeddings"], arrays["text_embeddings"]
+                # Older indices have none.
+                attention = arrays["attention"] if "attention" in arrays.files else np.zeros((len(images), 0, 0))
             with (folder / f"{name}.jsonl").open(encoding="utf-8") as lines:
                 rows = [Row(**fields | {"labels": tuple(fields["labels"])}) for fields in map(json.loads, lines)]
-            if not len(rows) == len(images) == len(texts) == len(ends):
+            if not len(rows) == len(images) == len(texts) == len(ends) == len(attention):
                 raise ValueError(
                     f"{len(rows)} rows, {len(images)} images, {len(texts)} reports, {len(ends)} thumbnails"
                 )
@@ -98,7 +102,7 @@ class SplitIndex:
                 f"{folder / name}.npz: damaged ({error}); remove {folder} and train again to rebuild"
             ) from error
         thumbnails = [pixels[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-        return cls(name, step, rows, images, texts, thumbnails)
+        return cls(name, step, rows, images, texts, thumbnails, attention if attention.size else None)
 
 
 @partial(jax.jit, static_argnames="k")

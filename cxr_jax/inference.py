@@ -135,10 +135,10 @@ def embed_split(
     tokens: tuple[np.ndarray, np.ndarray],
     config: Mapping[str, Any],
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> tuple[pipeline.Split, np.ndarray, np.ndarray]:
-    """The split, and its image and text embeddings, each float32 (n, E) of unit norm; a row is an image.
+) -> tuple[pipeline.Split, np.ndarray, np.ndarray, np.ndarray]:
+    """The split, its image and text embeddings, each float32 (n, E) of unit norm, and A_s, uint8 (n, h, w) of 0 to 1.
 
-    Where data.view is mean, a row is a study: its images' mean embedding, and the rest of its first image.
+    A row is an image; where data.view is mean, a study: its images' mean embedding, and the rest of its first image.
 
     Args:
       encode: `parallel.pmap(make_encode_step(model))`.
@@ -149,14 +149,14 @@ def embed_split(
     threads = config["data"]["num_threads"]
     parts = []
     for batch in progress(pipeline.eval_batches(split, tokens, batch_size, config["image_size"], threads)):
-        embeddings = parallel.unshard(encode(variables, parallel.shard(dict(batch))))
-        parts.append([z[batch["weight"] > 0] for z in embeddings])
-    image_embeddings, text_embeddings = (np.concatenate(side) for side in zip(*parts, strict=True))
+        encoded = parallel.unshard(encode(variables, parallel.shard(dict(batch))))
+        parts.append([each[batch["weight"] > 0] for each in encoded])
+    z_v, z_t, A_s = (np.concatenate(side) for side in zip(*parts, strict=True))
+    attention = np.round(255 * A_s).astype(np.uint8)
     if config["data"]["view"] != "mean":
-        return split, image_embeddings, text_embeddings
+        return split, z_v, z_t, attention
     first = first_rows(split.study_ids)
-    means = mean_by_study(image_embeddings, split.study_ids)
-    return split.take(first), means, text_embeddings[first]
+    return split.take(first), mean_by_study(z_v, split.study_ids), z_t[first], attention[first]
 
 
 def mean_by_study(embeddings: np.ndarray, study_ids: Sequence[str]) -> np.ndarray:
@@ -169,7 +169,11 @@ def mean_by_study(embeddings: np.ndarray, study_ids: Sequence[str]) -> np.ndarra
 
 
 def index_split(
-    step: int, split: pipeline.Split, image_embeddings: np.ndarray, text_embeddings: np.ndarray
+    step: int,
+    split: pipeline.Split,
+    image_embeddings: np.ndarray,
+    text_embeddings: np.ndarray,
+    attention: np.ndarray | None = None,
 ) -> SplitIndex:
     """A split's embeddings with all that retrieval shows of it."""
     rows = [
@@ -185,7 +189,7 @@ def index_split(
         )
     ]
     thumbnails = [thumbnail(images.decode(split.encoded_image(row))) for row in range(len(split))]
-    return SplitIndex(split.name, step, rows, image_embeddings, text_embeddings, thumbnails)
+    return SplitIndex(split.name, step, rows, image_embeddings, text_embeddings, thumbnails, attention)
 
 
 def thumbnail(image: np.ndarray) -> bytes:

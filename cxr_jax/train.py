@@ -177,7 +177,7 @@ def validate(
     """Loss (mean over batches of the training size, in order) and group-aware recall, image → report, on a split."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     part = split.take(np.arange(min(VALIDATION_ROWS, len(split))))
-    part, z_v, z_t = inference.embed_split(encode_step, variables, part, tokens, config)
+    part, z_v, z_t, _ = inference.embed_split(encode_step, variables, part, tokens, config)
     size = min(config["batch_size"], len(part))
     scale = min(float(np.exp(parallel.unreplicate(state.params["log_scale"]))), 100.0)
     starts = range(0, len(part) - size + 1, size)

@@ -119,11 +119,16 @@ def make_train_step(
     return train_step
 
 
-def make_encode_step(model: DualEncoder) -> Callable[[Any, Batch], tuple[Array, Array]]:
-    """The step (variables, batch) → (image embeddings, text embeddings), both float32 (B, E) of unit norm."""
+def make_encode_step(model: DualEncoder) -> Callable[[Any, Batch], tuple[Array, Array, Array]]:
+    """The step (variables, batch) → (image embeddings, text embeddings, spatial attention).
 
-    def encode_step(variables: Any, batch: Batch) -> tuple[Array, Array]:
+    The embeddings are float32 (B, E) of unit norm; the last is A_s of Eq. (11), float32 (B, h, w), 0 × 0 without it.
+    """
+
+    def encode_step(variables: Any, batch: Batch) -> tuple[Array, Array, Array]:
         out: Any = model.apply(variables, batch["image"], batch["token_ids"], batch["token_mask"])
-        return out["image_embedding"], out["text_embedding"]
+        count = len(batch["token_ids"])
+        A_s = out.get("spatial_attention", jnp.zeros((count, 0, 0, 1)))[:, :, :, 0].astype(jnp.float32)
+        return out["image_embedding"], out["text_embedding"], A_s
 
     return encode_step

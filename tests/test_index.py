@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -79,6 +81,17 @@ def test_a_split_is_read_as_it_was_saved(split, tmp_path):
         np.testing.assert_array_equal(getattr(back, name), getattr(split, name))
         assert getattr(back, name).dtype == np.float32
     assert sorted(file.name for file in (tmp_path / "index").iterdir()) == ["test.jsonl", "test.npz"]
+
+
+def test_attention_is_kept_where_there_is_some(split, tmp_path):
+    maps = np.random.default_rng(0).integers(256, size=(5, 3, 3), dtype=np.uint8)
+    for kept, expected in ((maps, maps), (np.zeros((5, 0, 0), np.uint8), None), (None, None)):
+        dataclasses.replace(split, attention=kept).save(tmp_path)
+        found = SplitIndex.load(tmp_path, "test").attention
+        assert (found is None) == (expected is None)
+        assert found is None or np.array_equal(found, expected)
+    dataclasses.replace(split, attention=maps[:4]).save(tmp_path)
+    damaged(tmp_path)
 
 
 def test_each_study_counts_once(split):

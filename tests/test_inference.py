@@ -33,13 +33,18 @@ def test_embed_split(tmp_path, view):
     def encode(_, batch):
         bright = batch["image"].astype(jnp.float32).mean((1, 2, 3)) / 255
         z_v = jnp.stack([bright, jnp.sqrt(1 - bright**2)], axis=1)
-        return z_v, batch["token_ids"].astype(jnp.float32)
+        A_s = jnp.broadcast_to(bright[:, None, None], (len(bright), 2, 3))
+        return z_v, batch["token_ids"].astype(jnp.float32), A_s
 
-    embedded, z_v, z_t = inference.embed_split(
+    embedded, z_v, z_t, attention = inference.embed_split(
         parallel.pmap(encode), parallel.replicate({}), split, tokens, config.to_dict()
     )
     assert len(embedded) == len(z_v) == len(z_t) == len(set(split.study_ids)) * (1 if view == "mean" else 2)
     assert view == "all" or embedded.study_ids == sorted(set(split.study_ids), key=split.study_ids.index)
     np.testing.assert_allclose(np.linalg.norm(z_v, axis=1), 1, atol=1e-6)
+    assert attention.shape == (len(embedded), 2, 3)
+    assert attention.dtype == np.uint8
+    if view == "all":
+        np.testing.assert_allclose(attention[:, 0, 0] / 255, z_v[:, 0], atol=0.5 / 255 + 1e-6)
     for row, image_id in enumerate(embedded.image_ids):
         np.testing.assert_array_equal(z_t[row], tokens[0][split.image_ids.index(image_id)])

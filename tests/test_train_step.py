@@ -82,8 +82,11 @@ def test_without_gathering_the_gradient_would_be_another():
     """The mistake that the test above guards against: each device contrasting only its own rows."""
     config, batch = tiny_resolved(NO_DROPOUT), tiny_batch(16)
     recipe = make_recipe(config)
-    variables = init_state(recipe, config)
-    z_v, z_t = make_encode_step(recipe.model)({"params": variables.params, "batch_stats": variables.batch_stats}, batch)
+    state = init_state(recipe, config)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    z_v, z_t, A_s = make_encode_step(recipe.model)(variables, batch)
+    assert A_s.shape[0] == 16
+    assert 0 < A_s.min() <= A_s.max() < 1
     scale = jnp.float32(10.0)
     whole = contrastive_loss(z_t, z_v, scale)
     parts = [contrastive_loss(z_t[i : i + 4], z_v[i : i + 4], scale) for i in range(0, 16, 4)]
