@@ -22,8 +22,8 @@ from pathlib import Path
 from cxr_jax import inference, parallel
 from cxr_jax.data.images import SUFFIXES
 from cxr_jax.errors import ArgumentParser, InputError, run_command
+from cxr_jax.evaluation import charts, outside, tables
 from cxr_jax.evaluation import evaluate as evaluation
-from cxr_jax.evaluation import outside, tables
 from cxr_jax.evaluation.page import write_page
 from cxr_jax.evaluation.text_metrics import PROTOCOLS
 from cxr_jax.index import SplitIndex
@@ -78,9 +78,13 @@ def evaluate_split(
     notes = [
         f"{dataset}, split by {data_split}. Checkpoint of step {query.step}. "
         f"Scores: protocol {protocol}, all {len(query)} images.",
-        f"{len(cases)} of {len(query)} cases are shown." if len(cases) < len(query) else "All cases are shown.",
+        f"{len(cases)} of {len(query)} cases are shown: the {PAGE_CASES // 8} best and the {PAGE_CASES // 8} worst by "
+        "ROUGE-L, the others evenly spread."
+        if len(cases) < len(query)
+        else "All cases are shown.",
     ]
-    write_page(folder / "index.html", f"{split}: true and retrieved reports", scores, cases, notes)
+    pictures = [charts.score_chart(metrics), charts.curves(run.metrics(), query.step)]
+    write_page(folder / "index.html", f"{split}: true and retrieved reports", scores, cases, notes, pictures)
     print(f"page: {folder / 'index.html'}")
     return folder
 

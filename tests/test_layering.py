@@ -20,7 +20,8 @@ LAYERS = [
     "evaluation.meteor", "evaluation.meteor_jar",
     "evaluation.text_metrics", "evaluation.retrieval_metrics", "evaluation.finding_metrics", "evaluation.baselines",
     "evaluation.ceiling",
-    "evaluation.page", "evaluation.evaluate", "evaluation.outside", "evaluation.tables", "evaluation",
+    "evaluation.tables", "evaluation.charts", "evaluation.agreement", "evaluation.page_cases", "evaluation.page",
+    "evaluation.evaluate", "evaluation.outside", "evaluation",
     "workdir", "inference", "train", "retrieve", "audit", "__init__",
 ]  # fmt: skip
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax"}

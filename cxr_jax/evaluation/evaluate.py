@@ -10,6 +10,7 @@ from cxr_jax.errors import InputError
 from cxr_jax.evaluation.baselines import floors
 from cxr_jax.evaluation.ceiling import ceiling, skill
 from cxr_jax.evaluation.finding_metrics import Labels, finding_f1
+from cxr_jax.evaluation.labels import rule_labels
 from cxr_jax.evaluation.page import Case, Neighbour
 from cxr_jax.evaluation.retrieval_metrics import bootstrap_recall, label_metrics, retrieval_metrics
 from cxr_jax.evaluation.text_metrics import bootstrap_intervals, report_preparers, rouge_l, score_reports
@@ -161,12 +162,27 @@ def prediction_lines(
     ]
 
 
+def chosen_cases(rouge: np.ndarray, limit: int) -> np.ndarray:
+    """Rows, ascending: all, or an eighth of `limit` the best by ROUGE-L, an eighth the worst, the others spread evenly.
+
+    Args:
+      rouge: (n,), of each row's nearest report.
+    """
+    if len(rouge) <= limit:
+        return np.arange(len(rouge))
+    order, extremes = np.argsort(-rouge, kind="stable"), limit // 8
+    between = np.sort(order[extremes : len(order) - extremes])
+    spread = between[np.linspace(0, len(between) - 1, limit - 2 * extremes).round().astype(int)]
+    return np.sort(np.concatenate([order[:extremes], spread, order[len(order) - extremes :]]))
+
+
 def cases(query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np.ndarray, limit: int) -> list[Case]:
-    """The page's cases: at most `limit`, evenly spread over the split."""
-    chosen = np.unique(np.linspace(0, len(query) - 1, min(limit, len(query))).round().astype(int))
+    """The page's cases, those of `chosen_cases`."""
     prepare, _ = report_preparers("raw")
-    answers = [prepare(train.rows[rows[i][0]].report) for i in chosen]
-    rouge = rouge_l([prepare(query.rows[i].report) for i in chosen], answers)
+    answers = [train.rows[line[0]].report for line in rows]
+    rouge = rouge_l([prepare(row.report) for row in query.rows], [prepare(answer) for answer in answers])
+    chosen = chosen_cases(rouge, limit)
+    true, found = rule_labels([query.rows[i].report for i in chosen]), rule_labels([answers[i] for i in chosen])
     return [
         Case(
             query.rows[i].study_id,
@@ -179,7 +195,9 @@ def cases(query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np
                 )
                 for s, r in zip(similarity[i], rows[i], strict=True)
             ],
-            float(score),
+            float(rouge[i]),
+            2 * len(a & b) / (len(a) + len(b)) if a or b else None,
+            None if query.attention is None else query.attention[i],
         )
-        for i, score in zip(chosen, rouge, strict=True)
+        for i, a, b in zip(chosen, true, found, strict=True)
     ]
