@@ -63,7 +63,7 @@ def score_chart(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def curves(lines: Sequence[Mapping[str, float]], used_step: int | None = None) -> str:
+def curves(lines: Sequence[Mapping[str, int | float]], used_step: int | None = None) -> str:
     """Figures of loss and validation recall over the steps; "" where fewer than two points are known of each.
 
     Args:
@@ -117,12 +117,12 @@ def _track(name: str, metrics: Mapping[str, Any], top: int) -> str:
     return "".join(parts)
 
 
-def _place(score: float) -> str:
+def _place(score: int | float) -> str:
     """From 1.5 % to 98.5 % of the width, so that marks at 0 and 1 are whole."""
     return f"{1.5 + 97 * min(max(score, 0), 1):.2f}%"
 
 
-def _mark(kind: str, path: str, score: float, y: float, text: str) -> str:
+def _mark(kind: str, path: str, score: int | float, y: int, text: str) -> str:
     return (
         f'<svg x="{_place(score)}" y="{y}" overflow="visible"><path class="{kind}" d="{path}">'
         f"<title>{escape(text)}: {score:.3f}</title></path></svg>"
@@ -151,7 +151,7 @@ def _panel(title: str, curves: Mapping[str, np.ndarray], used_step: int | None) 
     steps = [0.0, float(points[:, 0].max())]
     levels = _ticks(float(points[:, 1].min()), float(points[:, 1].max()))
 
-    def x_of(step: float) -> float:
+    def x_of(step: int | float) -> float:
         return _LEFT + step / steps[1] * (_RIGHT - _LEFT)
 
     def y_of(value: float) -> float:
@@ -185,7 +185,7 @@ def _panel(title: str, curves: Mapping[str, np.ndarray], used_step: int | None) 
     )
 
 
-def _apart(heights: Sequence[float], least: float) -> list[float]:
+def _apart(heights: Sequence[float], least: int) -> list[float]:
     """The heights, pushed down where they stand less than `least` below another, and up where that leaves the plot."""
     order = np.argsort(heights, kind="stable")
     placed = np.array(heights, float)[order]

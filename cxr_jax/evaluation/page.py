@@ -136,8 +136,8 @@ def _bar(cases: Sequence[Case], findings: Sequence[str]) -> str:
         labels.append(f"<label>Finding {_select('finding', {'': 'all'} | {name: name for name in findings})}</label>")
     labels.append(f"<label>Order {_select('order', orders)}</label>")
     if any(case.attention is not None for case in cases):
-        labels.append('<label><input type="checkbox" id="attention"> attention A<sub>s</sub></label>')
-    labels.append('<label><input type="checkbox" id="plain"> plain text</label>')
+        labels.append('<label><input type="checkbox" id="attention"><span>attention A<sub>s</sub></span></label>')
+    labels.append('<label><input type="checkbox" id="plain">plain text</label>')
     shown = f'<output id="count" for="filter">{len(cases)} cases</output>'
     return "\n".join(['<div class="bar">', *labels, shown, "</div>"])
 

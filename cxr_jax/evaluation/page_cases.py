@@ -147,7 +147,9 @@ def _xray(image: bytes, description: str, images: Images, attention: np.ndarray 
         over = f'<span class="heat {images.heat(attention)}"></span>'
         low, high = attention.min() / 255, attention.max() / 255
         even = ", nearly even" if high - low < EVEN else ""
-        caption = f'<p class="range"><span>A<sub>s</sub></span> {low:.3f} <span class="ramp"></span> {high:.3f}{even}</p>'
+        caption = (
+            f'<p class="range"><span>A<sub>s</sub></span> {low:.3f} <span class="ramp"></span> {high:.3f}{even}</p>'
+        )
     name = images.jpeg(image, description)
     label = f'aria-label="{escape(description)}, enlarge"'
     return f'<button type="button" class="xray {name}" {label}>{over}</button>{caption}'
