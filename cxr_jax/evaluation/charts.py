@@ -80,7 +80,11 @@ def curves(lines: Sequence[Mapping[str, int | float]], used_step: int | None = N
         if found:
             caption = f"<figcaption>{escape(title)}</figcaption>"
             figures.append(f"<figure>{caption}{_panel(title, found, used_step)}</figure>")
-    return f'<div class="curves">{"".join(figures)}</div>' if figures else ""
+    if not figures:
+        return ""
+    if used_step is not None:
+        figures.append(f"<p>dotted upright: the checkpoint evaluated, step {used_step:,}</p>")
+    return f'<div class="curves">{"".join(figures)}</div>'
 
 
 def heat_png(attention: np.ndarray) -> bytes:

@@ -25,8 +25,8 @@ _ORDERS = {
     "similar": "most similar first",
 }
 _KEY = """<p class="key">Marked in retrieved reports, by rules: what <mark class="agrees">agrees</mark> with the true
-report, what <mark class="contradicts">contradicts</mark> it (the opposite, or the other side) and what it is
-<mark class="alone">silent</mark> on; elsewhere <mark class="shared">words</mark> that both have. Doubt (?) counts as
+report, what <mark class="contradicts">contradicts</mark> it (the opposite, or the other side) and what it does
+<mark class="alone">not mention</mark>; elsewhere <mark class="shared">words</mark> that both have. Doubt (?) counts as
 there. Contradictions are counted in the nearest report.</p>"""
 
 

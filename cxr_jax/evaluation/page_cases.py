@@ -100,7 +100,7 @@ def article(number: int, case: Case, findings: Sequence[str], images: Images) ->
         judged = judge(mentions, truth)
         contradictions += sum(each.verdict == CONTRADICTS for each in judged) if rank == 0 else 0
         missed = passed_over(mentions, truth)
-        silent = f'<p class="missed">silent on {escape(", ".join(missed))}</p>' if missed else ""
+        silent = f'<p class="missed">not mentioned: {escape(", ".join(missed))}</p>' if missed else ""
         retrieved.append(
             f"""<section>
 {_xray(neighbour.image, f"Retrieved study {neighbour.study_id}", images)}

@@ -176,10 +176,10 @@ def test_mentions_are_marked_by_what_the_true_report_says(tmp_path):
     ]
 
 
-def test_a_retrieved_report_says_what_it_is_silent_on(tmp_path):
+def test_what_a_retrieved_report_leaves_out_is_named(tmp_path):
     case_of(tmp_path, "Left pleural effusion. No pneumothorax. Cardiomegaly.", "No cardiomegaly.")
     assert re.findall(r'<p class="missed">([^<]*)</p>', (tmp_path / "marks.html").read_text()) == [
-        "silent on Pleural Effusion"
+        "not mentioned: Pleural Effusion"
     ]
 
 
