@@ -78,16 +78,18 @@ def evaluate_split(
     write_json(folder / "metrics.json", metrics)
     write_text(folder / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     write_text(folder / "tables.md", tables.markdown(metrics, lines))
-    cases = evaluation.cases(query, train, similarity, rows, PAGE_CASES)
+    # DenseNet halves the side twice, and once more between any two blocks.
+    cell = 2 ** (len(config["image"]["block_sizes"]) + 1) / config["image_size"]
+    cases = evaluation.cases(query, train, similarity, rows, PAGE_CASES, cell)
     notes = [
         f"{dataset}, split by {data_split}. Checkpoint of step {query.step}. "
         f"Scores: protocol {protocol}, all {len(query)} images.",
-        f"{len(cases)} of {len(query)} cases are shown, the {PAGE_CASES // 8} best and the {PAGE_CASES // 8} worst by "
-        "ROUGE-L among them, the others evenly spread."
+        f"{len(cases)} of {len(query)} cases are shown: the {PAGE_CASES // 8} best and the {PAGE_CASES // 8} worst by "
+        "ROUGE-L, the others evenly spread."
         if len(cases) < len(query)
         else "All cases are shown.",
     ]
-    pictures = [charts.score_chart(metrics), charts.curves(run.metrics())]
+    pictures = [charts.score_chart(metrics), charts.curves(run.metrics(), query.step)]
     write_page(folder / "index.html", f"{split}: true and retrieved reports", scores, cases, notes, pictures)
     print(f"page: {folder / 'index.html'}")
     return folder

@@ -20,8 +20,8 @@ LAYERS = [
     "evaluation.bootstrap", "evaluation.label_phrases", "evaluation.labels", "evaluation.label_csv",
     "evaluation.finding_metrics", "evaluation.meteor", "evaluation.meteor_jar", "evaluation.text_metrics",
     "evaluation.retrieval_metrics", "evaluation.baselines", "evaluation.ceiling", "evaluation.zero_shot_prompts",
-    "evaluation.zero_shot", "evaluation.agreement", "evaluation.tables", "evaluation.charts", "evaluation.page",
-    "evaluation.evaluate", "evaluation.outside", "evaluation",
+    "evaluation.zero_shot", "evaluation.agreement", "evaluation.tables", "evaluation.charts",
+    "evaluation.page_cases", "evaluation.page", "evaluation.evaluate", "evaluation.outside", "evaluation",
     "workdir", "export_folder", "inference", "zero_shot", "train", "retrieve", "ablation", "audit", "__init__",
     "model_card", "stablehlo", "export",
 ]  # fmt: skip

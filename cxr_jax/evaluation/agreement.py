@@ -1,4 +1,4 @@
-"""Where two reports agree and where they contradict each other, by what the rule labeller reads in them."""
+"""How one report stands to another, by what the rule labeller reads in both."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ AGREES, CONTRADICTS, ALONE = "agrees", "contradicts", "alone"
 
 
 class Judged(NamedTuple):
-    """A mention, and how the other report stands to it: AGREES, CONTRADICTS, or ALONE where that is silent on it."""
+    """A mention, and how the other report stands to it: AGREES, CONTRADICTS or ALONE."""
 
     mention: Mention
     verdict: str
@@ -18,20 +18,27 @@ class Judged(NamedTuple):
 def judge(mentions: Sequence[Mention], others: Sequence[Mention]) -> list[Judged]:
     """Holds each of a report's mentions against another report's.
 
-    They agree when the other says the same of the observation, doubt counting as there, and not only on the other
-    side. Where the other says several things of it, one that agrees will do.
+    AGREES: the other says the same of the observation, what is in doubt counting as there. CONTRADICTS: it says nothing
+    of the kind, but the opposite, or that it is on the other side. ALONE: it is silent on it; a finding on the left
+    says nothing of one that is denied on the right.
     """
-    return [Judged(mention, _verdict(mention, others)) for mention in mentions]
+    judged = []
+    for mention in mentions:
+        stands = {_stands(mention, other) for other in others if other.observation == mention.observation}
+        verdict = next((each for each in (AGREES, CONTRADICTS) if each in stands), ALONE)
+        judged.append(Judged(mention, verdict))
+    return judged
 
 
-def _verdict(mention: Mention, others: Sequence[Mention]) -> str:
-    same = [other for other in others if other.observation == mention.observation]
-    if not same:
-        return ALONE
-    return AGREES if any(_fits(mention, other) for other in same) else CONTRADICTS
+def passed_over(mentions: Sequence[Mention], others: Sequence[Mention]) -> list[str]:
+    """The observations that the other report affirms or doubts, in its order, on which `mentions` are silent."""
+    named = {mention.observation for mention in mentions}
+    there = [other.observation for other in others if other.status != "negative"]
+    return [observation for observation in dict.fromkeys(there) if observation not in named]
 
 
-def _fits(mention: Mention, other: Mention) -> bool:
-    there = mention.status != "negative"
-    opposite_sides = {mention.side, other.side} == {"left", "right"}
-    return there == (other.status != "negative") and not (there and opposite_sides)
+def _stands(mention: Mention, other: Mention) -> str:
+    there, other_there = mention.status != "negative", other.status != "negative"
+    if {mention.side, other.side} == {"left", "right"}:
+        return CONTRADICTS if there and other_there else ALONE
+    return AGREES if there == other_there else CONTRADICTS

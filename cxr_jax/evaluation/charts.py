@@ -1,6 +1,10 @@
-"""Pictures for the page, as SVG that takes its colours from the page's style, and attention as a small PNG."""
+"""The page's pictures: scores on their tracks and training curves, as SVG with the page's colours; attention as a PNG.
+
+No mark needs its colour to be told apart: floors, ceiling and system differ in shape, curves in their strokes.
+"""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -10,121 +14,189 @@ from PIL import Image
 
 from cxr_jax.evaluation.tables import FLOOR_NAMES, SCORE_NAMES
 
-# Every mark has a shape of its own, so that none needs its colour to be told apart.
+_NAMES = SCORE_NAMES | {"rule_f1_macro": "rule F1 macro"}  # the table's column stands beside micro's
+# Paths about (0, 0), in CSS pixels.
 _FLOOR_MARKS = {
-    "constant_report": "M0-5L5 4H-5Z",
+    "constant_report": "M-5-4H5L0 5Z",
     "random_report": "M-4 0A4 4 0 1 0 4 0A4 4 0 1 0-4 0Z",
     "random_same_class_report": "M0-5L5 0L0 5L-5 0Z",
     "most_frequent_report": "M-4-4L4 4M-4 4L4-4",
 }
-_CEILING_MARK = "M0-9V9"
+_CEILING_MARK = "M0-8V8"
 _SYSTEM_MARK = "M-5 0A5 5 0 1 0 5 0A5 5 0 1 0-5 0Z"
-_LEFT, _RIGHT, _ROW, _TOP = 118, 540, 30, 14  # of the tracks, in the picture's units
-_WIDTH, _HEIGHT = 270, 150  # of one panel of the curves
+_HEAT, _HEAT_ALPHA = (255, 106, 0), 130  # page.css has the colour too
+_ROW = 46  # pixels a score: its name and value above its track
+
+_WIDTH, _HEIGHT = 340, 190  # of a panel of curves, in its own units
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 262, 12, 160  # of the plot in it; the curves' names stand to the right
+_POINTS = 300  # a curve keeps at most about as many
+PANELS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("Loss", {"loss": "training", "val_loss": "validation"}),
+    ("Validation recall, image → report", {f"val_recall@{k}": f"recall@{k}" for k in (1, 5, 10)}),
+)
 
 
 def score_chart(metrics: Mapping[str, Any]) -> str:
-    """Each score on a track from 0 to 1: the system with its 95 % interval between floors and ceiling.
+    """A figure: each score on a track from 0 to 1, the system and its 95 % interval among floors and ceiling.
 
-    metrics: what `evaluate.score_system` returns. The marks' legend stands below.
+    metrics: what `evaluate.score_system` returns. Positions are per cent of the width, so that the words keep their
+    size on a phone.
     """
     names = [name for name in SCORE_NAMES if name in metrics["floors"]["random_report"]]
-    bottom = _TOP + _ROW * len(names)
-    parts = [
-        f'<path class="grid" d="M{_place(x):.1f} {_TOP}V{bottom}"/><text class="tick" x="{_place(x):.1f}" '
-        f'y="{bottom + 14}">{x:.2f}</text>'
-        for x in (0.0, 0.25, 0.5, 0.75, 1.0)
-    ]
-    for row, name in enumerate(names):
-        y = _TOP + _ROW * (row + 0.5)
-        parts.append(f'<text class="name" x="{_LEFT - 14}" y="{y + 4}">{escape(SCORE_NAMES[name])}</text>')
-        parts.append(f'<path class="track" d="M{_LEFT} {y}H{_RIGHT}"/>')
-        for floor, mark in _FLOOR_MARKS.items():
-            if name in metrics["floors"].get(floor, {}):
-                parts.append(_mark("floor", mark, metrics["floors"][floor][name], y, FLOOR_NAMES[floor]))
-        if name in metrics["ceiling"]:
-            parts.append(_mark("ceiling", _CEILING_MARK, metrics["ceiling"][name], y, "nearest by the true text"))
-        if name in metrics.get("scores", {}):
-            low, high = (_place(x) for x in metrics["intervals"][name])
-            parts.append(f'<path class="interval" d="M{low:.1f} {y}H{high:.1f}"/>')
-            parts.append(_mark("system", _SYSTEM_MARK, metrics["scores"][name], y, "retrieved report"))
-    legend = [("system", _SYSTEM_MARK, "retrieved report, 95 % interval")] if "scores" in metrics else []
-    legend += [("floor", _FLOOR_MARKS[floor], FLOOR_NAMES[floor]) for floor in metrics["floors"]]
-    legend += [("ceiling", _CEILING_MARK, "nearest by the true text (ceiling)")]
-    items = "".join(
-        f'<li><svg viewBox="-10 -10 20 20"><path class="{kind}" d="{mark}"/></svg>{escape(text)}</li>'
-        for kind, mark, text in legend
+    rows = "".join(_track(name, metrics, _ROW * row) for row, name in enumerate(names))
+    bottom = _ROW * len(names)
+    ticks = "".join(
+        f'<line class="grid" x1="{_place(x)}" x2="{_place(x)}" y1="26" y2="{bottom + 4}"/>'
+        f'<text class="quiet" x="{_place(x)}" y="{bottom + 18}" text-anchor="{anchor}">{x}</text>'
+        for x, anchor in ((0, "start"), (0.25, "middle"), (0.5, "middle"), (0.75, "middle"), (1, "end"))
     )
-    picture = _svg(_RIGHT + 20, bottom + 22, "Scores between floors and ceiling", "".join(parts))
-    return f'<figure class="scores">{picture}<ul class="legend">{items}</ul></figure>'
+    shapes = [("system", _SYSTEM_MARK, "retrieved report, with its 95 % interval")] if "scores" in metrics else []
+    shapes += [("floor", mark, FLOOR_NAMES[name]) for name, mark in _FLOOR_MARKS.items() if name in metrics["floors"]]
+    shapes.append(("ceiling", _CEILING_MARK, "ceiling: nearest by the true text"))
+    legend = "".join(
+        f'<li><svg viewBox="-10 -10 20 20" aria-hidden="true"><path class="{kind}" d="{mark}"/></svg>{text}</li>'
+        for kind, mark, text in shapes
+    )
+    return (
+        f'<figure class="scores"><svg role="img" width="100%" height="{bottom + 22}">'
+        f"<title>Scores between floors and ceiling, 0 to 1; the table has the numbers</title>{ticks}{rows}</svg>"
+        f'<ul class="legend">{legend}</ul></figure>'
+    )
 
 
-def curves(lines: Sequence[Mapping[str, float]]) -> str:
-    """Loss and validation recall over a run's steps, from the lines of its metrics.jsonl; "" where there are none."""
-    panels = (
-        ("loss", {"loss": "training", "val_loss": "validation"}),
-        ("recall on validation, image → report", {f"val_recall@{k}": f"@{k}" for k in (1, 5, 10)}),
-    )
-    drawn = []
-    for title, names in panels:
-        series = {
-            label: [(line["step"], line[name]) for line in lines if np.isfinite(line.get(name, np.nan))]
-            for name, label in names.items()
-        }
-        series = {label: points for label, points in series.items() if len(points) > 1}
-        if series:
-            drawn.append(f"<figure>{_panel(title, series)}<figcaption>{escape(title)}</figcaption></figure>")
-    return f'<div class="curves">{"".join(drawn)}</div>' if drawn else ""
+def curves(lines: Sequence[Mapping[str, int | float]], used_step: int | None = None) -> str:
+    """Figures of loss and validation recall over the steps; "" where fewer than two points are known of each.
+
+    Args:
+      lines: of the run's metrics.jsonl; values that are not finite are left out.
+      used_step: the checkpoint that is evaluated, marked by a line.
+    """
+    figures = []
+    for title, names in PANELS:
+        found = {}
+        for key, label in names.items():
+            points = [(line["step"], line[key]) for line in lines if math.isfinite(line.get(key, math.nan))]
+            if len(points) > 1:
+                found[label] = _thinned(np.array(points, float))
+        if found:
+            caption = f"<figcaption>{escape(title)}</figcaption>"
+            figures.append(f"<figure>{caption}{_panel(title, found, used_step)}</figure>")
+    if not figures:
+        return ""
+    if used_step is not None:
+        figures.append(f"<p>dotted upright: the checkpoint evaluated, step {used_step:,}</p>")
+    return f'<div class="curves">{"".join(figures)}</div>'
 
 
 def heat_png(attention: np.ndarray) -> bytes:
-    """uint8 (h, w) as a PNG of that size, from clear where it is least to orange where it is greatest."""
+    """uint8 (h, w) as a PNG of that size, from clear where it is least to _HEAT where it is greatest."""
     low, high = int(attention.min()), int(attention.max())
-    stretched = (attention.astype(np.float32) - low) / max(high - low, 1)
     pixels = np.empty((*attention.shape, 4), np.uint8)
-    pixels[..., :3] = (255, 110, 0)
-    pixels[..., 3] = np.round(190 * stretched)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+    pixels[..., :3] = _HEAT
+    pixels[..., 3] = np.round((attention.astype(np.float32) - low) * (_HEAT_ALPHA / max(high - low, 1)))
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", optimize=True)
+    return file.getvalue()
 
 
-def _place(score: float) -> float:
-    return _LEFT + (_RIGHT - _LEFT) * min(max(score, 0.0), 1.0)
+def _track(name: str, metrics: Mapping[str, Any], top: int) -> str:
+    y = top + 32
+    label = escape(_NAMES[name])
+    parts = [
+        f'<text x="{_place(0)}" y="{top + 16}">{label}</text>',
+        f'<line class="track" x1="{_place(0)}" x2="{_place(1)}" y1="{y}" y2="{y}"/>',
+    ]
+    for floor, mark in _FLOOR_MARKS.items():
+        if name in metrics["floors"].get(floor, {}):
+            parts.append(_mark("floor", mark, metrics["floors"][floor][name], y, FLOOR_NAMES[floor]))
+    if name in metrics["ceiling"]:
+        parts.append(_mark("ceiling", _CEILING_MARK, metrics["ceiling"][name], y, "ceiling"))
+    if name in metrics.get("scores", {}):
+        score, (low, high) = metrics["scores"][name], metrics["intervals"][name]
+        parts.append(
+            f'<text x="{_place(1)}" y="{top + 16}" text-anchor="end"><tspan class="value">{score:.3f}</tspan> '
+            f'<tspan class="quiet">{low:.3f}-{high:.3f}</tspan></text>'
+        )
+        parts.append(f'<line class="interval" x1="{_place(low)}" x2="{_place(high)}" y1="{y}" y2="{y}"/>')
+        parts.append(_mark("system", _SYSTEM_MARK, score, y, f"retrieved report, 95 % {low:.3f}-{high:.3f}"))
+    return "".join(parts)
 
 
-def _mark(kind: str, path: str, score: float, y: float, text: str) -> str:
+def _place(score: int | float) -> str:
+    """From 1.5 % to 98.5 % of the width, so that marks at 0 and 1 are whole."""
+    return f"{1.5 + 97 * min(max(score, 0), 1):.2f}%"
+
+
+def _mark(kind: str, path: str, score: int | float, y: int, text: str) -> str:
     return (
-        f'<path class="{kind}" transform="translate({_place(score):.1f} {y})" d="{path}">'
-        f"<title>{escape(text)}: {score:.3f}</title></path>"
+        f'<svg x="{_place(score)}" y="{y}" overflow="visible"><path class="{kind}" d="{path}">'
+        f"<title>{escape(text)}: {score:.3f}</title></path></svg>"
     )
 
 
-def _panel(title: str, series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    left, right, top, bottom = 34, _WIDTH - 62, 8, _HEIGHT - 20
-    steps, values = (np.array([p[i] for points in series.values() for p in points], float) for i in (0, 1))
-    (x0, x1), (y0, y1) = (steps.min(), max(steps.max(), steps.min() + 1)), (values.min(), values.max())
-    y1 = y1 if y1 > y0 else y0 + 1
-    parts = [f'<path class="grid" d="M{left} {top}V{bottom}H{right}"/>']
-    for value, y in ((y0, bottom), (y1, top)):
-        parts.append(f'<text class="name" x="{left - 5}" y="{y + 4}">{value:.2f}</text>')
-    parts.append(f'<text class="tick" x="{right}" y="{bottom + 15}">step {x1:.0f}</text>')
-    taken: list[float] = []
-    for number, (label, points) in enumerate(series.items()):
-        placed = [
-            (left + (x - x0) / (x1 - x0) * (right - left), bottom - (y - y0) / (y1 - y0) * (bottom - top))
-            for x, y in points
-        ]
-        line = "L".join(f"{x:.1f} {y:.1f}" for x, y in placed)
-        # A name stands at the end of its line, and never on another's.
-        end = placed[-1][1]
-        while any(abs(end - other) < 12 for other in taken):
-            end += 4
-        taken.append(end)
-        parts.append(f'<path class="line line{number}" d="M{line}"/>')
-        parts.append(f'<text class="label" x="{right + 6}" y="{end + 4:.1f}">{escape(label)}</text>')
-    return _svg(_WIDTH, _HEIGHT, title, "".join(parts))
+def _thinned(points: np.ndarray) -> np.ndarray:
+    """(n, 2) to at most 2 · _POINTS rows: means over neighbours, the last point kept."""
+    stride = len(points) // _POINTS
+    if stride < 2:
+        return points
+    whole = len(points) // stride * stride
+    return np.concatenate([points[:whole].reshape(-1, stride, 2).mean(axis=1), points[-1:]])
 
 
-def _svg(width: int, height: int, title: str, body: str) -> str:
-    return f'<svg viewBox="0 0 {width} {height}" role="img"><title>{escape(title)}</title>{body}</svg>'
+def _ticks(low: float, high: float) -> list[float]:
+    """Three to six round numbers from at or below `low` to at or above `high`."""
+    span = (high - low) or abs(high) or 1.0
+    unit = 10.0 ** math.floor(math.log10(span / 2))
+    step = next(unit * factor for factor in (1, 2, 5, 10) if span / (unit * factor) <= 4)
+    return [step * i for i in range(math.floor(low / step), math.ceil(high / step) + 1)]
+
+
+def _panel(title: str, curves: Mapping[str, np.ndarray], used_step: int | None) -> str:
+    points = np.concatenate(list(curves.values()))
+    steps = [0.0, float(points[:, 0].max())]
+    levels = _ticks(float(points[:, 1].min()), float(points[:, 1].max()))
+
+    def x_of(step: int | float) -> float:
+        return _LEFT + step / steps[1] * (_RIGHT - _LEFT)
+
+    def y_of(value: float) -> float:
+        return _BOTTOM - (value - levels[0]) / ((levels[-1] - levels[0]) or 1) * (_BOTTOM - _TOP)
+
+    parts = [
+        f'<line class="grid" x1="{_LEFT}" x2="{_RIGHT}" y1="{y_of(level):.1f}" y2="{y_of(level):.1f}"/>'
+        f'<text class="quiet" x="{_LEFT - 6}" y="{y_of(level) + 4:.1f}" text-anchor="end">{level:.3g}</text>'
+        for level in levels
+    ]
+    for step, anchor in zip(steps, ("start", "end"), strict=True):
+        parts.append(
+            f'<text class="quiet" x="{x_of(step):.1f}" y="{_BOTTOM + 17}" text-anchor="{anchor}">'
+            f"{'step ' if step else ''}{step:,.0f}</text>"
+        )
+    if used_step is not None and 0 < used_step <= steps[1]:
+        x = f"{x_of(used_step):.1f}"
+        parts.append(
+            f'<line class="used" x1="{x}" x2="{x}" y1="{_TOP}" y2="{_BOTTOM}">'
+            f"<title>evaluated: step {used_step:,}</title></line>"
+        )
+    ends = _apart([y_of(curve[-1, 1]) for curve in curves.values()], 14)
+    for number, ((label, curve), end) in enumerate(zip(curves.items(), ends, strict=True)):
+        path = "L".join(f"{x_of(step):.1f} {y_of(value):.1f}" for step, value in curve)
+        last = f"{label} {curve[-1, 1]:.3f}"
+        parts.append(f'<path class="curve c{number}" d="M{path}"><title>{escape(last)}</title></path>')
+        parts.append(f'<text class="t{number}" x="{_RIGHT + 8}" y="{end + 4:.1f}">{escape(label)}</text>')
+    return (
+        f'<svg role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}"><title>{escape(title)} over the steps</title>'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _apart(heights: Sequence[float], least: int) -> list[float]:
+    """The heights, pushed down where they stand less than `least` below another, and up where that leaves the plot."""
+    order = np.argsort(heights, kind="stable")
+    placed = np.array(heights, float)[order]
+    for i in range(1, len(placed)):
+        placed[i] = max(placed[i], placed[i - 1] + least)
+    placed -= max(0.0, placed[-1] - _BOTTOM)
+    result = np.empty_like(placed)
+    result[order] = placed
+    return result.tolist()

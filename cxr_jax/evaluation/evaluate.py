@@ -193,17 +193,33 @@ def prediction_lines(
     ]
 
 
-def cases(query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np.ndarray, limit: int) -> list[Case]:
-    """The page's cases: at most `limit`, an eighth of them the best by ROUGE-L, an eighth the worst, others spread."""
+def chosen_cases(rouge: np.ndarray, limit: int) -> np.ndarray:
+    """Rows, ascending: all, or an eighth of `limit` the best by ROUGE-L, an eighth the worst, the others spread evenly.
+
+    Args:
+      rouge: (n,), of each row's nearest report.
+    """
+    if len(rouge) <= limit:
+        return np.arange(len(rouge))
+    order, extremes = np.argsort(-rouge, kind="stable"), limit // 8
+    between = np.sort(order[extremes : len(order) - extremes])
+    spread = between[np.linspace(0, len(between) - 1, limit - 2 * extremes).round().astype(int)]
+    return np.sort(np.concatenate([order[:extremes], spread, order[len(order) - extremes :]]))
+
+
+def cases(
+    query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np.ndarray, limit: int, cell: float
+) -> list[Case]:
+    """The page's cases, those of `chosen_cases`.
+
+    Args:
+      cell: the side of a place of A_s over that of the square image.
+    """
     prepare, _ = report_preparers("raw")
-    answers = [prepare(train.rows[line[0]].report) for line in rows]
-    rouge = rouge_l([prepare(row.report) for row in query.rows], answers)
-    chosen, extremes = np.arange(len(query)), limit // 8
-    if len(query) > limit:
-        order = np.argsort(-rouge, kind="stable")
-        middle = np.sort(order[extremes : len(order) - extremes])
-        spread = middle[np.linspace(0, len(middle) - 1, limit - 2 * extremes).round().astype(int)]
-        chosen = np.sort(np.concatenate([order[:extremes], spread, order[len(order) - extremes :]]))
+    answers = [train.rows[line[0]].report for line in rows]
+    rouge = rouge_l([prepare(row.report) for row in query.rows], [prepare(answer) for answer in answers])
+    chosen = chosen_cases(rouge, limit)
+    true, found = rule_labels([query.rows[i].report for i in chosen]), rule_labels([answers[i] for i in chosen])
     return [
         Case(
             query.rows[i].study_id,
@@ -217,7 +233,9 @@ def cases(query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np
                 for s, r in zip(similarity[i], rows[i], strict=True)
             ],
             float(rouge[i]),
+            2 * len(a & b) / (len(a) + len(b)) if a or b else None,
             None if query.attention is None else query.attention[i],
+            cell,
         )
-        for i in chosen
+        for i, a, b in zip(chosen, true, found, strict=True)
     ]
