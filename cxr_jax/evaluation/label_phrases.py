@@ -58,6 +58,7 @@ NAMES = {
         mass like
         lump
         lung|pulmonary|cavitary|parenchymal|focal|nodular lesion|lesions
+        lesion|lesions in|within|of the? left|right? upper|middle|lower|mid? lung|lungs|lobe|apex|base
         cavitation*
         carcinoma*|neoplas*|tumor*
         mediastinal mass|masses
@@ -93,6 +94,7 @@ NAMES = {
     """,
     "Pneumothorax": """
         pneumothora*|pneumothroax|penumothora*|pnuemothora*|pneumothoax|pneumthorax|pneumothrorax
+        pneumonthora*|pneumonothora*
         hydropneumothora*|hemopneumothora*
         ptx
     """,
@@ -335,9 +337,12 @@ CUES = {
         clear of
     """,
     "deny before": """
-        is|are|was|were? not|never clearly|definitely|definitively|currently? seen|identified|visualized|evident|present
-        is|are|was|were? not|never clearly|definitely|definitively|currently? appreciated|demonstrated|detected|noted
-        is|are|was|were? not|never clearly|definitely? visible|observed|apparent|shown|found|suspected|suggested
+        is|are|was|were|has|have? not|never been? clearly|definitely|definitively|currently? seen|identified|visualized
+        is|are|was|were|has|have? not|never been? clearly|definitely|definitively|currently? evident|present
+        is|are|was|were|has|have? not|never been? clearly|definitely|definitively|currently? appreciated|demonstrated
+        is|are|was|were|has|have? not|never been? clearly|definitely|definitively|currently? detected|noted
+        is|are|was|were|has|have? not|never been? clearly|definitely? visible|observed|apparent|shown|found
+        is|are|was|were|has|have? not|never been? clearly|definitely? suspected|suggested
         is|are|was|were? no longer clearly|definitely? seen|identified|visualized|evident|present|appreciated|visible
         absent|none
         has|have now|since|completely|been|interval? resolved|cleared|removed
@@ -371,7 +376,8 @@ CUES = {
         can|could not be entirely|completely|definitively|definitely|fully? excluded
         can|could not be entirely|completely|definitively|definitely|fully? ruled out
         is|are|remains also|also? possible|suspected|questioned|questionable|likely|probable|considered
-        is|are difficult to exclude
+        is|are|would|may be? difficult|hard|impossible to completely|entirely? exclude
+        is|are|would|may be? difficult|hard|impossible to completely|entirely? rule out
         may|might|could be present
         may|might|could be considered
     """,
@@ -423,6 +429,7 @@ CUES = {
     # Begins anew after a denied finding, unless "or" stands before it: "no effusion, stable cardiomegaly".
     "affirm": """
         stable|persistent|residual|mild|moderate|minimal|chronic|unchanged|mildly|moderately|again
+        and a|an
     """,
     "affirm before": """
         persists|persist

@@ -25,6 +25,8 @@ _BOUNDARY = re.compile(r"[.;?!]+(?=\s|$)|(?<=[a-z]{2})\.(?=[A-Z][a-z])|\n\s*\n")
 _ABBREVIATION = re.compile(r"(?:^|[^\w.])(?:drs?|mrs?|ms|vs|st|approx|e\.g|i\.e|cf|fig)$", re.IGNORECASE)
 _VERBS = {"is", "are", "was", "were", "has", "have", "had", "there", "shows", "show", "demonstrates"}
 _VERBS |= {"appears", "appear", "remains", "remain"}
+_DOUBTS = {"likely", "possible", "probable", "suspected", "questionable"}
+_ENDS_DOUBT = {"and", "or", "in", "on", "at", "with", "given", "as"}
 _LINKS = {"of", "the", "and", "in", "size", "overall", "left", "right"}
 _SIDE = re.compile(
     r"\b(?:(?P<both>bilateral(?:ly)?|both|biapical(?:ly)?|bibas(?:al|ilar)(?:ly)?)|(?P<left>left|lt)|(?P<right>right|rt))\b"
@@ -279,9 +281,16 @@ def _read(sentence: str) -> tuple[Mention, ...]:
         elif kind == "doubt" or (kind == "doubt below" and mood == "positive"):
             mood = "uncertain"
         elif kind == "doubt before":
-            for mention in behind(item):
+            following = items[position + 1] if position + 1 < len(items) else None
+            # "The opacity is likely atelectasis": it is there, what it is remains in doubt.
+            between = words[last + 1 : following.first] if following and following.kind == "name" else ["and"]
+            ahead = words[last] in _DOUBTS and len(between) <= 2 and _ENDS_DOUBT.isdisjoint(between)
+            subjects = [] if ahead else behind(item)
+            for mention in subjects:
                 if mention.status == "positive" or mention is heard[-1]:
                     mention.status = "uncertain"
+            if not subjects and mood == "positive":
+                mood = "uncertain"  # "this is likely pneumonia"
         elif kind == "doubt both" and mood == "positive":
             if heard[clause:] and first - heard[-1].last <= 2:
                 heard[-1].status = "uncertain"
