@@ -84,7 +84,7 @@ def curves(lines: Sequence[Mapping[str, int | float]], used_step: int | None = N
     if not figures:
         return ""
     if used_step is not None:
-        figures.append(f"<p>dotted upright: the checkpoint evaluated, step {used_step:,}</p>")
+        figures.append(f"<p>dotted: the checkpoint evaluated, step {used_step:,}</p>")
     return f'<div class="curves">{"".join(figures)}</div>'
 
 

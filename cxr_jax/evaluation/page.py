@@ -21,7 +21,7 @@ _ORDERS = {
     "worst": "worst ROUGE-L first",
     "rule-best": "best rule F1 first",
     "rule-worst": "worst rule F1 first",
-    "contradictions": "most contradictions first",
+    "contradictions": "contradictions first",
     "similar": "most similar first",
 }
 _KEY = """<p class="key">Marked in retrieved reports, by rules: what <mark class="agrees">agrees</mark> with the true
