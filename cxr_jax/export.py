@@ -137,7 +137,7 @@ def check_push(name: str) -> None:
     if not hub.MODEL_NAME.fullmatch(name):
         raise InputError(f"--push {name}: is not OWNER/NAME; name the model as the hub is to have it")
     if huggingface_hub.get_token() is None:
-        raise InputError(f"--push {name}: there is no token of yours here; run huggingface-cli login, or set HF_TOKEN")
+        raise InputError(f"--push {name}: there is no token of yours here; run hf auth login, or set HF_TOKEN")
     if not hub.reachable():
         raise InputError(f"--push {name}: the hub cannot be reached from here; export without --push, and push later")
 
