@@ -189,128 +189,160 @@ def _items(words: list[str]) -> Iterator[_Item]:
 
 @lru_cache(maxsize=1 << 15)
 def _read(sentence: str) -> tuple[Mention, ...]:
-    """The mentions of one sentence. It is read once from left to right, in one of the moods positive, negative,
-    uncertain or forget, which cues set, and each name takes; some cues look back instead."""
-    spans = [match.span() for match in _WORD.finditer(sentence)]
-    words = [sentence[start:end].lower() for start, end in spans]
-    items = list(_items(words))
-    heard: list[_Heard] = []
-    mood, clause, clause_word, denied = "positive", 0, 0, 0
-    doubted_until = -1
-    places: list[_Item] = []
-    quality: tuple[str, int] | None = None
+    """The mentions of one sentence."""
+    return _Reader(sentence).read()
 
-    def say(place: _Item, what: str) -> None:
+
+class _Reader:
+    """Reads a sentence once, from left to right.
+
+    It is in one of the moods positive, negative, uncertain or forget, which cues set and each name takes; some cues
+    look back instead. Places ("heart") and what is said of them ("enlarged") meet in either order.
+    """
+
+    def __init__(self, sentence: str):
+        self.sentence = sentence
+        self.spans = [match.span() for match in _WORD.finditer(sentence)]
+        self.words = [sentence[start:end].lower() for start, end in self.spans]
+        self.items = list(_items(self.words))
+        self.heard: list[_Heard] = []
+        self.mood, self.denied = "positive", 0
+        self.clause, self.clause_word = 0, 0  # where the clause begins, in `heard` and in words
+        self.doubted_until = -1
+        self.places: list[_Item] = []
+        self.quality: tuple[str, int] | None = None  # one that still looks for its place, and its last word
+
+    def read(self) -> tuple[Mention, ...]:
+        """The mentions, in the order of the words."""
+        readers = {"name": self._name, "place": self._place, "quality": self._quality}
+        for position, item in enumerate(self.items):
+            readers.get(item.kind, self._cue)(item, position)
+        stops = [item.first for item in self.items if item.kind == "stop"]
+        sides = _sides(self.sentence, self.spans, self.words, self.heard, stops)
+        return tuple(
+            Mention(h.observation, h.status, side, self.spans[h.first][0], self.spans[h.last][1])
+            for h, side in sorted(zip(self.heard, sides, strict=True), key=lambda pair: pair[0].first)
+            if h.status != "forget"
+        )
+
+    def _name(self, item: _Item, _: int) -> None:
+        status = "uncertain" if self.mood == "positive" and item.first <= self.doubted_until else self.mood
+        if self.quality == ("normal", item.first - 1):
+            status = "negative"
+        self.heard += [_Heard(observation, status, item.first, item.last) for observation in item.value]
+        self.denied += self.mood == "negative"
+
+    def _place(self, item: _Item, _: int) -> None:
+        if self.words[item.last + 1 : item.last + 2] and self.words[item.last + 1] in _VERBS:
+            self.mood = "positive"
+        if self.quality and self._reaches(self.quality, item.first):
+            known = self.quality[0]
+            self._say(item, known)
+            listed = known == "normal" or self.words[item.last + 1 : item.last + 2] == ["and"]
+            self.quality = (known, item.last) if listed else None
+            if known == "big":
+                return
+        self.places.append(item)
+
+    def _quality(self, item: _Item, position: int) -> None:
+        following, said = self._next(position), str(item.value)
+        next_kind = following.kind if following and following.first == item.last + 1 else ""
+        subject = self.items[position - 1] if position and self.words[item.first - 1] in _VERBS else None
+        if said == "normal" and self.heard and subject and subject.first == self.heard[-1].first:
+            self.heard[-1].status = "negative"  # "engorgement is within normal limits"
+        if said in ("big", "more") and next_kind == "name":
+            return  # a large effusion, not a large heart
+        near = [] if said == "more" and next_kind == "place" else self.places
+        said = "big" if said == "more" else said
+        near = [place for place in near if self._belongs(place, item.first, said)]
+        for place in near:
+            self._say(place, said)
+        self.quality = None if near else (said, item.last)
+        self.places = []
+
+    def _cue(self, item: _Item, position: int) -> None:
+        kind, inside = item.kind, self.heard[self.clause :]
+        if kind in ("deny", "clear of"):
+            if kind == "clear of":
+                for place in self.places:
+                    self._say(place, "normal")
+            self.mood, self.denied = "negative", 0
+        elif kind == "deny before" or (kind == "resolved" and inside):
+            for mention in self._behind(item):
+                mention.status = "negative"
+            self._begin_clause(item.last)
+        elif kind == "resolved":
+            self.mood, self.denied = "negative", 0
+        elif kind == "doubt" or (kind == "doubt below" and self.mood == "positive"):
+            self.mood = "uncertain"
+        elif kind == "doubt before":
+            self._doubt_before(item, position)
+        elif kind == "doubt both" and self.mood == "positive":
+            if inside and item.first - inside[-1].last <= 2:
+                inside[-1].status = "uncertain"
+                self.doubted_until = item.last + 4
+        elif kind == "forget":
+            self.mood = "forget"
+        elif kind == "unchanged" or (
+            kind == "affirm" and self.denied and self.mood == "negative" and self.words[item.first - 1] != "or"
+        ):
+            self.mood = "positive"
+        elif kind == "affirm before" and inside and inside[-1].status == "negative":
+            inside[-1].status = "positive"
+        elif kind == "stop":
+            self._begin_clause(item.first)
+            self.places, self.quality = [], None
+
+    def _doubt_before(self, item: _Item, position: int) -> None:
+        # "The opacity is likely atelectasis": it is there, what it is remains in doubt.
+        following = self._next(position)
+        named = following is not None and following.kind == "name"
+        between = self.words[item.last + 1 : following.first] if following and named else ["and"]
+        ahead = self.words[item.last] in _DOUBTS and len(between) <= 2 and _ENDS_DOUBT.isdisjoint(between)
+        subjects = [] if ahead else self._behind(item)
+        for mention in subjects:
+            if mention.status == "positive" or mention is self.heard[-1]:
+                mention.status = "uncertain"
+        if not subjects and self.mood == "positive":
+            self.mood = "uncertain"  # "this is likely pneumonia"
+
+    def _next(self, position: int) -> _Item | None:
+        return self.items[position + 1] if position + 1 < len(self.items) else None
+
+    def _begin_clause(self, word: int) -> None:
+        self.mood, self.clause, self.clause_word = "positive", len(self.heard), word
+
+    def _say(self, place: _Item, what: str) -> None:
         for observation, status in SAID.get((str(place.value), what), {}).items():
-            if status != "negative" and mood != "positive":
-                status = mood
+            if status != "negative" and self.mood != "positive":
+                status = self.mood
             # What is said after a place overrules what stood before it: "normal heart, widened mediastinum".
-            earlier = [h for h in heard if (h.observation, h.first) == (observation, place.first)]
+            earlier = [h for h in self.heard if (h.observation, h.first) == (observation, place.first)]
             if any(h.status == "uncertain" for h in earlier) and status == "positive":
                 status = "uncertain"  # "borderline cardiac enlargement"
-            heard[:] = [h for h in heard if h not in earlier]
-            heard.append(_Heard(observation, status, place.first, place.last))
+            kept = [h for h in self.heard if h not in earlier]
+            self.heard = [*kept, _Heard(observation, status, place.first, place.last)]
 
-    def reaches(quality: tuple[str, int], first: int) -> bool:
+    def _reaches(self, quality: tuple[str, int], first: int) -> bool:
         """Whether a quality is said of the place that follows it at word `first`; "normal" also of a list of them."""
-        between = words[quality[1] + 1 : first]
+        between = self.words[quality[1] + 1 : first]
         return len(between) <= 3 if quality[0] == "normal" else _LINKS.issuperset(between)
 
-    def belongs(place: _Item, first: int, said: str) -> bool:
+    def _belongs(self, place: _Item, first: int, said: str) -> bool:
         """Whether a quality at word `first` is said of an earlier place: close by, or by a verb."""
-        between = words[place.last + 1 : first]
+        between = self.words[place.last + 1 : first]
         return len(between) <= (10 if said == "normal" or not _VERBS.isdisjoint(between) else 2)
 
-    def behind(cue: _Item) -> list[_Heard]:
+    def _behind(self, cue: _Item) -> list[_Heard]:
         """The mentions that a cue which looks back speaks of: its own subject, not the whole sentence."""
-        verbs = [w for w in range(clause_word, cue.first) if words[w] in _VERBS]
-        if not verbs or not heard[clause:]:
-            return heard[clause:]
-        joints = [w for w in range(verbs[-1], cue.first) if words[w] in ("and", "but")]
+        inside = self.heard[self.clause :]
+        verbs = [w for w in range(self.clause_word, cue.first) if self.words[w] in _VERBS]
+        if not verbs or not inside:
+            return inside
+        joints = [w for w in range(verbs[-1], cue.first) if self.words[w] in ("and", "but")]
         if joints:
-            return [h for h in heard[clause:] if h.first > joints[-1]]
-        return [h for h in heard[clause:] if h.first == heard[-1].first]
-
-    for position, (kind, value, first, last) in enumerate(items):
-        item = items[position]
-        if kind == "name":
-            status = "uncertain" if mood == "positive" and first <= doubted_until else mood
-            if quality == ("normal", first - 1):
-                status = "negative"
-            heard += [_Heard(observation, status, first, last) for observation in value]
-            denied += mood == "negative"
-        elif kind == "place":
-            if last + 1 < len(words) and words[last + 1] in _VERBS:
-                mood = "positive"
-            if quality and reaches(quality, first):
-                say(item, quality[0])
-                listed = quality[0] == "normal" or words[last + 1 : last + 2] == ["and"]
-                known, quality = quality[0], (quality[0], last) if listed else None
-                if known == "big":
-                    continue
-            places.append(item)
-        elif kind == "quality":
-            following = items[position + 1] if position + 1 < len(items) else None
-            next_kind = following.kind if following and following.first == last + 1 else ""
-            said = str(value)
-            subject = items[position - 1] if position and words[first - 1] in _VERBS else None
-            if said == "normal" and heard and subject and subject.first == heard[-1].first:
-                heard[-1].status = "negative"  # "engorgement is within normal limits"
-            if said in ("big", "more") and next_kind == "name":
-                continue  # a large effusion, not a large heart
-            if said == "more":
-                near, said = [] if next_kind == "place" else places, "big"
-            else:
-                near = places
-            near = [place for place in near if belongs(place, first, said)]
-            for place in near:
-                say(place, said)
-            quality = None if near else (said, last)
-            places = []
-        elif kind in ("deny", "clear of"):
-            if kind == "clear of":
-                for place in places:
-                    say(place, "normal")
-            mood, denied = "negative", 0
-        elif kind == "deny before" or (kind == "resolved" and heard[clause:]):
-            for mention in behind(item):
-                mention.status = "negative"
-            mood, clause, clause_word = "positive", len(heard), last
-        elif kind == "resolved":
-            mood, denied = "negative", 0
-        elif kind == "doubt" or (kind == "doubt below" and mood == "positive"):
-            mood = "uncertain"
-        elif kind == "doubt before":
-            following = items[position + 1] if position + 1 < len(items) else None
-            # "The opacity is likely atelectasis": it is there, what it is remains in doubt.
-            between = words[last + 1 : following.first] if following and following.kind == "name" else ["and"]
-            ahead = words[last] in _DOUBTS and len(between) <= 2 and _ENDS_DOUBT.isdisjoint(between)
-            subjects = [] if ahead else behind(item)
-            for mention in subjects:
-                if mention.status == "positive" or mention is heard[-1]:
-                    mention.status = "uncertain"
-            if not subjects and mood == "positive":
-                mood = "uncertain"  # "this is likely pneumonia"
-        elif kind == "doubt both" and mood == "positive":
-            if heard[clause:] and first - heard[-1].last <= 2:
-                heard[-1].status = "uncertain"
-                doubted_until = last + 4
-        elif kind == "forget":
-            mood = "forget"
-        elif kind == "unchanged" or (kind == "affirm" and denied and mood == "negative" and words[first - 1] != "or"):
-            mood = "positive"
-        elif kind == "affirm before" and len(heard) > clause and heard[-1].status == "negative":
-            heard[-1].status = "positive"
-        elif kind == "stop":
-            mood, clause, clause_word = "positive", len(heard), first
-            places, quality = [], None
-
-    sides = _sides(sentence, spans, words, heard, [item.first for item in items if item.kind == "stop"])
-    return tuple(
-        Mention(h.observation, h.status, side, spans[h.first][0], spans[h.last][1])
-        for h, side in sorted(zip(heard, sides, strict=True), key=lambda pair: pair[0].first)
-        if h.status != "forget"
-    )
+            return [h for h in inside if h.first > joints[-1]]
+        return [h for h in inside if h.first == inside[-1].first]
 
 
 def _sides(
