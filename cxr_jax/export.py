@@ -116,6 +116,8 @@ def push(folder: ExportFolder, name: str) -> str:
                 repo_id=name,
                 folder_path=folder.root,
                 allow_patterns=[*FILES, "README.md", "*.stablehlo"],
+                # Patients' reports of an earlier push must not stay behind one without them.
+                delete_patterns=["index/*", "*.stablehlo"],
                 commit_message=f"cxr_jax {__version__}",
             )
     except Exception as error:  # the hub's client raises a dozen kinds

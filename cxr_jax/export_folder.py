@@ -59,6 +59,10 @@ class ExportFolder:
         config = RunFolder(self.root).load_config()
         return {key: value for key, value in config.items() if key not in self.MARKS}
 
+    def step(self) -> int:
+        """The step of the checkpoint that was exported; call `load_config` first, which refuses a damaged one."""
+        return int(json.loads(self.config_file.read_text(encoding="utf-8"))["step"])
+
     def save_variables(self, variables: Mapping[str, Any]) -> None:
         """Writes {"params", "batch_stats"} under dotted names: `params.vision.densenet.conv0.kernel`.
 

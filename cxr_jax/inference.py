@@ -173,6 +173,10 @@ def _load_export(export: ExportFolder) -> Model:
     shapes = state_shapes(make_recipe(config), config)
     variables = export.load_variables({"params": shapes.params, "batch_stats": shapes.batch_stats})
     pool = SplitIndex.load(export.index, "train") if export.index.is_dir() else None
+    if pool is not None and pool.step != export.step():
+        raise InputError(
+            f"{export.index}: is of step {pool.step} and the weights of step {export.step()}; export both again"
+        )
     return Model(config, variables, reports.load_tokenizer(export.tokenizer), pool)
 
 
@@ -208,7 +212,7 @@ def embed_split(
         encoded = parallel.unshard(encode(variables, parallel.shard(dict(batch))))
         parts.append([each[batch["weight"] > 0] for each in encoded])
     z_v, z_t, A_s = (np.concatenate(side) for side in zip(*parts, strict=True))
-    attention = np.round(255 * A_s).astype(np.uint8)
+    attention = np.round(255 * np.nan_to_num(A_s)).astype(np.uint8)
     if config["data"]["view"] != "mean":
         return split, z_v, z_t, attention
     first = first_rows(split.study_ids)

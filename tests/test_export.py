@@ -314,7 +314,10 @@ class FakeHub:
     def repo_info(self, repo_id):
         return huggingface_hub.ModelInfo(id=repo_id, private=self.private)
 
-    def upload_folder(self, *, repo_id, folder_path, allow_patterns, commit_message):
+    def upload_folder(self, *, repo_id, folder_path, allow_patterns, delete_patterns, commit_message):
+        assert set(filter_repo_objects(["index/train.jsonl", "model.safetensors"], allow_patterns=delete_patterns)) == {
+            "index/train.jsonl"
+        }
         self.sent += filter_repo_objects(sorted(contents(Path(folder_path))), allow_patterns=allow_patterns)
 
 

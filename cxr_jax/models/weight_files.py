@@ -141,10 +141,10 @@ def first_line(error: Exception) -> str:
 
 def _read_safetensors(file: Path) -> dict[str, np.ndarray]:
     try:
-        # Not safetensors.numpy: it knows no bfloat16.
+        # Not safetensors.numpy: it knows no bfloat16. Sorted: tensors come in another order in each process.
         return {
             name: np.frombuffer(tensor["data"], DTYPES[tensor["dtype"]]).reshape(tensor["shape"])
-            for name, tensor in safetensors.deserialize(file.read_bytes())
+            for name, tensor in sorted(safetensors.deserialize(file.read_bytes()), key=lambda pair: pair[0])
         }
     except Exception as error:
         raise InputError(f"{file}: damaged safetensors ({first_line(error)}); fetch it again") from error
