@@ -14,7 +14,6 @@ from PIL import Image
 
 from cxr_jax.evaluation.tables import FLOOR_NAMES, SCORE_NAMES
 
-_NAMES = SCORE_NAMES | {"rule_f1_macro": "rule F1 macro"}  # the table's column stands beside micro's
 # Paths about (0, 0), in CSS pixels.
 _FLOOR_MARKS = {
     "constant_report": "M-5-4H5L0 5Z",
@@ -101,7 +100,7 @@ def heat_png(attention: np.ndarray) -> bytes:
 
 def _track(name: str, metrics: Mapping[str, Any], top: int) -> str:
     y = top + 32
-    label = escape(_NAMES[name])
+    label = escape(SCORE_NAMES[name])
     parts = [
         f'<text x="{_place(0)}" y="{top + 16}">{label}</text>',
         f'<line class="track" x1="{_place(0)}" x2="{_place(1)}" y1="{y}" y2="{y}"/>',

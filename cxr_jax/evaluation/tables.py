@@ -10,7 +10,7 @@ SCORE_NAMES = {
     "meteor": "METEOR",
     "meteor_exact_stem": "METEOR (e+s)",
     "rule_f1_micro": "rule F1 micro",
-    "rule_f1_macro": "macro",
+    "rule_f1_macro": "rule F1 macro",
     "finding_f1_macro": "finding F1",
 }
 FLOOR_NAMES = {
