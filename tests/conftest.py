@@ -6,6 +6,14 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+# XLA aborts the process where a virtual device is awaited for 40 s, as happens on two cores that others use as well.
+os.environ["XLA_FLAGS"] = " ".join(
+    [os.environ.get("XLA_FLAGS", "")]
+    + [
+        f"--xla_cpu_collective_{timeout}_seconds=1200"
+        for timeout in ("timeout", "call_warn_stuck_timeout", "call_terminate_timeout")
+    ]
+)
 
 import jax
 import pytest
