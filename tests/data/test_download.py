@@ -6,6 +6,7 @@ import tarfile
 import threading
 
 import pytest
+from urllib3.util.retry import Retry
 
 from cxr_jax.data import download, phantom, pipeline
 from cxr_jax.errors import InputError
@@ -82,6 +83,7 @@ def test_a_download_that_fails_is_one_line_and_leaves_nothing(served, server, tm
         server.cut.add("/NLMCXR_reports.tgz")
     else:
         monkeypatch.setattr(download, "COLLECTIONS", "http://127.0.0.1:9")
+        monkeypatch.setattr(Retry, "sleep", lambda *_: None)  # TFDS tries for minutes
     with pytest.raises(InputError, match=r"NLMCXR_reports\.tgz: cannot be downloaded \(.+\); fetch it") as told:
         download.fetch_release(tmp_path / "release")
     assert "\n" not in str(told.value)
