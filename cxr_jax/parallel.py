@@ -88,4 +88,4 @@ def shard(batch: Any) -> Any:
 
 def unshard(tree: Any) -> Any:
     """(local devices, batch per device, …) → (local batch, …), as NumPy arrays."""
-    return jax.tree.map(lambda x: np.reshape(x, (-1, *x.shape[2:])), jax.device_get(tree))
+    return jax.tree.map(lambda x: np.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:])), jax.device_get(tree))
