@@ -23,7 +23,7 @@ import numpy as np
 from cxr_jax import config as configuration
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation import outside
-from cxr_jax.evaluation.bootstrap import resample_weights
+from cxr_jax.evaluation.bootstrap import sample_and_resamples
 from cxr_jax.evaluation.evaluate import recall_columns
 from cxr_jax.evaluation.retrieval_metrics import resampled_means
 from cxr_jax.evaluation.tables import SCORE_NAMES, Table, format_table, markdown_table
@@ -92,9 +92,7 @@ def variants(runs: Sequence[Run], names: Mapping[Path, str] | None = None) -> li
       InputError: runs that answer different images or references, or were scored by different protocols.
     """
     first = runs[0]
-    clusters = [line.get("patient_id") or line["study_id"] for line in first.lines]
-    blocks = resample_weights(len(first.lines), clusters, RESAMPLES)
-    weights = np.vstack([np.ones((1, len(first.lines)), np.int64), *blocks])
+    weights = sample_and_resamples(len(first.lines), outside.patients_of(first.lines), RESAMPLES)
     grouped: dict[str, list[Run]] = {}
     for run in runs:
         if run.metrics["protocol"] != first.metrics["protocol"]:

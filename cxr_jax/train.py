@@ -32,6 +32,7 @@ from cxr_jax.data.records import SourceConfig
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.losses import contrastive_loss
+from cxr_jax.models.dual_encoder import MAX_SCALE
 from cxr_jax.models.pretrained_bert import complete_bert_config, load_bert, load_bert_config
 from cxr_jax.models.pretrained_densenet import load_densenet
 from cxr_jax.train_step import (
@@ -214,7 +215,7 @@ def validate(
     part = split.take(np.arange(min(VALIDATION_ROWS, len(split))))
     part, z_v, z_t, _ = inference.embed_split(encode_step, variables, part, tokens, config)
     size = min(config["batch_size"], len(part))
-    scale = min(float(np.exp(parallel.unreplicate(state.params["log_scale"]))), 100.0)
+    scale = min(float(np.exp(parallel.unreplicate(state.params["log_scale"]))), MAX_SCALE)
     starts = range(0, len(part) - size + 1, size)
     losses = [
         contrastive_loss(jnp.asarray(z_t[i : i + size]), jnp.asarray(z_v[i : i + size]), jnp.float32(scale))

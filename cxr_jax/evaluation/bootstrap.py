@@ -34,6 +34,13 @@ def resample_weights(
         yield weights if clusters is None else weights[:, codes]
 
 
+def sample_and_resamples(
+    count: int, clusters: Clusters | None = None, resamples: int = 1000, seed: int = 0
+) -> np.ndarray:
+    """`resample_weights` in one int64 (1 + resamples, count), with the sample itself, all ones, before them."""
+    return np.vstack([np.ones((1, count), np.int64), *resample_weights(count, clusters, resamples, seed)])
+
+
 def interval(
     score: Callable[[np.ndarray], np.ndarray],
     count: int,

@@ -13,7 +13,7 @@ import numpy as np
 
 from cxr_jax.data.annotation import read_lists
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation.bootstrap import resample_weights
+from cxr_jax.evaluation.bootstrap import sample_and_resamples
 from cxr_jax.evaluation.evaluate import Pool
 from cxr_jax.evaluation.finding_metrics import finding_f1, indicators, resampled_macro
 from cxr_jax.evaluation.label_csv import read_labels
@@ -111,7 +111,7 @@ def label_scores(
         raise InputError(f"{true_file}: no study of the split has a label; is it the right file?")
     found = read_labels(Path(predicted_file), _ids_of_predictions(lines))
     true = [of_study[name] for name in references_of(lines, {name: name for name in references}, source)]
-    f1 = finding_f1(true, found, [line.get("patient_id") or line["study_id"] for line in lines])
+    f1 = finding_f1(true, found, patients_of(lines))
     kinds = ("micro", "macro", "example")
     return {
         "scores": {f"label_f1_{kind}": f1[kind] for kind in kinds},
@@ -154,10 +154,14 @@ def compare(
     """
     others = paired(lines, others)
     clusters = [line.get("patient_id") or _key(line) for line in lines]
-    blocks = list(resample_weights(len(lines), clusters, resamples, seed))
-    weights = np.vstack([np.ones((1, len(lines)), np.int64), *blocks])  # the sample itself comes first
+    weights = sample_and_resamples(len(lines), clusters, resamples, seed)
     first, second = (resampled_system(system, weights, protocol, train_reports) for system in (lines, others))
     return {name: difference(first[name] - second[name]) for name in first if name in second}
+
+
+def patients_of(lines: Sequence[Line]) -> list[str]:
+    """The patient of each line, or its study where the lines do not name patients."""
+    return [line.get("patient_id") or line["study_id"] for line in lines]
 
 
 def paired(lines: Sequence[Line], others: Sequence[Line]) -> list[Line]:
