@@ -4,8 +4,8 @@
 
 Needs torch. DenseNet121 (torchvision's own where it is installed, else its structure, written out below) and BERT and
 its kin get random weights and BatchNorm statistics, are saved as their authors' files are, loaded through
-`image.pretrained` and `text.pretrained`, and compared: the largest difference over the largest value. `--bert` adds a
-real BERT's folder.
+`image.pretrained` and `text.pretrained`, and compared: the largest difference over the largest value. Where Keras is
+installed (pip install keras h5py), so is its DenseNet121. `--bert` adds a real BERT's folder.
 
 Prints a table, exits with 1 where a figure passes its tolerance, and else writes tests/models/torchvision.safetensors:
 a tiny DenseNet under torchvision's names, an image, and the maps that torch makes of it by three channels and by one.
@@ -13,6 +13,7 @@ a tiny DenseNet under torchvision's names, an image, and the maps that torch mak
 
 import argparse
 import json
+import os
 import re
 import sys
 import tempfile
@@ -146,6 +147,27 @@ def check_densenet(folder: Path) -> dict[str, float]:
     }
 
 
+def check_keras(folder: Path) -> dict[str, float]:
+    """The relative error of keras.applications' DenseNet121, random throughout, by way of its .h5; {} without Keras."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    try:
+        import keras
+    except ImportError:
+        return {}
+    grey = np.random.default_rng(0).uniform(size=(2, 312, 312, 1)).astype(np.float32)
+    model = keras.applications.DenseNet121(weights=None, include_top=False, input_shape=(312, 312, 3))
+    rng = np.random.default_rng(1)
+    ranges = {"gamma": (0.5, 1.5), "beta": (-0.3, 0.3), "moving_mean": (-0.3, 0.3), "moving_variance": (0.3, 1.5)}
+    for weight in model.weights:
+        if weight.name in ranges:
+            weight.assign(rng.uniform(*ranges[weight.name], weight.shape))
+    model.save(folder / "keras.h5")
+    x = (np.repeat(grey, 3, axis=-1) - IMAGENET["mean"]) / IMAGENET["std"]
+    theirs = np.asarray(model(x, training=False))
+    error = relative_error(our_map(folder / "keras.h5", grey, DENSENET121), theirs)
+    return {f"DenseNet121, Keras {keras.__version__}'s .h5": error}
+
+
 def check_bert(name: str, model: nn.Module, folder: Path) -> float:
     """The relative error of the last hidden states, where the mask is 1; without prompts."""
     rng = np.random.default_rng(0)
@@ -218,7 +240,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        errors = check_densenet(folder)
+        errors = check_densenet(folder) | check_keras(folder)
         errors |= {f"text, {name}": check_bert(name, *pair) for name, pair in kin(folder).items()}
     for name in args.bert:
         errors[f"text, {name}"] = check_bert(name, transformers.AutoModel.from_pretrained(name).float().eval(), name)

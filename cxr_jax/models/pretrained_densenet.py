@@ -1,6 +1,7 @@
 """DenseNet's weights from elsewhere and to there: torchvision's, timm's and torchxrayvision's, which share their names.
 
-Every weight on both sides is accounted for. Their names and layout are known here and nowhere else.
+keras.applications' are turned into those first. Every weight on both sides is accounted for. Their
+names and layout are known here and nowhere else.
 """
 
 import json
@@ -24,8 +25,12 @@ KEY = "image.pretrained"
 FILES = ("model.safetensors", "pytorch_model.bin")
 STEM = "features.conv0.weight"
 # What a checkpoint may hold beyond the features: heads of its own training, and BatchNorm's count of batches.
-EXTRAS = re.compile(r"classifier\.|class_layers\.|op_threshs$|.*\.num_batches_tracked$")
+EXTRAS = re.compile(
+    r"classifier\.|class_layers\.|op_threshs$|.*\.num_batches_tracked$|(predictions|fc1000|dense(_\d+)?)/"
+)
 NORM = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+KERAS_LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean",
+                "moving_variance": "running_var"}  # fmt: skip
 # torchxrayvision's networks see one channel, (2x − 1) · 1024 for grey x in [0, 1]: that is (x − 1/2) / (1/2048).
 XRAYVISION_MEAN, XRAYVISION_STD = 0.5, 1 / 2048
 
@@ -46,9 +51,10 @@ class LoadedDenseNet(NamedTuple):
 def load_densenet(image: Mapping[str, Any]) -> LoadedDenseNet:
     """DenseNet's weights from `image.pretrained`: a file, a folder or a model on the hub.
 
-    A first convolution of one channel is torchxrayvision's, unless timm's config.json says how its input is scaled: a
-    third of it goes to each of our three equal channels. Mean and standard deviation are timm's where a config.json
-    beside the weights has them; else the configuration's.
+    A first convolution of one channel is torchxrayvision's, unless the file is Keras's or timm's config.json says how
+    its input is scaled: a third of it goes to each of our three equal channels. Mean and standard deviation are timm's
+    where a config.json beside the weights has them; else the configuration's, whose ImageNet ones are Keras's as well.
+    Keras's BatchNorm adds 1.001e-5 to a variance where ours, as torch's, adds 1e-5.
 
     Args:
       image: the configuration's `image`.
@@ -59,7 +65,8 @@ def load_densenet(image: Mapping[str, Any]) -> LoadedDenseNet:
     """
     name = image["pretrained"]
     file = _file(name)
-    found = _torchvision_form(read(file))
+    keras = file.suffix.lower() == ".h5"
+    found = _torchvision_form(_from_keras(read(file)) if keras else read(file))
     _check_size(file, found, image)
     names = torchvision_names(image["block_sizes"])
     model = DenseNet(tuple(image["block_sizes"]), image["growth_rate"])
@@ -72,7 +79,8 @@ def load_densenet(image: Mapping[str, Any]) -> LoadedDenseNet:
     mean, std, whose = tuple(image["mean"]), tuple(image["std"]), "the configuration's"
     if grey:
         found[STEM] = np.repeat(found[STEM] / 3, 3, axis=1)
-        mean, std, whose = (XRAYVISION_MEAN,) * 3, (XRAYVISION_STD,) * 3, "torchxrayvision's"
+        if not keras:
+            mean, std, whose = (XRAYVISION_MEAN,) * 3, (XRAYVISION_STD,) * 3, "torchxrayvision's"
     if stated is not None:
         (mean, std), whose = stated, "its config.json's"
 
@@ -159,6 +167,27 @@ def _torchvision_form(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray
         if EXTRAS.match(name) is None:
             found[name] = value
     return found
+
+
+def _from_keras(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`conv2_block1_0_bn/gamma` → `features.denseblock1.denselayer1.norm1.weight`, kernels turned to torch's layout."""
+    found = {}
+    for name, value in weights.items():
+        layer, _, leaf = name.rpartition("/")
+        ours = _keras_layer(layer.replace("/", "_"))  # Keras 2 has conv1/conv, Keras 3 conv1_conv
+        found[f"features.{ours}.{KERAS_LEAVES.get(leaf, leaf)}" if ours else name] = to_torch_layout(value)
+    return found
+
+
+def _keras_layer(layer: str) -> str | None:
+    """A layer's torchvision name below `features`; None where DenseNet has none such."""
+    if match := re.fullmatch(r"conv(\d+)_block(\d+)_(\d)_(bn|conv)", layer):
+        block, index, place = (int(number) for number in match.groups()[:3])
+        part = f"norm{place + 1}" if match[4] == "bn" else f"conv{place}"
+        return f"denseblock{block - 1}.denselayer{index}.{part}"
+    if match := re.fullmatch(r"pool(\d+)_(bn|conv)", layer):
+        return f"transition{int(match[1]) - 1}.{'norm' if match[2] == 'bn' else 'conv'}"
+    return {"conv1_conv": "conv0", "conv1_bn": "norm0", "bn": "norm5"}.get(layer)
 
 
 def _check_size(file: Path, found: Mapping[str, np.ndarray], image: Mapping[str, Any]) -> None:

@@ -18,7 +18,8 @@ from cxr_jax.hub import locate
 
 DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16, "I64": np.int64,
           "I32": np.int32, "I16": np.int16, "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_}  # fmt: skip
-SUFFIXES = (".safetensors", ".msgpack", ".bin", ".pt", ".pth", ".ckpt")  # the last four are torch's
+TORCH_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
+SUFFIXES = (".safetensors", ".msgpack", ".h5", *TORCH_SUFFIXES)
 PICKLES = (b"\x80", b"PK\x03\x04")  # a bare one, and torch's archive around one
 GIT_LFS = b"version https://git-lfs"
 # Before 2.6 torch.load(weights_only=True) could be made to run code (CVE-2025-32434).
@@ -53,10 +54,10 @@ def find(key: str, name: str, files: Sequence[str]) -> Path | None:
 
 
 def read(file: Path) -> dict[str, np.ndarray]:
-    """A file's arrays by name, levels joined by `/` in msgpack and by `.` elsewhere; nothing in it is ever run.
+    """A file's arrays by name, levels joined by `/` in msgpack and Keras's .h5, by `.` elsewhere; nothing in it is run.
 
     Raises:
-      InputError: it is damaged, is something else than its name says, or needs torch and torch is not there.
+      InputError: it is damaged, is something else than its name says, or needs torch or h5py, which is not there.
     """
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
@@ -71,11 +72,12 @@ def read(file: Path) -> dict[str, np.ndarray]:
     if start == GIT_LFS:
         raise InputError(f"{file}: is Git LFS's pointer to the weights, not the weights; run git lfs pull there")
     # A safetensors header's length may begin as a pickle does; after its eight bytes comes JSON.
-    if suffix in SUFFIXES[:2] and start[8:9] != b"{" and start.startswith(PICKLES):
+    if suffix not in TORCH_SUFFIXES and start[8:9] != b"{" and start.startswith(PICKLES):
         raise InputError(
             f"{file}: is a pickle under a {suffix} name, and was not opened; fetch the weights from their author"
         )
-    return {".safetensors": _read_safetensors, ".msgpack": _read_msgpack}.get(suffix, _read_torch)(file)
+    readers = {".safetensors": _read_safetensors, ".msgpack": _read_msgpack, ".h5": _read_keras}
+    return readers.get(suffix, _read_torch)(file)
 
 
 def account(
@@ -156,6 +158,33 @@ def _read_msgpack(file: Path) -> dict[str, np.ndarray]:
         return {name: np.asarray(value) for name, value in tree.items()}
     except Exception as error:
         raise InputError(f"{file}: damaged msgpack ({first_line(error)}); fetch it again") from error
+
+
+def _read_keras(file: Path) -> dict[str, np.ndarray]:
+    """By the names of Keras's variables, `conv1/conv/kernel`; the levels of submodels are left out."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(f'{file}: is in Keras\'s own format; pip install "cxr_jax[keras]" to read it') from error
+    try:
+        with h5py.File(file) as h5:
+            root = h5.get("model_weights", h5)  # a whole model, or weights alone
+            if "layer_names" not in root.attrs:
+                raise InputError(
+                    f"{file}: holds no layers' names, as Keras 3's .weights.h5 does; load it into its model and "
+                    'save that with model.save("densenet121.h5")'
+                )
+            layers = [root[_text(layer)] for layer in root.attrs["layer_names"]]
+            names = [(layer, _text(name)) for layer in layers for name in layer.attrs["weight_names"]]
+            return {name.partition(":")[0]: layer[name][()] for layer, name in names}
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{file}: damaged .h5 ({first_line(error)}); fetch it again") from error
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name
 
 
 def _read_torch(file: Path) -> dict[str, np.ndarray]:

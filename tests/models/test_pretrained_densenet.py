@@ -1,12 +1,15 @@
-"""DenseNet's weights from torchvision's, timm's and torchxrayvision's files.
+"""DenseNet's weights from torchvision's, timm's, torchxrayvision's and Keras's files.
 
 The numbers are torch's: scripts/check_weights.py wrote them beside the weights, and holds the full size.
 """
 
 import json
+import pickle
 import re
+import sys
 from pathlib import Path
 
+import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -224,6 +227,85 @@ def test_a_folder_without_weights(tmp_path):
     assert "holds no weights; it takes model.safetensors or pytorch_model.bin" in refused(tmp_path)
 
 
-def test_keras_files_are_refused_by_name(tmp_path):
-    (tmp_path / "densenet121.h5").write_bytes(b"\x89HDF")
-    assert "densenet121.h5: is none of .safetensors" in refused(tmp_path / "densenet121.h5")
+# Keras's .h5
+
+KERAS_2 = {
+    "conv0": "conv1/conv", "norm0": "conv1/bn", "norm5": "bn",
+    "denseblock1.denselayer1.norm1": "conv2_block1_0_bn", "denseblock1.denselayer1.conv1": "conv2_block1_1_conv",
+    "denseblock1.denselayer1.norm2": "conv2_block1_1_bn", "denseblock1.denselayer1.conv2": "conv2_block1_2_conv",
+    "denseblock1.denselayer2.norm1": "conv2_block2_0_bn", "denseblock1.denselayer2.conv1": "conv2_block2_1_conv",
+    "denseblock1.denselayer2.norm2": "conv2_block2_1_bn", "denseblock1.denselayer2.conv2": "conv2_block2_2_conv",
+    "transition1.norm": "pool2_bn", "transition1.conv": "pool2_conv",
+    "denseblock2.denselayer1.norm1": "conv3_block1_0_bn", "denseblock2.denselayer1.conv1": "conv3_block1_1_conv",
+    "denseblock2.denselayer1.norm2": "conv3_block1_1_bn", "denseblock2.denselayer1.conv2": "conv3_block1_2_conv",
+}  # fmt: skip
+KERAS_LEAVES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+
+
+def keras_layers(weights):
+    """Layer → its weights, named as Keras 2 names them, in its layout."""
+    layers = {"input_1": {}, "predictions": {"kernel": np.ones((12, 5), np.float32), "bias": np.ones(5, np.float32)}}
+    for name, value in weights.items():
+        module, _, leaf = name.removeprefix("features.").rpartition(".")
+        if leaf != "num_batches_tracked":
+            kernel = value.ndim == 4
+            leaf = "kernel" if kernel else KERAS_LEAVES[leaf]
+            layers.setdefault(KERAS_2[module], {})[leaf] = value.transpose(2, 3, 1, 0) if kernel else value
+    return layers
+
+
+def write_keras(file, weights, *, whole=False, keras_3=False, nested=False):
+    with h5py.File(file, "w") as h5:
+        root = h5.create_group("model_weights") if whole else h5
+        names: dict[str, list[str]] = {}
+        for layer, leaves in keras_layers(weights).items():
+            layer = layer.replace("/", "_") if keras_3 else layer
+            group = "densenet121" if nested else layer
+            own = [f"{layer}/{leaf}" if keras_3 else f"{layer}/{leaf}:0" for leaf in leaves]
+            names.setdefault(group, []).extend(own)
+            for name, value in zip(own, leaves.values(), strict=True):
+                root.require_group(group)[name] = value
+        for group, own in names.items():
+            root.require_group(group).attrs["weight_names"] = [name if keras_3 else name.encode() for name in own]
+        root.attrs["layer_names"] = [name if keras_3 else name.encode() for name in names]
+    return file
+
+
+@pytest.mark.parametrize("form", [{}, {"whole": True, "keras_3": True}, {"nested": True}], ids=str)
+def test_kerass_files(tmp_path, form):
+    plain = load_densenet(image(write(tmp_path / "plain.safetensors", COLOUR)))
+    keras = load_densenet(image(write_keras(tmp_path / "x.h5", COLOUR, **form)))
+    same = jax.tree.map(np.array_equal, plain.variables, keras.variables)
+    assert all(jax.tree.leaves(same))
+    assert (keras.mean, keras.std) == (MEAN, STD)
+    assert keras.note.startswith(f"image.pretrained = {tmp_path}/x.h5: x.h5, 44 of 44 weights, 3 channels")
+
+
+def test_one_channel_of_kerass_is_not_torchxrayvisions(tmp_path):
+    loaded = load_densenet(image(write_keras(tmp_path / "x.h5", SINGLE)))
+    assert (loaded.mean, loaded.std) == (MEAN, STD)
+
+
+def test_a_keras_layer_that_is_not_densenets_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(KERAS_2, "norm5", "top_bn")
+    message = refused(write_keras(tmp_path / "x.h5", COLOUR))
+    assert "4 missing (features.norm5.bias, features.norm5.running_mean" in message
+    assert "4 left over (top_bn/beta, top_bn/gamma, top_bn/moving_mean, top_bn/moving_variance)" in message
+
+
+def test_keras_files_that_cannot_be_read(tmp_path):
+    file = tmp_path / "x.h5"
+    with h5py.File(file, "w") as h5:
+        h5["layers/conv2d/vars/0"] = np.ones(3)
+    assert "holds no layers' names, as Keras 3's .weights.h5 does; load it into its model and save" in refused(file)
+    write_keras(file, COLOUR)
+    file.write_bytes(file.read_bytes()[:3000])
+    assert "x.h5: damaged .h5 (" in refused(file)
+    file.write_bytes(pickle.dumps({}))
+    assert "is a pickle under a .h5 name" in refused(file)
+
+
+def test_without_h5py_the_way_out_is_named(tmp_path, monkeypatch):
+    file = write_keras(tmp_path / "x.h5", COLOUR)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert 'pip install "cxr_jax[keras]"' in refused(file)

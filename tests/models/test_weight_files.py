@@ -75,7 +75,7 @@ def test_files_that_are_no_weights(tmp_path, suffix, content, message):
 
 
 def test_other_formats_are_named(tmp_path):
-    assert ".safetensors, .msgpack, .bin" in refused(weight_files.read, tmp_path / "densenet121.h5")
+    assert ".safetensors, .msgpack, .h5, .bin" in refused(weight_files.read, tmp_path / "densenet121.onnx")
     assert "cannot be read (No such file" in refused(weight_files.read, tmp_path / "x.safetensors")
 
 
