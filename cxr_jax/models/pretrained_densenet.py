@@ -1,7 +1,7 @@
 """DenseNet's weights from elsewhere and to there: torchvision's, timm's and torchxrayvision's, which share their names.
 
-keras.applications' are turned into those first. Every weight on both sides is accounted for. Their
-names and layout are known here and nowhere else.
+keras.applications' are turned into those first. Every weight on both sides is accounted for. Their names and layout are
+known here and nowhere else.
 """
 
 import json
