@@ -75,7 +75,7 @@ SCHEMA = {
     "image.growth_rate": Key(int, "DenseNet: channels that each layer adds"),
     "image.pretrained": Key(
         str,
-        "DenseNet's weights (torchvision's, timm's, torchxrayvision's, Keras's): file, folder or hub name; empty: random",
+        "DenseNet's weights (torchvision's, timm's, torchxrayvision's, Keras's): file, folder, hub name; empty: random",
     ),
     "image.pretrained_except": Key(tuple, "regular expressions: weights that may be missing there, or left over"),
     "image.multi_scale": Key(bool, "Eq. (8), (9)"),
