@@ -7,11 +7,12 @@ seed are one variant; the first DIR's variant is the one that the others are hel
 images with the same references. scripts/ablate.py trains such runs.
 
 Scores are means over seeds ± their standard deviation. Differences carry 95 % intervals of a bootstrap that draws
-patients and, where a variant has several, seeds: "yes" and "no" where the interval leaves out 0.
+patients and, where a variant has several, seeds: "pays" and "costs" stand where the interval leaves out 0.
 """
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,11 +50,21 @@ class Run:
 
 @dataclass(frozen=True)
 class Variant:
-    """Runs that differ in their seed alone. `samples`: score → (seeds, 1 + RESAMPLES), the sample itself first."""
+    """Runs that differ in their seed alone.
+
+    `changes`: what its configuration has other than the first variant's. `samples`: score → (seeds, 1 + RESAMPLES), the
+    sample itself first.
+    """
 
     name: str
+    changes: str
     parameters: tuple[int, int]  # all, trained
     samples: dict[str, np.ndarray]
+
+    @property
+    def seeds(self) -> int:
+        """How many runs it has."""
+        return len(next(iter(self.samples.values())))
 
 
 def read_run(folder: str | Path, split: str) -> Run:
@@ -86,7 +97,7 @@ def variants(runs: Sequence[Run], names: Mapping[Path, str] | None = None) -> li
     """The runs by variant, in the order of their first runs, all drawn by the same weights.
 
     Args:
-      names: of the variants, by a run's folder; where None, what the configuration has other than the first run's.
+      names: of the variants, by a run's folder; where None, the folders of their first runs.
 
     Raises:
       InputError: runs that answer different images or references, or were scored by different protocols.
@@ -101,9 +112,11 @@ def variants(runs: Sequence[Run], names: Mapping[Path, str] | None = None) -> li
                 f"{first.metrics['protocol']}; score both alike"
             )
         grouped.setdefault(_essence(run.config), []).append(run)
+    root = os.path.commonpath([run.folder.resolve().parent for run in runs])
     return [
         Variant(
-            names[members[0].folder] if names else _name(first.config, members[0].config),
+            names[members[0].folder] if names else os.path.relpath(members[0].folder.resolve(), root),
+            _changes(first.config, members[0].config),
             _parameters(members[0].config),
             _sampled(first, members, weights),
         )
@@ -112,29 +125,38 @@ def variants(runs: Sequence[Run], names: Mapping[Path, str] | None = None) -> li
 
 
 def table(found: Sequence[Variant]) -> Table:
-    """Columns and rows: parameters, and each score's mean over seeds ± standard deviation."""
-    scores = [name for name in (*SCORE_NAMES, *RECALLS) if name in found[0].samples]
-    rows = []
-    for variant in found:
-        cells = [f"{len(variant.samples[scores[0]])}", *(f"{count / 1e6:.2f}" for count in variant.parameters)]
-        for name in scores:
+    """Columns and rows: a variant a column; parameters, and each score's mean over seeds ± standard deviation."""
+    rows = [
+        ["seeds", *(f"{variant.seeds}" for variant in found)],
+        ["parameters (M)", *(f"{variant.parameters[0] / 1e6:.2f}" for variant in found)],
+        ["trained (M)", *(f"{variant.parameters[1] / 1e6:.2f}" for variant in found)],
+    ]
+    for name, label in _scores(found[0]).items():
+        cells = []
+        for variant in found:
             values = variant.samples[name][:, 0]
             spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
             cells.append(f"{values.mean():.3f}{spread}")
-        rows.append([variant.name, *cells])
-    return ["", "seeds", "params (M)", "trained (M)", *(SCORE_NAMES.get(n, RECALLS.get(n, n)) for n in scores)], rows
+        rows.append([label, *cells])
+    return ["", *(variant.name for variant in found)], rows
 
 
 def difference_table(found: Sequence[Variant]) -> Table:
     """Columns and rows: what the first variant has over each other one, with its interval, and whether that is sure."""
-    scores = [name for name in (*SCORE_NAMES, *RECALLS) if name in found[0].samples]
-    rows = []
-    for variant in found[1:]:
-        gains = [_gain(found[0], variant, name) for name in scores]
-        rows.append([variant.name, *(f"{gain['difference']:+.3f}" for gain in gains)])
-        rows.append(["  95 % interval", *("{:+.3f} to {:+.3f}".format(*gain["interval"]) for gain in gains)])
-        rows.append([f"  does {found[0].name} pay?", *(_verdict(*gain["interval"]) for gain in gains)])
-    return [f"{found[0].name} minus", *(SCORE_NAMES.get(n, RECALLS.get(n, n)) for n in scores)], rows
+    first, others = found[0], found[1:]
+    rows, verdicts = [], []
+    for name, label in _scores(first).items():
+        gains = [_gain(first, other, name) for other in others]
+        verdicts.append([_verdict(*gain["interval"]) for gain in gains])
+        cells = ["{:+.3f} ({:+.3f} to {:+.3f})".format(gain["difference"], *gain["interval"]) for gain in gains]
+        rows.append([label, *(f"{cell} {verdict}".strip() for cell, verdict in zip(cells, verdicts[-1], strict=True))])
+    rows.append([f"does {first.name} pay?", *(_summary(column) for column in zip(*verdicts, strict=True))])
+    return [f"{first.name} minus", *(other.name for other in others)], rows
+
+
+def _scores(variant: Variant) -> dict[str, str]:
+    """The scores that the runs have, and how each is called in a table."""
+    return {name: label for name, label in (SCORE_NAMES | RECALLS).items() if name in variant.samples}
 
 
 def _gain(first: Variant, other: Variant, name: str) -> dict[str, Any]:
@@ -149,7 +171,13 @@ def _gain(first: Variant, other: Variant, name: str) -> dict[str, Any]:
 
 
 def _verdict(low: float, high: float) -> str:
-    return "yes" if low > 0 else "no, it costs" if high < 0 else "not shown"
+    return "pays" if low > 0 else "costs" if high < 0 else ""
+
+
+def _summary(verdicts: Sequence[str]) -> str:
+    """`pays in 3 and costs in 1 of 12`, or `not shown`."""
+    said = [f"{verdict} in {verdicts.count(verdict)}" for verdict in ("pays", "costs") if verdict in verdicts]
+    return f"{' and '.join(said)} of {len(verdicts)}" if said else "not shown"
 
 
 def _sampled(first: Run, members: Sequence[Run], weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -171,12 +199,12 @@ def _essence(config: Mapping[str, Any]) -> str:
     return json.dumps(kept, sort_keys=True, default=list)
 
 
-def _name(first: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def _changes(first: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """What sets a configuration apart from the first one's, `key=value` each."""
     old, new = (configuration.flatten(c) for c in (first, config))
     changed = [f"{name}={new[name]}" for name in new if name != "seed" and name not in configuration.FREE_KEYS
                and new[name] != old.get(name)]  # fmt: skip
-    return ", ".join(changed) or "the first"
+    return ", ".join(changed)
 
 
 def _parameters(config: Mapping[str, Any]) -> tuple[int, int]:
@@ -185,18 +213,20 @@ def _parameters(config: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def report(runs: Sequence[Run], names: Mapping[Path, str] | None = None) -> tuple[str, str]:
-    """Both tables as text for a terminal, and as Markdown."""
+    """What the variants are and both tables, as text for a terminal and as Markdown."""
     found = variants(runs, names)
     metrics = runs[0].metrics
     title = (
         f"{metrics['dataset']}, split by {metrics['data_split']}: {metrics['split']} split, {metrics['n']} images, "
         f"protocol {metrics['protocol']}"
     )
-    parts = [table(found), *([difference_table(found)] if len(found) > 1 else [])]
-    return (
-        "\n\n".join([title, *(format_table(*part) for part in parts)]),
-        "\n\n".join([f"{title}.", *(markdown_table(*part) for part in parts)]) + "\n",
+    changes = [f"- {variant.name}: {found[0].name} with {variant.changes}" for variant in found[1:]]
+    head = [f"{title}.", "\n".join(changes)] if changes else [f"{title}."]
+    tables = [table(found), *([difference_table(found)] if len(found) > 1 else [])]
+    as_text, as_markdown = (
+        "\n\n".join([*head, *(form(*part) for part in tables)]) for form in (format_table, markdown_table)
     )
+    return as_text, f"{as_markdown}\n"
 
 
 def main(argv: Sequence[str] | None = None) -> None:

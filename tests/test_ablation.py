@@ -58,7 +58,8 @@ def metrics(folder):
 def test_runs_that_differ_in_their_seed_are_one_variant(folders):
     good, bad = folders
     found = ablation.variants([ablation.read_run(f, "test") for f in (good[0], bad[0], *good[1:], bad[1])])
-    assert [variant.name for variant in found] == ["the first", "image.spatial_attention=False"]
+    assert [variant.name for variant in found] == ["good0", "bad0"]
+    assert [variant.changes for variant in found] == ["", "image.spatial_attention=False"]
     for variant, members in zip(found, (good, bad), strict=True):
         for name in ("bleu_4", "rouge_l", "finding_f1_macro"):
             expected = [metrics(folder)["scores"][name] for folder in members]
@@ -73,15 +74,26 @@ def test_the_tables_say_mean_spread_and_what_pays(folders):
     good, bad = folders
     found = ablation.variants([ablation.read_run(folder, "test") for folder in (*good, *bad)])
     columns, rows = ablation.table(found)
+    by_name = {row[0]: row for row in rows}
+    assert columns == ["", "good0", "bad0"]
+    assert by_name["seeds"][1:] == ["3", "2"]
     recalls = [metrics(f)["retrieval"]["image_to_text"]["recall@1"] for f in bad]
-    assert rows[1][columns.index("R@1")] == f"{np.mean(recalls):.3f} ± {np.std(recalls, ddof=1):.3f}"
-    columns, rows = ablation.difference_table(found)
-    by_name = {row[0].strip(): row for row in rows}
+    assert by_name["R@1"][2] == f"{np.mean(recalls):.3f} ± {np.std(recalls, ddof=1):.3f}"
+    _, rows = ablation.difference_table(found)
+    by_name = {row[0]: row[1] for row in rows}
     for score in ("BLEU-4", "finding F1", "R@1"):
-        assert by_name["does the first pay?"][columns.index(score)] == "yes"
+        assert by_name[score].endswith(") pays")
+    sure = sum(cell.endswith(") pays") for cell in by_name.values())
+    assert by_name["does good0 pay?"] == f"pays in {sure} of {len(rows) - 1}"
     swapped = ablation.variants([ablation.read_run(folder, "test") for folder in (*bad, *good)])
-    columns, rows = ablation.difference_table(swapped)
-    assert rows[-1][columns.index("R@1")] == "no, it costs"
+    _, rows = ablation.difference_table(swapped)
+    by_name = {row[0]: row[1] for row in rows}
+    assert by_name["R@1"].endswith(") costs")
+    assert by_name["does bad0 pay?"] == f"costs in {sure} of {len(rows) - 1}"
+
+
+def test_what_pays_in_some_scores_and_costs_in_others():
+    assert ablation._summary(["pays", "", "costs", "pays"]) == "pays in 2 and costs in 1 of 4"
 
 
 def test_two_single_runs_differ_as_a_comparison_says(folders):
@@ -98,15 +110,16 @@ def test_equal_variants_are_not_said_to_differ(folders, tmp_path):
     other = make_run(tmp_path / "same", seed=0, **{"image.pooling": "mean"})
     found = ablation.variants([ablation.read_run(folder, "test") for folder in (folders[0][0], other)])
     _, rows = ablation.difference_table(found)
-    assert set(rows[-1][1:]) == {"not shown"}
-    assert set(rows[0][1:]) == {"+0.000"}
+    assert rows[-1][1] == "not shown"
+    assert {row[1] for row in rows[:-1]} == {"+0.000 (+0.000 to +0.000)"}
 
 
 def test_command_prints_and_writes(folders, tmp_path, capsys):
     ablation.main([*(str(f) for f in (*folders[0], *folders[1])), "--out", str(tmp_path / "a.md")])
     text, written = capsys.readouterr().out, (tmp_path / "a.md").read_text()
     assert "made up, split by paper: test split, 60 images, protocol raw" in text
-    assert "image.spatial_attention=False" in written
+    assert "bad0: good0 with image.spatial_attention=False\n" in text
+    assert "- bad0: good0 with image.spatial_attention=False\n" in written
     assert written.count("\n| ---") == 2
 
 
