@@ -33,8 +33,8 @@ from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.losses import contrastive_loss
 from cxr_jax.models.dual_encoder import MAX_SCALE
-from cxr_jax.models.pretrained_bert import complete_bert_config, load_bert, load_bert_config
-from cxr_jax.models.pretrained_densenet import load_densenet
+from cxr_jax.models.pretrained_bert import complete_bert_config
+from cxr_jax.towers import load_towers, resolve_towers
 from cxr_jax.train_step import (
     Recipe,
     TrainState,
@@ -63,7 +63,8 @@ def train(config: Mapping[str, Any], workdir: str | Path) -> RunFolder:
     run = RunFolder(workdir)
     # What can be refused at once is, before data is prepared.
     parallel.check_batch_size(config["batch_size"])
-    config = resolve_towers(config)
+    config = config.to_dict() if isinstance(config, ConfigDict) else config
+    config = resolve_towers(config, run.load_config() if run.config_file.is_file() else None)
     run.check(config, but=RESOLVED)
     splits, source = pipeline.load_splits(config)
     tokenizer = find_tokenizer(run, config, splits["train"].reports)
@@ -132,22 +133,6 @@ def find_tokenizer(run: RunFolder, config: Mapping[str, Any], train_reports: Seq
     return reports.learn_wordpiece([reports.encoded_text(report, config["data"]["xxxx"]) for report in train_reports])
 
 
-def resolve_towers(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as a plain dict, with what pretrained towers settle: BERT's fields, the image's mean and std.
-
-    Raises:
-      InputError: there are no such towers, DenseNet's weights do not fit, or prompts and tokens pass BERT's positions.
-    """
-    resolved = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
-    if name := resolved["text"]["pretrained"]:
-        resolved["text"] = resolved["text"] | {"bert": load_bert_config(name)}
-    configuration.check_positions(resolved, source=f"text.pretrained = {name}" if name else "text.bert")
-    if resolved["image"]["pretrained"]:
-        densenet = load_densenet(resolved["image"])
-        resolved["image"] = resolved["image"] | {"mean": densenet.mean, "std": densenet.std}
-    return resolved
-
-
 def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, source: SourceConfig) -> dict[str, Any]:
     """The configuration with nothing left to look up: a learnt vocabulary's size, and what the data is.
 
@@ -184,21 +169,10 @@ def restore_or_init(
         state, data = checkpoints.restore(step, shapes)
         batches.set_state(data["iterator"])
         return state, step, []
-    image, text, notes = config["image"], config["text"], []
-    params, batch_stats = {}, {}
-    if image["pretrained"]:
-        densenet = load_densenet(image)
-        params["vision"] = {"densenet": densenet.variables["params"]}
-        batch_stats["vision"] = {"densenet": densenet.variables["batch_stats"]}
-        notes.append(densenet.note)
-    if text["pretrained"]:
-        bert = load_bert(text["pretrained"], shapes.params["text"]["bert"], text["pretrained_except"])
-        params["text"] = {"bert": bert.params}
-        notes.append(bert.note)
-    state = init_state(recipe, config)
-    state = dataclasses.replace(
-        state, params=merged(state.params, params), batch_stats=merged(state.batch_stats, batch_stats)
-    )
+    loaded, notes = load_towers(config, shapes.params)
+    fresh = init_state(recipe, config)
+    params, batch_stats = merged(fresh.params, loaded["params"]), merged(fresh.batch_stats, loaded["batch_stats"])
+    state = dataclasses.replace(fresh, params=params, batch_stats=batch_stats)
     return state, 0, notes
 
 

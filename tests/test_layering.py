@@ -16,7 +16,7 @@ LAYERS = [
     "data.release", "data.phantom_reports", "data.phantom_drawing", "data.phantom", "data.published", "data.r2gen",
     "data.mimic_tables", "data.mimic_reports", "data.mimic",
     "data.download", "data.openi", "data.pairs", "data.pipeline", "data",
-    "optim", "parallel", "train_step", "checkpoint", "index",
+    "towers", "optim", "parallel", "train_step", "checkpoint", "index",
     "evaluation.bootstrap", "evaluation.label_phrases", "evaluation.labels", "evaluation.label_csv",
     "evaluation.finding_metrics", "evaluation.meteor", "evaluation.meteor_jar", "evaluation.text_metrics",
     "evaluation.retrieval_metrics", "evaluation.baselines", "evaluation.ceiling", "evaluation.zero_shot_prompts",

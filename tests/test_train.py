@@ -18,10 +18,11 @@ from cxr_jax.data import images
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.text_metrics import SCORES
 from cxr_jax.index import SplitIndex
-from cxr_jax.train import resolve_towers, restore_or_init, train
+from cxr_jax.towers import resolve_towers
+from cxr_jax.train import restore_or_init, train
 from cxr_jax.train_step import init_state, make_recipe, state_shapes
 from cxr_jax.workdir import RunFolder
-from tests.tiny import tiny_config
+from tests.tiny import tiny_config, tiny_resolved
 
 WEIGHTS = Path(__file__).parent / "models" / "torchvision.safetensors"
 
@@ -120,7 +121,7 @@ def test_a_fresh_state_holds_both_towers_weights(tmp_path):
         "image.pretrained_except=('^golden', '^single')",
     )
     config = resolve_towers(
-        tiny_config(*changes, f"text.pretrained={tmp_path}", "text.pretrained_except=('word_embeddings',)")
+        tiny_config(*changes, f"text.pretrained={tmp_path}", "text.pretrained_except=('word_embeddings',)").to_dict()
     )
     recipe = make_recipe(config)
     shapes = state_shapes(recipe, config).params["text"]["bert"]
@@ -145,6 +146,18 @@ def test_a_fresh_state_holds_both_towers_weights(tmp_path):
     assert [note.partition(" = ")[0] for note in notes] == ["image.pretrained", "text.pretrained"]
 
 
+def test_towers_of_a_run_that_has_begun_are_not_looked_for(tmp_path):
+    bert = tiny_resolved()["text"]["bert"]
+    gone = tiny_config(f"image.pretrained={tmp_path}/x.pth", f"text.pretrained={tmp_path}/bert").to_dict()
+    settled = {"image": {"mean": [0.5] * 3, "std": [0.1] * 3}, "text": {"bert": bert}}
+    begun = {name: gone[name] | values for name, values in settled.items()}
+    resolved = resolve_towers(gone, begun)
+    assert all(resolved[name][key] == value for name, values in settled.items() for key, value in values.items())
+    for name in settled:  # another tower is
+        with pytest.raises(InputError, match=f"{name}.pretrained = {tmp_path}"):
+            resolve_towers(gone, begun | {name: begun[name] | {"pretrained": "another"}})
+
+
 @pytest.mark.slow
 def test_a_run_from_pretrained_weights(cache, tmp_path, capsys):
     """What is in the file is in the state; its scaling is in config.json, by which the run resumes and is used."""
@@ -165,6 +178,7 @@ def test_a_run_from_pretrained_weights(cache, tmp_path, capsys):
     np.testing.assert_allclose(densenet["denseblock1_denselayer2"]["norm2"]["scale"], expected, atol=1e-6)
     variance = np.asarray(state.batch_stats["vision"]["densenet"]["norm0"]["var"])
     assert variance.min() > 100  # torchxrayvision's inputs are 1024 times as large as others'
+    file.unlink()  # all that is needed of it is in the run
     train(config, run.root)
     assert f"{run.root}: resuming at step 2" in capsys.readouterr().out
     assert cxr_jax.load(run.root).encode_image([np.zeros((40, 32), np.uint8)]).shape == (1, 16)
