@@ -235,7 +235,7 @@ def _export_densenet(model: inference.Model, file: Path) -> None:
     variables = {part: tree["vision"]["densenet"] for part, tree in model.variables.items()}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_densenet(file, variables, model.config["image"]["block_sizes"])
+        save_densenet(file, variables, model.config["image"])
     except OSError as error:
         raise InputError(f"--densenet {file}: cannot be written ({error.strerror}); name another file") from error
     print(f"{file}: DenseNet as torchvision names it; input channels {_scaling(model.config['image'])}")

@@ -152,7 +152,10 @@ def test_densenet_under_torchvisions_names(run, model, tmp_path):
         if name.startswith("features.") and "num_batches_tracked" not in name
     }
     assert {name: value.shape for name, value in written.items()} == torchvisions
-    back = load_densenet(model.config["image"] | {"pretrained": str(tmp_path / "densenet.safetensors")})
+    defaults = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
+    back = load_densenet(model.config["image"] | defaults | {"pretrained": str(tmp_path / "densenet.safetensors")})
+    assert [list(back.mean), list(back.std)] == [model.config["image"]["mean"], model.config["image"]["std"]]
+    assert "3 channels, its own mean" in back.note
     assert same_bits(
         back.variables, {part: dict(model.variables[part]["vision"]["densenet"]) for part in model.variables}
     )

@@ -10,7 +10,8 @@ PACKAGE = Path(__file__).parents[1] / "cxr_jax"
 LAYERS = [
     "errors", "config", "hub", "types", "losses",
     "models.densenet", "models.vision", "models.text", "models.dual_encoder",
-    "models.weight_files", "models.pretrained_bert", "models.pretrained_densenet", "models",
+    "models.weight_files", "models.pretrained_bert", "models.densenet_names", "models.pretrained_densenet",
+    "models",
     "data.annotation",
     "data.dicom", "data.images", "data.reports", "data.records", "data.archives", "data.views", "data.splits",
     "data.release", "data.phantom_reports", "data.phantom_drawing", "data.phantom", "data.published", "data.r2gen",

@@ -19,7 +19,8 @@ from flax.traverse_util import flatten_dict
 
 from cxr_jax.errors import InputError
 from cxr_jax.models.densenet import DenseNet
-from cxr_jax.models.pretrained_densenet import load_densenet, torchvision_names
+from cxr_jax.models.densenet_names import torchvision_names
+from cxr_jax.models.pretrained_densenet import load_densenet
 
 GOLDENS = safetensors.numpy.load_file(Path(__file__).with_name("torchvision.safetensors"))
 COLOUR = {name: value for name, value in GOLDENS.items() if name.startswith("features.")}
@@ -131,9 +132,9 @@ def test_a_stated_scaling_rules_over_torchxrayvisions(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "config.json: cannot be read as timm's configuration"),
-        ("[]", "config.json: cannot be read as timm's configuration"),
-        ('{"pretrained_cfg": {"mean": "grey", "std": [1]}}', "config.json: cannot be read as timm's configuration"),
+        ("{", "config.json: its mean and std cannot be read"),
+        ("[]", "config.json: its mean and std cannot be read"),
+        ('{"pretrained_cfg": {"mean": "grey", "std": [1]}}', "config.json: its mean and std cannot be read"),
         ('{"mean": [0.5, 0.5], "std": [1]}', "must be one or three numbers each"),
         ('{"mean": [0.5], "std": [0]}', "must be one or three numbers each"),
     ],
