@@ -83,6 +83,8 @@ def match_labels(questions: Sequence[Question], known: Collection[str], source: 
     Raises:
       InputError: the data have no such label; the line names those that come near.
     """
+    if not known:
+        raise InputError(f"{source}: asks for labels, and the data have none; give them with --labels CSV")
     spelling: dict[str, list[str]] = {}
     for label in sorted(known):
         spelling.setdefault(label.casefold(), []).append(label)
@@ -156,8 +158,6 @@ def _sentence(template: str, label: str) -> str:
 
 
 def _some(labels: Sequence[str]) -> str:
-    if not labels:
-        return "they have no labels at all"
     return f"they have {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
 
 

@@ -125,7 +125,7 @@ def test_a_label_that_the_data_lack_is_answered_with_what_comes_near():
         match_labels(as_questions(["Edema", "Plural Effusion"]), known, "x")
     with pytest.raises(InputError, match=r"label Zzz \(they have Edema, Pleural Effusion/left\); nor Yyy; take"):
         match_labels(as_questions(["Zzz", "Yyy"]), known, "x")
-    with pytest.raises(InputError, match="they have no labels at all"):
+    with pytest.raises(InputError, match="x: asks for labels, and the data have none; give them with --labels CSV"):
         match_labels(as_questions(["Edema"]), [], "x")
 
 
