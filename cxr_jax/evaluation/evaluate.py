@@ -21,6 +21,7 @@ from cxr_jax.evaluation.retrieval_metrics import (
     label_columns,
     means,
     resampled_means,
+    tied_chance,
 )
 from cxr_jax.evaluation.text_metrics import bootstrap_intervals, report_preparers, rouge_l, score_reports
 from cxr_jax.index import SplitIndex, top_k
@@ -167,8 +168,9 @@ def recall_columns(query: SplitIndex) -> dict[str, Columns]:
         ks = [k for k in (1, 5, 10) if k <= len(answers)]
         result[name] = group_columns(s, groups[asked], groups[answers], ks)
         result[name] |= instance_columns(s, ids[asked], ids[answers], groups[asked], ks)
+    ks = [k for k in (1, 5, 10) if k <= len(studies)]
+    result["image_to_text"] |= {f"tied_chance_recall@{k}": tied_chance(groups, groups[studies], k) for k in ks}
     if any(labels):
-        ks = [k for k in (1, 5, 10) if k <= len(studies)]
         result["image_to_text"] |= label_columns(similarity, labels, [labels[i] for i in studies], ks)
     return result
 

@@ -5,7 +5,9 @@ pool under several study ids, and finding any of them is finding it. By instance
 tables have it. By labels: every target that shows the same.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from math import comb
 
 import numpy as np
 
@@ -51,6 +53,36 @@ def group_columns(
     columns: Columns = {f"recall@{k}": (ranks <= k).astype(np.float64) for k in ks}
     columns |= {"mrr": 1 / ranks, "mean_rank": ranks.astype(np.float64)}
     return columns | {f"chance_recall@{k}": _hit_chance(right, wrong, np.full(len(ranks), k)) for k in ks}
+
+
+def tied_chance(query_groups: Groups, target_groups: Groups, k: int) -> np.ndarray:
+    """float64 (n,): the recall@k to expect of a model that knows nothing, but embeds equal targets alike.
+
+    Its groups of targets stand in random order, each together: a hit is a group with fewer than k targets before it.
+    Where reports repeat that is less than "chance_recall@k", whose random ranking scatters the equal ones.
+
+    Args:
+      query_groups: each with a target, as `retrieval_metrics` demands.
+    """
+    query_codes, target_codes = _group_codes(query_groups, target_groups)
+    sizes = np.bincount(target_codes, minlength=query_codes.max() + 1)
+    groups_of_size = Counter(sizes[sizes > 0].tolist())
+    own = sizes[query_codes]
+    chances = {size: _fewer_before(groups_of_size - Counter([size]), k) for size in np.unique(own).tolist()}
+    return np.array([chances[size] for size in own.tolist()])
+
+
+def _fewer_before(groups_of_size: Counter[int], k: int) -> float:
+    """The chance that fewer than k targets lie in the groups before one, it and these others being in random order."""
+    sets = {(0, 0): 1}  # (groups, targets in them) → how many sets of groups are such
+    for size, count in groups_of_size.items():
+        larger: dict[tuple[int, int], int] = defaultdict(int)
+        for (groups, targets), ways in sets.items():
+            for more in range(min(count, (k - 1 - targets) // size) + 1):
+                larger[groups + more, targets + more * size] += ways * comb(count, more)
+        sets = larger
+    others = groups_of_size.total()
+    return sum(ways / comb(others, groups) for (groups, _), ways in sets.items()) / (others + 1)
 
 
 def instance_columns(

@@ -64,7 +64,7 @@ def comparison_table(comparison: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def recall_table(metrics: Mapping[str, Any]) -> Table:
-    """Columns and rows: recall both ways by group, its interval, chance, and by instance with its ceiling."""
+    """Columns and rows: recall both ways by group, its interval, two chances, and by instance with its ceiling."""
     ks = [k for k in (1, 5, 10) if f"recall@{k}" in metrics["retrieval"]["image_to_text"]]
     rows = []
     for name, label in (("image_to_text", "image → report"), ("text_to_image", "report → image")):
@@ -72,6 +72,8 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
         rows.append([label, *(f"{found[f'recall@{k}']:.3f}" for k in ks), f"{found['median_rank']:.0f}"])
         rows.append(["  95 % interval", *("{:.3f}-{:.3f}".format(*found["intervals"][f"recall@{k}"]) for k in ks), ""])
         rows.append(["  chance", *(f"{found[f'chance_recall@{k}']:.3f}" for k in ks), ""])
+        if name == "image_to_text":
+            rows.append(["  chance, equal reports tied", *(f"{found[f'tied_chance_recall@{k}']:.3f}" for k in ks), ""])
         rows.append(["  its very own study", *(f"{found[f'instance_recall@{k}']:.3f}" for k in ks), ""])
         rows.append(["  that one's ceiling", *(f"{found[f'instance_ceiling@{k}']:.3f}" for k in ks), ""])
     return [f"among the {metrics['n']} of the split", *(f"recall@{k}" for k in ks), "median rank"], rows

@@ -1,5 +1,6 @@
 """Group-aware retrieval scores against hand-made matrices, a naive version, and simulated chance."""
 
+import itertools
 import time
 
 import numpy as np
@@ -16,6 +17,7 @@ from cxr_jax.evaluation.retrieval_metrics import (
     label_metrics,
     means,
     retrieval_metrics,
+    tied_chance,
 )
 
 
@@ -94,6 +96,31 @@ def test_chance_is_what_random_rankings_score():
         assert np.mean([scores[f"recall@{k}"] for scores in draws]) == pytest.approx(chance, abs=0.015)
     # By hand for k = 1: the share of right targets.
     assert draws[0]["chance_recall@1"] == pytest.approx(np.mean([5, 2, 1, 1, 12]) / 20)
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=5), st.integers(1, 12))
+def test_tied_chance_is_the_mean_over_all_orders_of_the_groups(sizes, k):
+    target_groups, query_groups = np.repeat(np.arange(len(sizes)), sizes), np.arange(len(sizes))
+    orders = [np.array(order)[target_groups] / 8 for order in itertools.permutations(range(len(sizes)))]
+    hits = [first_hit_ranks(np.tile(order, (len(sizes), 1)), query_groups, target_groups) <= k for order in orders]
+    np.testing.assert_allclose(tied_chance(query_groups, target_groups, k), np.mean(hits, axis=0), atol=1e-12)
+
+
+def test_tied_chance_is_chance_where_nothing_repeats_and_less_where_it_does():
+    single = np.arange(30)
+    for k in (1, 5, 40):
+        assert tied_chance(single, single, k) == pytest.approx(min(k, 30) / 30)
+    repeated = np.repeat(np.arange(10), [11, *[2] * 9])
+    chance = retrieval_metrics(np.zeros((29, 29)), repeated, repeated, ks=(10,))["chance_recall@10"]
+    assert tied_chance(repeated, repeated, 10).mean() < 0.8 * chance
+
+
+def test_tied_chance_of_many_groups_is_fast():
+    groups = np.concatenate([np.arange(30_000), np.repeat(np.arange(3000), 9)])
+    start = time.process_time()
+    found = tied_chance(groups, groups, 10)
+    assert time.process_time() - start < 1
+    assert found.mean() == pytest.approx(10 / 30_000, rel=0.6)
 
 
 def test_a_k_beyond_the_pool_finds_everything():
