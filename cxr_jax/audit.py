@@ -22,7 +22,7 @@ from cxr_jax.data.pipeline import Split
 from cxr_jax.data.splits import near_copies
 from cxr_jax.errors import ArgumentParser, run_command
 from cxr_jax.evaluation.page import Table, write_tables
-from cxr_jax.evaluation.retrieval_metrics import instance_ceiling
+from cxr_jax.evaluation.retrieval_metrics import instance_ceiling, random_chance, tied_chance
 from cxr_jax.evaluation.tables import format_table
 from cxr_jax.index import first_rows
 from cxr_jax.workdir import write_json
@@ -48,7 +48,8 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
         share of studies that the source calls normal, None where it calls none so}}.
       "leaks": {"val" | "test": counts of that split's studies, patients and images that training has too: "exact" and
         "near" of reports, "patients", "studies", "images", each beside its "of"}.
-      "ceilings": {split: {k: the best instance recall@k that a system can expect, see `instance_ceiling`}}.
+      "ceilings": {split: {k: the best instance recall@k that a system can expect, see `instance_ceiling`}}; "chances":
+        {split: {"random" | "tied": {k: recall@k, image to report, of `random_chance` and `tied_chance`}}}.
       "findings": {finding: {split: share of studies}}, the most frequent in training first.
       "blank_images": {split: image ids}; "stored_sides": {split: [least, median, greatest] short side in pixels}.
     """
@@ -73,6 +74,13 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
         "leaks": _leaks(splits, first, looked),
         "ceilings": {
             name: {k: float(instance_ceiling(rows, splits[name].group_ids[rows], k).mean()) for k in RANKS}
+            for name, rows in first.items()
+        },
+        "chances": {
+            name: {
+                order: {k: float(chance(splits[name].group_ids, splits[name].group_ids[rows], k).mean()) for k in RANKS}
+                for order, chance in (("random", random_chance), ("tied", tied_chance))
+            }
             for name, rows in first.items()
         },
         "findings": {
@@ -146,6 +154,15 @@ def tables(found: Mapping[str, Any]) -> dict[str, Table]:
         "patients": ("patients that are in train too", "of_patients"),
         "images": ("images whose pixels are in train too", "of_images"),
     }
+    recall = [
+        row
+        for name, chances in found["chances"].items()
+        for row in (
+            (f"{name}, by group: chance", chances["random"]),
+            (f"{name}, by group: chance, equal reports tied", chances["tied"]),
+            (f"{name}, by instance: ceiling", found["ceilings"][name]),
+        )
+    ]
     crossing = [
         (text, *(f"{row[kind]:,} of {row[of]:,} ({row[kind] / row[of]:.1%})" for row in leaks.values()))
         for kind, (text, of) in kinds.items()
@@ -157,9 +174,8 @@ def tables(found: Mapping[str, Any]) -> dict[str, Table]:
             sizes,
         ),
         "What training has already seen": Table(("", *leaks), crossing),
-        "Ceiling of instance recall, for reports repeat": Table(
-            ("split", *(f"@{k}" for k in RANKS)),
-            [(name, *(f"{row[k]:.3f}" for k in RANKS)) for name, row in found["ceilings"].items()],
+        "Recall within reach, image → report, for reports repeat": Table(
+            ("", *(f"@{k}" for k in RANKS)), [(what, *(f"{row[k]:.3f}" for k in RANKS)) for what, row in recall]
         ),
         "Findings, share of studies": Table(
             ("finding", *splits),

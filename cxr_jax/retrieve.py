@@ -24,10 +24,12 @@ from pathlib import Path
 
 from cxr_jax import inference, parallel
 from cxr_jax.data.images import SUFFIXES
+from cxr_jax.data.reports import group_ids
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation import charts, outside, tables
 from cxr_jax.evaluation import evaluate as evaluation
 from cxr_jax.evaluation.page import write_page
+from cxr_jax.evaluation.retrieval_metrics import random_chance, tied_chance
 from cxr_jax.evaluation.text_metrics import PROTOCOLS
 from cxr_jax.index import SplitIndex
 from cxr_jax.workdir import RunFolder, write_json, write_text
@@ -138,7 +140,15 @@ def score_file(
         metrics = evaluation.score_system(pool, references, [line["prediction"] for line in lines], protocol)
     print(f"{source}: {split} split, {metrics['n']} reports, protocol {protocol}, {len(pool.train)} training reports\n")
     print(tables.format_table(*tables.score_table(metrics, Path(file).name)))
-    if file:
+    if not file:
+        groups = group_ids(list(reports.values()))
+        chances = {"in random order": random_chance, "with equal reports tied": tied_chance}
+        said = (
+            "/".join(f"{chance(groups, groups, k).mean():.3f}" for k in (1, 5, 10)) + f" {order}"
+            for order, chance in chances.items()
+        )
+        print(f"\nrecall@1/5/10 among them by chance: {', '.join(said)}")
+    else:
         if of_labels:
             print(f"\n{tables.format_table(*outside.label_table(of_labels))}")
             for key in ("scores", "intervals"):

@@ -113,5 +113,9 @@ def test_r2gen_split_leaks_as_it_is_known_to(shared):
     )
     assert found["leaks"]["test"]["exact"] == 277
     assert [round(found["ceilings"]["test"][k], 3) for k in (1, 5, 10)] == [0.668, 0.875, 0.951]
+    assert [round(found["chances"]["test"][order][10], 3) for order in ("random", "tied")] == [0.064, 0.02]
+    assert ("test, by group: chance, equal reports tied", "0.003", "0.011", "0.020") in tables(found)[
+        "Recall within reach, image → report, for reports repeat"
+    ].rows
     assert round(found["splits"]["train"]["normal"], 2) == 0.33
     assert round(found["splits"]["test"]["normal"], 2) == 0.52

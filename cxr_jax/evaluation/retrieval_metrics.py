@@ -42,24 +42,32 @@ def group_columns(
 ) -> Columns:
     """What each query adds to the group-aware scores, with the arguments and errors of `retrieval_metrics`.
 
-    "recall@k": whether its rank is at most k; "mrr": 1 / rank; "mean_rank": its rank; "chance_recall@k": the exact
-    expectation of recall@k under a uniformly random ranking.
+    "recall@k": whether its rank is at most k; "mrr": 1 / rank; "mean_rank": its rank; "chance_recall@k":
+    `random_chance`.
     """
     _check_ks(ks)
     ranks = first_hit_ranks(similarity, query_groups, target_groups)
-    query_codes, target_codes = _group_codes(query_groups, target_groups)
-    right = np.bincount(target_codes, minlength=query_codes.max() + 1)[query_codes]
-    wrong = len(target_codes) - right
     columns: Columns = {f"recall@{k}": (ranks <= k).astype(np.float64) for k in ks}
     columns |= {"mrr": 1 / ranks, "mean_rank": ranks.astype(np.float64)}
-    return columns | {f"chance_recall@{k}": _hit_chance(right, wrong, np.full(len(ranks), k)) for k in ks}
+    return columns | {f"chance_recall@{k}": random_chance(query_groups, target_groups, k) for k in ks}
+
+
+def random_chance(query_groups: Groups, target_groups: Groups, k: int) -> np.ndarray:
+    """float64 (n,): the recall@k to expect of a uniformly random ranking.
+
+    Args:
+      query_groups: each with a target, as `retrieval_metrics` demands.
+    """
+    query_codes, target_codes = _group_codes(query_groups, target_groups)
+    right = np.bincount(target_codes, minlength=query_codes.max() + 1)[query_codes]
+    return _hit_chance(right, len(target_codes) - right, np.full(len(right), k))
 
 
 def tied_chance(query_groups: Groups, target_groups: Groups, k: int) -> np.ndarray:
     """float64 (n,): the recall@k to expect of a model that knows nothing, but embeds equal targets alike.
 
     Its groups of targets stand in random order, each together: a hit is a group with fewer than k targets before it.
-    Where reports repeat that is less than "chance_recall@k", whose random ranking scatters the equal ones.
+    Where reports repeat that is less than `random_chance`, which scatters the equal ones.
 
     Args:
       query_groups: each with a target, as `retrieval_metrics` demands.

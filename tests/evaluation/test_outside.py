@@ -148,6 +148,8 @@ def test_floors_and_ceiling_come_without_a_system(annotation, tmp_path, capsys):
     text = capsys.readouterr().out
     assert "ceiling: nearest by the true text" in text
     assert "skill" not in text
+    # Three different reports: nothing to tie, and all found among the first five.
+    assert "chance: 0.333/1.000/1.000 in random order, 0.333/1.000/1.000 with equal reports tied" in text
     assert list(tmp_path.iterdir()) == [annotation]
 
 
