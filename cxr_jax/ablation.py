@@ -6,8 +6,9 @@ A DIR is a run that has been scored (python -m cxr_jax.retrieve --workdir DIR). 
 seed are one variant; the first DIR's variant is the one that the others are held against. All must answer the same
 images with the same references. scripts/ablate.py trains such runs.
 
-Scores are means over seeds ± their standard deviation. Differences carry 95 % intervals of a bootstrap that draws
-patients and, where a variant has several, seeds: "pays" and "costs" stand where the interval leaves out 0.
+Scores are means over seeds ± their standard deviation, beside floors and ceiling; a random report's R@k is what
+embeddings that know nothing find. Differences carry 95 % intervals of a bootstrap that draws patients and, where a
+variant has several, seeds: "pays" and "costs" stand where the interval leaves out 0.
 """
 
 import argparse
@@ -45,6 +46,7 @@ class Run:
     metrics: dict[str, Any]
     lines: list[outside.Line]
     recalls: dict[str, np.ndarray]  # image → report, by score, a row an image
+    limits: dict[str, dict[str, float]]  # scores of floors and ceiling
     train_reports: list[str]
 
 
@@ -83,12 +85,19 @@ def read_run(folder: str | Path, split: str) -> Run:
             f"{file}: cannot be read ({error}); score the run: python -m cxr_jax.retrieve --workdir {folder}"
         ) from error
     query, train = (SplitIndex.load(run.index, name) for name in (split, "train"))
+    recalls = recall_columns(query)["image_to_text"]
+    by_chance = {name: float(recalls[f"tied_chance_{name}"].mean()) for name in RECALLS if name in recalls}
     return Run(
         run.root,
         run.load_config(),
         metrics,
         outside.read_predictions(file.with_name("predictions.jsonl")),
-        {name: column for name, column in recall_columns(query)["image_to_text"].items() if name in RECALLS},
+        {name: column for name, column in recalls.items() if name in RECALLS},
+        {
+            "constant report": metrics["floors"]["constant_report"],
+            "random report": metrics["floors"]["random_report"] | by_chance,
+            "ceiling": metrics["ceiling"],
+        },
         [train.rows[i].report for i in train.one_row_per_study()],
     )
 
@@ -124,12 +133,13 @@ def variants(runs: Sequence[Run], names: Mapping[Path, str] | None = None) -> li
     ]
 
 
-def table(found: Sequence[Variant]) -> Table:
-    """Columns and rows: a variant a column; parameters, and each score's mean over seeds ± standard deviation."""
+def table(found: Sequence[Variant], limits: Mapping[str, Mapping[str, float]]) -> Table:
+    """Columns and rows: a variant a column, then the limits; each score's mean over seeds ± standard deviation."""
+    empty = [""] * len(limits)
     rows = [
-        ["seeds", *(f"{variant.seeds}" for variant in found)],
-        ["parameters (M)", *(f"{variant.parameters[0] / 1e6:.2f}" for variant in found)],
-        ["trained (M)", *(f"{variant.parameters[1] / 1e6:.2f}" for variant in found)],
+        ["seeds", *(f"{variant.seeds}" for variant in found), *empty],
+        ["parameters (M)", *(f"{variant.parameters[0] / 1e6:.2f}" for variant in found), *empty],
+        ["trained (M)", *(f"{variant.parameters[1] / 1e6:.2f}" for variant in found), *empty],
     ]
     for name, label in _scores(found[0]).items():
         cells = []
@@ -137,8 +147,9 @@ def table(found: Sequence[Variant]) -> Table:
             values = variant.samples[name][:, 0]
             spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
             cells.append(f"{values.mean():.3f}{spread}")
+        cells += [f"{scores[name]:.3f}" if name in scores else "" for scores in limits.values()]
         rows.append([label, *cells])
-    return ["", *(variant.name for variant in found)], rows
+    return ["", *(variant.name for variant in found), *limits], rows
 
 
 def difference_table(found: Sequence[Variant]) -> Table:
@@ -222,7 +233,7 @@ def report(runs: Sequence[Run], names: Mapping[Path, str] | None = None) -> tupl
     )
     changes = [f"- {variant.name}: {found[0].name} with {variant.changes}" for variant in found[1:]]
     head = [f"{title}.", "\n".join(changes)] if changes else [f"{title}."]
-    tables = [table(found), *([difference_table(found)] if len(found) > 1 else [])]
+    tables = [table(found, runs[0].limits), *([difference_table(found)] if len(found) > 1 else [])]
     as_text, as_markdown = (
         "\n\n".join([*head, *(form(*part) for part in tables)]) for form in (format_table, markdown_table)
     )

@@ -73,10 +73,14 @@ def test_runs_that_differ_in_their_seed_are_one_variant(folders):
 def test_the_tables_say_mean_spread_and_what_pays(folders):
     good, bad = folders
     found = ablation.variants([ablation.read_run(folder, "test") for folder in (*good, *bad)])
-    columns, rows = ablation.table(found)
+    columns, rows = ablation.table(found, ablation.read_run(good[0], "test").limits)
     by_name = {row[0]: row for row in rows}
-    assert columns == ["", "good0", "bad0"]
-    assert by_name["seeds"][1:] == ["3", "2"]
+    assert columns == ["", "good0", "bad0", "constant report", "random report", "ceiling"]
+    floors = metrics(good[0])["floors"]
+    assert by_name["BLEU-4"][3:5] == [f"{floors[f'{name}_report']['bleu_4']:.3f}" for name in ("constant", "random")]
+    assert by_name["BLEU-4"][5] == f"{metrics(good[0])['ceiling']['bleu_4']:.3f}"
+    assert by_name["R@1"][3:] == ["", "0.100", ""]  # ten reports, each six times
+    assert by_name["seeds"][1:] == ["3", "2", "", "", ""]
     recalls = [metrics(f)["retrieval"]["image_to_text"]["recall@1"] for f in bad]
     assert by_name["R@1"][2] == f"{np.mean(recalls):.3f} ± {np.std(recalls, ddof=1):.3f}"
     _, rows = ablation.difference_table(found)
