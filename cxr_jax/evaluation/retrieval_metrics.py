@@ -58,9 +58,8 @@ def random_chance(query_groups: Groups, target_groups: Groups, k: int) -> np.nda
     Args:
       query_groups: each with a target, as `retrieval_metrics` demands.
     """
-    query_codes, target_codes = _group_codes(query_groups, target_groups)
-    right = np.bincount(target_codes, minlength=query_codes.max() + 1)[query_codes]
-    return _hit_chance(right, len(target_codes) - right, np.full(len(right), k))
+    right, _ = _group_sizes(query_groups, target_groups)
+    return _hit_chance(right, len(target_groups) - right, np.full(len(right), k))
 
 
 def tied_chance(query_groups: Groups, target_groups: Groups, k: int) -> np.ndarray:
@@ -72,10 +71,8 @@ def tied_chance(query_groups: Groups, target_groups: Groups, k: int) -> np.ndarr
     Args:
       query_groups: each with a target, as `retrieval_metrics` demands.
     """
-    query_codes, target_codes = _group_codes(query_groups, target_groups)
-    sizes = np.bincount(target_codes, minlength=query_codes.max() + 1)
-    groups_of_size = Counter(sizes[sizes > 0].tolist())
-    own = sizes[query_codes]
+    own, sizes = _group_sizes(query_groups, target_groups)
+    groups_of_size = Counter(sizes.tolist())
     chances = {size: _fewer_before(groups_of_size - Counter([size]), k) for size in np.unique(own).tolist()}
     return np.array([chances[size] for size in own.tolist()])
 
@@ -279,6 +276,13 @@ def _hit_chance(right: np.ndarray, wrong: np.ndarray, drawn: np.ndarray) -> np.n
 def _group_codes(query_groups: Groups, target_groups: Groups) -> tuple[np.ndarray, np.ndarray]:
     codes = cluster_codes([*query_groups, *target_groups])
     return codes[: len(query_groups)], codes[len(query_groups) :]
+
+
+def _group_sizes(query_groups: Groups, target_groups: Groups) -> tuple[np.ndarray, np.ndarray]:
+    """How many targets each query's group holds, and each group that holds any."""
+    query_codes, target_codes = _group_codes(query_groups, target_groups)
+    sizes = np.bincount(target_codes, minlength=query_codes.max() + 1)
+    return sizes[query_codes], sizes[sizes > 0]
 
 
 def _check_ks(ks: Sequence[int]) -> None:
