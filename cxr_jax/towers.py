@@ -28,12 +28,11 @@ def resolve_towers(config: Mapping[str, Any], begun: Mapping[str, Any] | None = 
     }
     if name := text["pretrained"]:
         text = text | {"bert": settled["text"]["bert"] if "text" in settled else load_bert_config(name)}
+    configuration.check_positions({"text": text}, source=f"text.pretrained = {name}" if name else "text.bert")
     if image["pretrained"]:
         source = settled["image"] if "image" in settled else load_densenet(image)._asdict()
         image = image | {"mean": source["mean"], "std": source["std"]}
-    resolved = {**config, "image": image, "text": text}
-    configuration.check_positions(resolved, source=f"text.pretrained = {name}" if name else "text.bert")
-    return resolved
+    return {**config, "image": image, "text": text}
 
 
 def load_towers(config: Mapping[str, Any], shapes: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
