@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cxr_jax.inference import Model
+    from cxr_jax.retrieval.model import Model
 
 __version__ = "0.1.0"
 
 
 def load(workdir: str | Path) -> "Model":
-    """The model of a run's folder, or of an export's or its name on the hub; see `cxr_jax.inference.Model` for its use.
+    """The `cxr_jax.retrieval.model.Model` of a run's folder, of an export's, or of an export on the hub.
 
     Raises:
       cxr_jax.errors.InputError: there is neither, or the run is unfinished, or a file is damaged.
     """
-    from cxr_jax import inference  # late: `import cxr_jax` alone stays quick
+    from cxr_jax.retrieval import model as inference  # late: `import cxr_jax` alone stays quick
 
     return inference.load(workdir)

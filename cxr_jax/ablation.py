@@ -24,14 +24,14 @@ import numpy as np
 
 from cxr_jax import config as configuration
 from cxr_jax.errors import ArgumentParser, InputError, run_command
-from cxr_jax.evaluation import outside
+from cxr_jax.evaluation import predictions as outside
 from cxr_jax.evaluation.bootstrap import sample_and_resamples
-from cxr_jax.evaluation.evaluate import recall_columns
 from cxr_jax.evaluation.retrieval_metrics import resampled_means
+from cxr_jax.evaluation.scoring import recall_columns
 from cxr_jax.evaluation.tables import SCORE_NAMES, Table, format_table, markdown_table
-from cxr_jax.index import SplitIndex
-from cxr_jax.train_step import count_parameters, make_recipe, state_shapes
-from cxr_jax.workdir import RunFolder, write_text
+from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.runtime.run_folder import RunFolder, write_text
+from cxr_jax.training.step import count_parameters, make_recipe, state_shapes
 
 RESAMPLES = 1000
 RECALLS = {"recall@1": "R@1", "recall@5": "R@5", "recall@10": "R@10"}

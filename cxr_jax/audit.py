@@ -21,11 +21,11 @@ from cxr_jax.data import images, pipeline
 from cxr_jax.data.pipeline import Split
 from cxr_jax.data.splits import near_copies
 from cxr_jax.errors import ArgumentParser, run_command
-from cxr_jax.evaluation.page import Table, write_tables
 from cxr_jax.evaluation.retrieval_metrics import instance_ceiling, random_chance, tied_chance
 from cxr_jax.evaluation.tables import format_table
-from cxr_jax.index import first_rows
-from cxr_jax.workdir import write_json
+from cxr_jax.pages.page import Table, write_tables
+from cxr_jax.retrieval.store import first_rows
+from cxr_jax.runtime.run_folder import write_json
 
 RANKS = (1, 5, 10)
 FINDINGS_SHOWN = 20

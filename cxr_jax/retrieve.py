@@ -22,17 +22,20 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxr_jax import inference, parallel
 from cxr_jax.data.images import SUFFIXES
 from cxr_jax.data.reports import group_ids
 from cxr_jax.errors import ArgumentParser, InputError, run_command
-from cxr_jax.evaluation import charts, outside, tables
-from cxr_jax.evaluation import evaluate as evaluation
-from cxr_jax.evaluation.page import write_page
+from cxr_jax.evaluation import predictions as outside
+from cxr_jax.evaluation import scoring as evaluation
+from cxr_jax.evaluation import tables
 from cxr_jax.evaluation.retrieval_metrics import random_chance, tied_chance
 from cxr_jax.evaluation.text_metrics import PROTOCOLS
-from cxr_jax.index import SplitIndex
-from cxr_jax.workdir import RunFolder, write_json, write_text
+from cxr_jax.pages import charts
+from cxr_jax.pages.page import write_page
+from cxr_jax.retrieval import model as inference
+from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.runtime import parallel
+from cxr_jax.runtime.run_folder import RunFolder, write_json, write_text
 from cxr_jax.zero_shot import zero_shot_split
 
 PAGE_CASES = 200

@@ -25,17 +25,17 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from cxr_jax import config as configuration
-from cxr_jax import inference, parallel
-from cxr_jax.checkpoint import Checkpoints
 from cxr_jax.data import pipeline, reports
 from cxr_jax.data.records import SourceConfig
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
-from cxr_jax.losses import contrastive_loss
 from cxr_jax.models.dual_encoder import MAX_SCALE
-from cxr_jax.models.pretrained_bert import complete_bert_config
-from cxr_jax.towers import load_towers, resolve_towers
-from cxr_jax.train_step import (
+from cxr_jax.retrieval import model as inference
+from cxr_jax.runtime import parallel
+from cxr_jax.runtime.run_folder import RunFolder
+from cxr_jax.training.checkpoint import Checkpoints
+from cxr_jax.training.losses import contrastive_loss
+from cxr_jax.training.step import (
     Recipe,
     TrainState,
     count_parameters,
@@ -45,7 +45,8 @@ from cxr_jax.train_step import (
     make_train_step,
     state_shapes,
 )
-from cxr_jax.workdir import RunFolder
+from cxr_jax.weights.bert import complete_bert_config
+from cxr_jax.weights.towers import load_towers, resolve_towers
 
 PROGRESS = "loss {loss:.3f}, lr {learning_rate:.1e}, τ {temperature:.4f}, {pairs_per_second:.0f} pairs/s"
 # What is not known of a run's configuration before its BERT and its data are read.

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from cxr_jax import inference, parallel
-from cxr_jax.evaluation.label_csv import read_labels
 from cxr_jax.evaluation.tables import Table, format_table
 from cxr_jax.evaluation.zero_shot import indicators, label_metrics, margins
-from cxr_jax.evaluation.zero_shot_prompts import match_labels, read_questions
-from cxr_jax.index import SplitIndex
-from cxr_jax.workdir import RunFolder, write_json
+from cxr_jax.labels.csv_files import read_labels
+from cxr_jax.retrieval import model as inference
+from cxr_jax.retrieval.prompts import match_labels, read_questions
+from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.runtime import parallel
+from cxr_jax.runtime.run_folder import RunFolder, write_json
 
 
 def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test", labels_from: str = "") -> Path:
@@ -20,8 +21,8 @@ def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test
     Images are not read again: the index has their embeddings.
 
     Args:
-      prompts: a labels.yaml, see `cxr_jax.evaluation.zero_shot_prompts`.
-      labels_from: a CSV of another tool's labels of val and of the split (`cxr_jax.evaluation.label_csv`), which then
+      prompts: a labels.yaml, see `cxr_jax.retrieval.prompts`.
+      labels_from: a CSV of another tool's labels of val and of the split (`cxr_jax.labels.csv_files`), which then
         stand in for the data's own.
 
     Raises:

@@ -18,8 +18,8 @@ from pathlib import Path
 from cxr_jax import ablation
 from cxr_jax import config as configuration
 from cxr_jax.errors import ArgumentParser, InputError, run_command
+from cxr_jax.runtime.run_folder import RunFolder, write_text
 from cxr_jax.train import RESOLVED
-from cxr_jax.workdir import RunFolder, write_text
 
 PAPER = "paper"
 VARIANTS = (PAPER, "plain_densenet", "frozen_bert", "finetune_bert", "unscaled_prompts")

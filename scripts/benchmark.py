@@ -24,8 +24,8 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
     import numpy as np
 
     from cxr_jax import config as configuration
-    from cxr_jax.models.pretrained_bert import complete_bert_config
-    from cxr_jax.train_step import init_state, make_encode_step, make_recipe, make_train_step
+    from cxr_jax.training.step import init_state, make_encode_step, make_recipe, make_train_step
+    from cxr_jax.weights.bert import complete_bert_config
 
     accelerated = jax.devices()[0].platform != "cpu"
     config = configuration.load("configs/base.py").to_dict()

@@ -30,12 +30,12 @@ from torch.nn import functional as F  # noqa: N812
 from transformers import BertConfig
 
 from cxr_jax.models.densenet import DenseNet
-from cxr_jax.models.pretrained_bert import load_bert, load_bert_config
-from cxr_jax.models.pretrained_densenet import load_densenet
 from cxr_jax.models.text import TextEncoder
+from cxr_jax.weights.bert import load_bert, load_bert_config
+from cxr_jax.weights.densenet import load_densenet
 
 TOLERANCE = 1e-4
-GOLDENS = Path(__file__).parents[1] / "tests" / "models" / "torchvision.safetensors"
+GOLDENS = Path(__file__).parents[1] / "tests" / "weights" / "torchvision.safetensors"
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 TIMM = {"mean": [0.5, 0.4, 0.3], "std": [0.25, 0.2, 0.3]}
 DENSENET121 = {"block_sizes": (6, 12, 24, 16), "growth_rate": 32}

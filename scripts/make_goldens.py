@@ -27,8 +27,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from torch import nn
 from transformers import BertConfig
 
-from cxr_jax.losses import contrastive_loss
 from cxr_jax.models.dual_encoder import build_model
+from cxr_jax.training.losses import contrastive_loss
 
 GRADIENT = "train/gradient/"
 GRADIENT_IMAGE = 96  # side; XLA has no fast float64 convolution on a CPU

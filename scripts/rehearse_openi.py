@@ -22,12 +22,12 @@ import numpy as np
 from PIL import Image
 
 from cxr_jax.data.archives import IMAGE_NAME, REPORT_NAME, members
-from cxr_jax.data.phantom import RELEASE_FILE, draw_in_parallel, write_projections
-from cxr_jax.data.phantom_drawing import draw_study
-from cxr_jax.data.phantom_reports import DEGREES, KINDS, LOBES, Finding
-from cxr_jax.data.release import IMAGES, MAX_REPORT, REPORTS, parse_study
-from cxr_jax.data.views import PROJECTIONS, plain_id, read_views
+from cxr_jax.data.sources.openi_release import IMAGES, MAX_REPORT, REPORTS, parse_study
+from cxr_jax.data.sources.openi_views import PROJECTIONS, plain_id, read_views
 from cxr_jax.errors import InputError
+from cxr_jax.phantom.drawing import draw_study
+from cxr_jax.phantom.release import RELEASE_FILE, draw_in_parallel, write_projections
+from cxr_jax.phantom.reports import DEGREES, KINDS, LOBES, Finding
 
 # Which drawn finding a MeSH term becomes: the heading, and what its qualifiers must hold. The first match counts;
 # terms that the pen has nothing for (most of "spine/degenerative", say) stay undrawn.

@@ -17,13 +17,13 @@ from typing import NamedTuple
 import numpy as np
 
 from cxr_jax.data.archives import REPORT_NAME, members
-from cxr_jax.data.release import MAX_REPORT, parse_study
 from cxr_jax.data.reports import SIDES, choose_section, says_normal
+from cxr_jax.data.sources.openi_release import MAX_REPORT, parse_study
 from cxr_jax.errors import ArgumentParser, InputError, run_command
-from cxr_jax.evaluation.finding_metrics import finding_f1
-from cxr_jax.evaluation.labels import OBSERVATIONS, find_mentions, label_report, rule_labels
+from cxr_jax.evaluation.label_metrics import finding_f1
 from cxr_jax.evaluation.tables import format_table, markdown_table
-from cxr_jax.workdir import write_text
+from cxr_jax.labels.rules import OBSERVATIONS, find_mentions, label_report, rule_labels
+from cxr_jax.runtime.run_folder import write_text
 
 # What an indexer's term, in lower case, stands for: heading and qualifiers, "opacity/lung/base/right".
 TERMS = {

@@ -10,10 +10,10 @@ import pytest
 from cxr_jax import ablation
 from cxr_jax.data import images
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation import outside
-from cxr_jax.index import Row, SplitIndex
+from cxr_jax.evaluation import predictions as outside
+from cxr_jax.retrieval.store import Row, SplitIndex
 from cxr_jax.retrieve import evaluate_split
-from cxr_jax.workdir import RunFolder
+from cxr_jax.runtime.run_folder import RunFolder
 from tests.tiny import TINY, tiny_resolved
 
 THUMBNAIL = images.encode_jpeg(np.zeros((8, 8), np.uint8))

@@ -9,7 +9,7 @@ import numpy as np
 from cxr_jax.audit import audit, tables
 from cxr_jax.data import images, reports
 from cxr_jax.data.pipeline import Split
-from cxr_jax.data.release import read_studies
+from cxr_jax.data.sources.openi_release import read_studies
 from cxr_jax.data.splits import r2gen_split
 from tests.tiny import tiny_config
 

@@ -12,9 +12,10 @@ import pytest
 import safetensors.numpy
 
 from cxr_jax import config as configuration
-from cxr_jax import inference, retrieve, train
+from cxr_jax import retrieve, train
 from cxr_jax.data import images
 from cxr_jax.errors import run_command
+from cxr_jax.retrieval import model as inference
 
 ROOT = Path(__file__).parents[1]
 CONFIG = str(ROOT / "configs" / "pairs.py")
@@ -226,7 +227,7 @@ def test_weights_that_do_not_fit(table, tmp_path, shared, complaint, monkeypatch
 
 
 def test_densenet_weights_that_do_not_fit_are_refused_before_data_is_read(table, tmp_path, complaint):
-    weights = ROOT / "tests" / "models" / "torchvision.safetensors"
+    weights = ROOT / "tests" / "weights" / "torchvision.safetensors"
     arguments = train_arguments(table.with_name("gone.csv"), f"--config.image.pretrained={weights}")
     line = complaint(train.main, arguments)
     assert "torchvision.safetensors: its DenseNet has image.block_sizes = (2, 1)" in line

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from cxr_jax.data.images import read_grey
-from cxr_jax.data.openi import REHEARSAL, config_for
-from cxr_jax.data.phantom import report_xml, study_findings_and_report
-from cxr_jax.data.release import read_release
+from cxr_jax.data.sources.openi import REHEARSAL, config_for
+from cxr_jax.data.sources.openi_release import read_release
+from cxr_jax.phantom.release import report_xml, study_findings_and_report
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "rehearse_openi.py"
 sys.path.insert(0, str(SCRIPT.parent))

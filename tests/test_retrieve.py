@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from cxr_jax import config as configuration
-from cxr_jax import inference, retrieve
+from cxr_jax import retrieve
 from cxr_jax.data import images
 from cxr_jax.errors import InputError
-from cxr_jax.index import Row, SplitIndex
-from cxr_jax.inference import Neighbour
-from cxr_jax.workdir import RunFolder
+from cxr_jax.retrieval import model as inference
+from cxr_jax.retrieval.model import Neighbour
+from cxr_jax.retrieval.store import Row, SplitIndex
+from cxr_jax.runtime.run_folder import RunFolder
 
 
 class Brightness(inference.Model):

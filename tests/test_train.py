@@ -12,19 +12,21 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import cxr_jax
-from cxr_jax import inference, parallel, retrieve
-from cxr_jax.checkpoint import Checkpoints
+from cxr_jax import retrieve
 from cxr_jax.data import images
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.text_metrics import SCORES
-from cxr_jax.index import SplitIndex
-from cxr_jax.towers import resolve_towers
+from cxr_jax.retrieval import model as inference
+from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.runtime import parallel
+from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.train import restore_or_init, train
-from cxr_jax.train_step import init_state, make_recipe, state_shapes
-from cxr_jax.workdir import RunFolder
+from cxr_jax.training.checkpoint import Checkpoints
+from cxr_jax.training.step import init_state, make_recipe, state_shapes
+from cxr_jax.weights.towers import resolve_towers
 from tests.tiny import tiny_config, tiny_resolved
 
-WEIGHTS = Path(__file__).parent / "models" / "torchvision.safetensors"
+WEIGHTS = Path(__file__).parent / "weights" / "torchvision.safetensors"
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation import labels
-from cxr_jax.evaluation.finding_metrics import macro_f1
+from cxr_jax.evaluation.label_metrics import macro_f1
 from cxr_jax.evaluation.text_metrics import clean_r2gen
+from cxr_jax.labels import rules as labels
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -57,7 +57,7 @@ def test_r2gens_cleaning_changes_few_labels(studies, found):
 def test_590_reports_take_little_time(studies):
     """As many as R2Gen's test split holds. In a process of its own, for pytest's type checks slow the labeller down."""
     code = (
-        "import json, sys, time\nfrom cxr_jax.evaluation.labels import rule_labels\nreports = json.load(sys.stdin)\n"
+        "import json, sys, time\nfrom cxr_jax.labels.rules import rule_labels\nreports = json.load(sys.stdin)\n"
         "start = time.process_time()\nrule_labels(reports)\nprint(time.process_time() - start)"
     )
     reports = json.dumps([study.report for study in studies[:590]])

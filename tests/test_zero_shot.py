@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import cxr_jax
-from cxr_jax import inference, retrieve
+from cxr_jax import retrieve
 from cxr_jax.data import images, pipeline
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.zero_shot import SCORES
+from cxr_jax.retrieval import model as inference
+from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.train import train
-from cxr_jax.workdir import RunFolder
 from tests.evaluation.test_zero_shot import naive_auroc, naive_average_precision, naive_f1
 from tests.tiny import tiny_config
 

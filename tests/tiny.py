@@ -3,7 +3,7 @@
 import numpy as np
 
 from cxr_jax import config as configuration
-from cxr_jax.models.pretrained_bert import complete_bert_config
+from cxr_jax.weights.bert import complete_bert_config
 
 TINY = (
     "num_steps=6",

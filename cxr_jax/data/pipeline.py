@@ -9,8 +9,11 @@ import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
-from cxr_jax.data import download, images, mimic, openi, pairs, phantom, r2gen, records, reports
+from cxr_jax.data import images, records, reports
+from cxr_jax.data.sources import mimic, openi, pairs, r2gen
+from cxr_jax.data.sources import openi_download as download
 from cxr_jax.errors import InputError
+from cxr_jax.phantom import release as phantom
 from cxr_jax.types import Batch
 
 

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, BertTokenizerFast, PreTrainedTokenizerBa
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from cxr_jax.errors import InputError
-from cxr_jax.hub import locate
+from cxr_jax.weights.hub import locate
 
 # MeSH headings that only name a place: what is wrong there stands in the next term ("Lung/hyperdistention").
 PLACES = frozenset({"lung", "diaphragm", "aorta", "spine", "mediastinum", "thoracic vertebrae", "costophrenic angle"})

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_jax.data.annotation import read_lists
 from cxr_jax.data.reports import normalize_report
+from cxr_jax.data.sources.annotation import read_lists
 from cxr_jax.errors import InputError
 
 SHARES = {"train": 7, "val": 2, "test": 1}  # tenths

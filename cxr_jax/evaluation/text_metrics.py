@@ -18,10 +18,10 @@ from sacrebleu.metrics.bleu import BLEU
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import Clusters, interval
-from cxr_jax.evaluation.finding_metrics import resampled_macro, resampled_micro
-from cxr_jax.evaluation.labels import rule_matrix
+from cxr_jax.evaluation.label_metrics import resampled_macro, resampled_micro
 from cxr_jax.evaluation.meteor import meteor_from_sums, meteor_statistics
 from cxr_jax.evaluation.meteor_jar import find_jar, jar_statistics
+from cxr_jax.labels.rules import rule_matrix
 
 PROTOCOLS = ("r2gen", "raw", "paper")
 # METEOR is the jar's where Java and the jar are installed, and else goes by another name: the two are never mixed.

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import Clusters, interval
-from cxr_jax.evaluation.zero_shot_prompts import Question
+from cxr_jax.retrieval.prompts import Question
 
 SCORES = ("auroc", "average_precision", "f1", "f1_at_0.5")
 

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array
 from transformers import BertConfig
 
-from cxr_jax.losses import l2_normalize
 from cxr_jax.models.text import TextEncoder
 from cxr_jax.models.vision import VisionEncoder
+from cxr_jax.training.losses import l2_normalize
 from cxr_jax.types import Image, TokenIds, TokenMask
 
 MAX_SCALE = 100.0  # CLIP's clip of 1/τ

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_jax.data import images, openi, pairs, r2gen, records, release, splits
-from cxr_jax.data.phantom import report_xml, study_findings_and_report
+from cxr_jax.data import images, records, splits
+from cxr_jax.data.sources import openi, pairs, r2gen
+from cxr_jax.data.sources import openi_release as release
 from cxr_jax.errors import InputError
+from cxr_jax.phantom.release import report_xml, study_findings_and_report
 
 pydicom = pytest.importorskip("pydicom")
 DAMAGES = range(75)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr_jax.data import images, phantom, pipeline, reports
+from cxr_jax.data import images, pipeline, reports
 from cxr_jax.errors import InputError
+from cxr_jax.phantom import release as phantom
 
 SIDE = 16
 SPLITS = {"train": 14, "val": 5, "test": 3}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import meteor_jar
-from cxr_jax.evaluation.baselines import best_constant
 from cxr_jax.evaluation.ceiling import nearest_by_text
+from cxr_jax.evaluation.floors import best_constant
 from cxr_jax.evaluation.meteor import align, meteor_from_sums, meteor_statistics
 from cxr_jax.evaluation.text_metrics import report_preparers
 

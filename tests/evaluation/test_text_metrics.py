@@ -8,8 +8,7 @@ import pytest
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import score_reports
-from cxr_jax.evaluation.finding_metrics import finding_f1
-from cxr_jax.evaluation.labels import rule_labels
+from cxr_jax.evaluation.label_metrics import finding_f1
 from cxr_jax.evaluation.text_metrics import (
     PROTOCOLS,
     SCORES,
@@ -20,6 +19,7 @@ from cxr_jax.evaluation.text_metrics import (
     report_preparers,
     resampled_scores,
 )
+from cxr_jax.labels.rules import rule_labels
 
 # Made-up reports, already lower-case and split at spaces, so that "raw" hands them on as they are.
 GOLDEN_REFERENCES = [

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import zero_shot
 from cxr_jax.evaluation.zero_shot import Ranking, best_threshold, label_metrics, score_labels
-from cxr_jax.evaluation.zero_shot_prompts import Question
+from cxr_jax.retrieval.prompts import Question
 
 # Few distinct scores, so that most samples hold ties.
 SAMPLES = st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=2, max_size=30).filter(

@@ -10,8 +10,8 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cxr_jax import config as configuration
-from cxr_jax.losses import contrastive_loss
 from cxr_jax.models.dual_encoder import build_model, init_variables
+from cxr_jax.training.losses import contrastive_loss
 
 GOLDENS = Path(__file__).parent / "goldens.npz"
 

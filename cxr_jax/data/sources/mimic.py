@@ -1,0 +1,147 @@
+"""MIMIC-CXR-JPG as PhysioNet publishes it: its tables, and `files/p10/p10000032/s50414267/<dicom_id>.jpg`.
+
+Reports lie beside the studies' folders, `files/p10/p10000032/s50414267.txt`, or below `mimic-cxr-reports/files/`. The
+tables may be unpacked (.csv), and the one of CheXpert's labels may be absent.
+"""
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from cxr_jax.data.records import Record, RecordBuilder, SourceConfig, fingerprint
+from cxr_jax.data.sources import mimic_tables as tables
+from cxr_jax.data.sources.mimic_reports import parse_sections
+from cxr_jax.data.sources.published import deals_anew, into_splits
+from cxr_jax.errors import InputError
+
+FILES, REPORTS = "files", "mimic-cxr-reports"
+
+
+class Mimic(RecordBuilder):
+    """One record an image. The official split is kept, unless data.split asks for patients dealt 7:2:1."""
+
+    _splits: dict[str, list[Record]] | None = None
+
+    def records(self) -> dict[str, list[Record]]:
+        """Reads the release, once: its reports are a quarter of a million files.
+
+        Raises:
+          InputError: a table, a report or an image is missing or not what it should be, or a patient is in two splits.
+        """
+        if self._splits is None:
+            config = self.builder_config
+            folder = Path(config.source)
+            table = tables.need_table(folder, tables.SPLIT)
+            self._splits = into_splits(read_release(folder), config.split == "patient", config.seed, table)
+        return self._splits
+
+
+def config_for(path: str | Path, split: str, seed: int, stored_size: int, stored_format: str = "png") -> SourceConfig:
+    """The builder's configuration for a release's folder.
+
+    The fingerprint is of the tables alone: PhysioNet's versions do not change. Who edits a report clears data.cache.
+
+    Raises:
+      InputError: a table or the folder of images is missing, or the split is another's.
+    """
+    folder = Path(path).expanduser()
+    if not str(path) or not (folder / FILES).is_dir():
+        raise InputError(f"data.path = {str(path)!r}: there is no folder {FILES} in it; give MIMIC-CXR-JPG's folder")
+    anew = deals_anew(split, "MIMIC-CXR-JPG")
+    needed = [tables.need_table(folder, name) for name in (tables.SPLIT, tables.METADATA)]
+    labels = tables.find_table(folder, tables.CHEXPERT)
+    digests = []
+    for table in [*needed, labels] if labels else needed:
+        with table.open("rb") as file:
+            digests.append((table.name, hashlib.file_digest(file, "sha256").hexdigest()))
+    return SourceConfig(
+        name=fingerprint("mimic", anew, seed if anew else 0, stored_size, stored_format, digests),
+        description=f"MIMIC-CXR-JPG ({'dealt anew by patient' if anew else 'official split'})",
+        source=str(folder),
+        split="patient" if anew else "column",
+        seed=seed,
+        stored_size=stored_size,
+        stored_format=stored_format,
+    )
+
+
+def read_release(folder: Path) -> list[tuple[Record, str]]:
+    """Every image of a study that has findings or an impression, with its official split.
+
+    Says on stderr how many studies have neither.
+
+    Raises:
+      InputError: a table or a report is not what it should be; or files are missing: it names the first, and how many.
+    """
+    studies: dict[str, list[tables.Image]] = {}
+    for image in tables.read_images(folder):
+        studies.setdefault(image.study_id, []).append(image)
+    views, labels = tables.read_views(folder), tables.read_labels(folder)
+    apart = folder / REPORTS / FILES
+    reports = apart if apart.is_dir() else folder / FILES
+    found: list[tuple[Record, str]] = []
+    missing: dict[str, list[Path]] = {"report": [], "image": []}
+    without = 0
+    for study, images in tqdm(studies.items(), desc="reading reports", unit="study", leave=False, disable=None):
+        subject = images[0].subject_id
+        place = f"p{subject[:2]}/p{subject}/s{study}"
+        sections = _read_report(reports / f"{place}.txt")
+        if sections is None:
+            missing["report"].append(reports / f"{place}.txt")
+        elif not sections["findings"] and not sections["impression"]:
+            without += 1
+        else:
+            home = folder / FILES / place
+            present = _listing(home)
+            for image in images:
+                file = home / f"{image.dicom_id}.jpg"
+                if file.name not in present:
+                    missing["image"].append(file)
+                    continue
+                if image.dicom_id not in views:
+                    table = tables.need_table(folder, tables.METADATA)
+                    raise InputError(
+                        f"{table}: has no row of dicom_id {image.dicom_id}; take both tables of one version"
+                    )
+                record = Record(
+                    image_id=image.dicom_id,
+                    image=file,
+                    study_id=study,
+                    patient_id=subject,
+                    view=views[image.dicom_id],
+                    findings=sections["findings"],
+                    impression=sections["impression"],
+                    indication=sections["indication"],
+                    labels=labels.get(study, ()),
+                )
+                found.append((record, image.split))
+    for kind, files in missing.items():
+        if files:
+            raise InputError(
+                f"{files[0]}: no such {kind}; {len(files)} that the table of splits lists are missing: download them, "
+                "or take their rows out"
+            )
+    if without:
+        print(f"{folder}: {without} studies without findings and impression are left out", file=sys.stderr)
+    return found
+
+
+def _read_report(file: Path) -> dict[str, str] | None:
+    """A report's sections; None where there is no such file."""
+    try:
+        return parse_sections(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read as text in UTF-8 ({error}); download it again") from error
+
+
+def _listing(folder: Path) -> frozenset[str]:
+    """The names in a study's folder, in one call rather than one an image."""
+    try:
+        return frozenset(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()

@@ -1,0 +1,148 @@
+"""R2Gen's folder layout: `annotation.json`, and the images below `images/`; of IU X-ray, or of MIMIC-CXR.
+
+annotation.json is `{"train": [entry, …], "val": […], "test": […]}`, and an entry
+`{"id": "CXR1_IM-0001", "report": "…", "image_path": ["CXR1_IM-0001/0.png", …], "split": "train"}`; the form for MIMIC
+adds study_id and subject_id. A report is the study's findings; there is no impression.
+
+R2Gen does not say which image is lateral. By its convention an entry of two has the frontal one first, so the second is
+taken for lateral. (Open-i's table of projections, in Open-i's order, has it so for nine in ten of these studies.)
+"""
+
+import re
+import sys
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cxr_jax.data.records import SPLITS, Record, RecordBuilder, SourceConfig, fingerprint
+from cxr_jax.data.sources.annotation import read_lists
+from cxr_jax.data.sources.published import deals_anew, into_splits
+from cxr_jax.errors import InputError
+
+ANNOTATION, IMAGES = "annotation.json", "images"
+ID = re.compile(r"\w[\w.-]*")
+# How the releases that R2Gen is published for number theirs.
+ORIGINS = {
+    "IU X-ray": re.compile(r"CXR\d+_(\d+_)?IM-\d+(-\d+)?/\d"),
+    "MIMIC-CXR": re.compile(r"[0-9a-f]{8}(-[0-9a-f]{8}){4}/\d"),
+}
+
+
+class R2Gen(RecordBuilder):
+    """One record an image. R2Gen's split is kept, unless data.split asks for patients dealt 7:2:1."""
+
+    def records(self) -> dict[str, list[Record]]:
+        """Reads annotation.json anew.
+
+        Raises:
+          InputError: an entry is not what it should be, or a patient is in two splits.
+        """
+        config = self.builder_config
+        published, _ = read_annotation(Path(config.source))
+        return into_splits(published, config.split == "patient", config.seed, Path(config.source) / ANNOTATION)
+
+
+def config_for(path: str | Path, split: str, seed: int, stored_size: int, stored_format: str = "png") -> SourceConfig:
+    """The builder's configuration for a folder in R2Gen's layout; says on stderr what had to be taken for granted.
+
+    Raises:
+      InputError: the folder has not that layout, annotation.json is not what it should be, or the split is another's.
+    """
+    folder = Path(path).expanduser()
+    if not str(path) or not (folder / ANNOTATION).is_file() or not (folder / IMAGES).is_dir():
+        raise InputError(
+            f"data.path = {str(path)!r}: lacks {ANNOTATION} or the folder {IMAGES}; give the folder that holds R2Gen's "
+            "two"
+        )
+    anew = deals_anew({"r2gen": "auto"}.get(split, split), "R2Gen's release")
+    published, notes = read_annotation(folder)
+    for note in notes:
+        print(note, file=sys.stderr)
+    files = [record.image for record, _ in published]
+    text = (folder / ANNOTATION).read_bytes()
+    return SourceConfig(
+        name=fingerprint("r2gen", anew, seed if anew else 0, stored_size, stored_format, text, files=files),
+        description=_describe([record.image_id for record, _ in published], anew),
+        source=str(folder),
+        split="patient" if anew else "column",
+        seed=seed,
+        stored_size=stored_size,
+        stored_format=stored_format,
+    )
+
+
+def read_annotation(folder: Path) -> tuple[list[tuple[Record, str]], list[str]]:
+    """(Every image that has a report, with R2Gen's split for it; lines about what was taken for granted).
+
+    Raises:
+      InputError: not JSON, not the lists it should hold, or an entry that is wrong: named by list and place in it.
+    """
+    file = folder / ANNOTATION
+    lists, notes = read_lists(file)
+    published: list[tuple[Record, str]] = []
+    homes: dict[str, str] = {}  # of ids and of images
+    empty = 0
+    for split, (key, entries) in lists.items():
+        for number, entry in enumerate(entries):
+            where = f"{file}: {key}[{number}]"
+            records = _read_entry(entry, where, folder / IMAGES)
+            for name in (f"id {entry['id']}", *(f"image {path}" for path in entry["image_path"])):
+                if name in homes:
+                    raise InputError(f"{where}: {name} is also in {homes[name]}; remove one of the two")
+                homes[name] = f"{key}[{number}]"
+            said = entry.get("split", split)
+            if said != split and (key == split or said in SPLITS):
+                raise InputError(f"{where}: split is {said!r} in the list {key}; move the entry or mend its split")
+            empty += not entry["report"].strip()
+            published += [(record, split) for record in records if record.findings]
+    if empty:
+        notes.append(f"{file}: {empty} entries without a report are left out")
+    return published, notes
+
+
+def _read_entry(entry: Any, where: str, images: Path) -> list[Record]:
+    """An entry's records, one an image."""
+    if not isinstance(entry, dict):
+        raise InputError(f"{where}: is {type(entry).__name__}; wanted is an object with id, report and image_path")
+    paths = entry.get("image_path")
+    for key in ("id", "report"):
+        if not isinstance(entry.get(key), str):
+            raise InputError(f"{where}: {key} is {_shown(entry.get(key))}; wanted is a string")
+    if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
+        raise InputError(f"{where}: image_path is {_shown(paths)}; wanted is a list of one path or more")
+    if entry["report"].encode(errors="ignore").decode() != entry["report"]:
+        raise InputError(f"{where}: report holds half a character (a lone surrogate); mend it")
+    for key in ("id", "study_id", "subject_id"):
+        value = entry.get(key, "0")
+        if isinstance(value, bool) or not isinstance(value, str | int) or not ID.fullmatch(str(value)):
+            raise InputError(f"{where}: {key} is {_shown(value)}; wanted are letters, digits, '.', '_' and '-'")
+    for path in paths:
+        pure = PurePosixPath(path)
+        if not pure.name or pure.is_absolute() or ".." in pure.parts or "\\" in path or not path.isprintable():
+            raise InputError(f"{where}: image_path holds {_shown(path)}; wanted is a path below the folder {IMAGES}")
+    study = str(entry.get("study_id", entry["id"]))
+    views = ("", "lateral") if len(paths) == 2 else ("",) * len(paths)
+    return [
+        Record(
+            image_id=f"{entry['id']}/{place}",
+            image=images / path,
+            study_id=study,
+            # IU X-ray has no patient ids: a study is its own patient.
+            patient_id=str(entry.get("subject_id", study)),
+            view=view,
+            findings=entry["report"].strip(),
+        )
+        for place, (path, view) in enumerate(zip(paths, views, strict=True))
+    ]
+
+
+def _describe(image_ids: list[str], anew: bool) -> str:
+    """Which data and which split these are, going by their ids: a claim about quality names its data."""
+    known = [name for name, pattern in ORIGINS.items() if all(map(pattern.fullmatch, image_ids))]
+    if not image_ids or not known:
+        return f"images and reports in R2Gen's layout ({'dealt anew by patient' if anew else 'their own split'})"
+    split = "dealt anew by patient" if anew else "R2Gen's split"
+    return f"{known[0]} (R2Gen's release, {split})"
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value is None else repr(value)[:80]

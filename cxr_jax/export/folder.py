@@ -1,0 +1,95 @@
+"""An exported model's folder, in the hub's shape: weights as safetensors, configuration, tokenizer, card. No pickle."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from cxr_jax.errors import InputError
+from cxr_jax.runtime.run_folder import RunFolder, write_json
+from cxr_jax.weights.files import account, listed, read
+
+MODEL_TYPE = "cxr_jax"
+WEIGHTS = "model.safetensors"
+# What is fetched of a model on the hub.
+FILES = ("config.json", WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+         "index/train.*")  # fmt: skip
+
+
+class ExportFolder:
+    """`root/` with config.json, model.safetensors, the tokenizer's files, README.md, and index/ where it has a pool.
+
+    config.json is the run's, with what `MARKS` names before it.
+    """
+
+    MARKS = ("model_type", "cxr_jax_version", "step")
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root).expanduser()
+        self.config_file = self.root / "config.json"
+        self.weights_file = self.root / WEIGHTS
+        self.card = self.root / "README.md"
+        self.tokenizer = self.root
+        self.index = self.root / "index"
+
+    def is_one(self) -> bool:
+        """Whether the folder is an export: its config.json says so."""
+        try:
+            config = json.loads(self.config_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(config, dict) and config.get("model_type") == MODEL_TYPE
+
+    def save_config(self, config: Mapping[str, Any], version: str, step: int) -> None:
+        """Writes the run's configuration under the marks."""
+        marks = zip(self.MARKS, (MODEL_TYPE, version, step), strict=True)
+        write_json(self.config_file, dict(marks) | dict(config))
+
+    def load_config(self) -> dict[str, Any]:
+        """The configuration as the run had it, without the marks.
+
+        Raises:
+          InputError: it is damaged, or lacks a key.
+        """
+        config = RunFolder(self.root).load_config()
+        return {key: value for key, value in config.items() if key not in self.MARKS}
+
+    def step(self) -> int:
+        """The step of the checkpoint that was exported; call `load_config` first, which refuses a damaged one."""
+        return int(json.loads(self.config_file.read_text(encoding="utf-8"))["step"])
+
+    def save_variables(self, variables: Mapping[str, Any]) -> None:
+        """Writes {"params", "batch_stats"} under dotted names: `params.vision.densenet.conv0.kernel`.
+
+        Raises:
+          InputError: a weight is NaN or infinite.
+        """
+        flat = _dotted(variables)
+        account(self.weights_file, flat, {name: value.shape for name, value in flat.items()})
+        # Not save_file, whose files their owner alone may read.
+        self.weights_file.write_bytes(safetensors.numpy.save(flat, metadata={"format": MODEL_TYPE}))
+
+    def load_variables(self, shapes: Any) -> dict[str, Any]:
+        """{"params", "batch_stats"} as they were, bit for bit.
+
+        Args:
+          shapes: the same tree with what has a `shape` as leaves.
+
+        Raises:
+          InputError: the file is missing, damaged, a pickle, or of another model.
+        """
+        found = read(self.weights_file)
+        wanted = {name: leaf.shape for name, leaf in flatten_dict(shapes, sep=".").items()}
+        account(self.weights_file, found, wanted)
+        if odd := [name for name in wanted if found[name].dtype != np.float32]:
+            raise InputError(f"{self.weights_file}: holds {listed(odd)} as {found[odd[0]].dtype}; export it again")
+        return unflatten_dict({name: jnp.asarray(found[name]) for name in wanted}, sep=".")
+
+
+def _dotted(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: np.asarray(value, order="C") for name, value in flatten_dict(dict(variables), sep=".").items()}

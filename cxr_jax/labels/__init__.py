@@ -1,0 +1,1 @@
+"""Labels of reports: read by our rules, or from other labellers' tables."""

@@ -1,0 +1,1 @@
+"""The HTML pages: scores as pictures, cases to read."""

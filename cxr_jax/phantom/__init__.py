@@ -1,0 +1,1 @@
+"""Drawn radiographs with reports, for practice and tests; no patient is shown."""

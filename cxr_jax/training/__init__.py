@@ -1,0 +1,1 @@
+"""The objective, the optimiser, the step, checkpoints."""

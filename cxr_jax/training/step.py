@@ -1,0 +1,141 @@
+"""One step of training, pure and per device, and the encoders that validation and retrieval use."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+from zlib import crc32
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array
+
+from cxr_jax.models.dual_encoder import DualEncoder, build_model, init_variables
+from cxr_jax.training.losses import contrastive_loss
+from cxr_jax.training.optim import FROZEN, TRAIN, learning_rate_schedule, make_optimizer, parameter_labels, rate_factors
+from cxr_jax.types import Batch
+
+Metrics = dict[str, Array]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a step changes. The leaves are arrays, or their shapes and types where only those are wanted."""
+
+    step: Any
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What a resolved configuration stands for, apart from the numbers that training changes."""
+
+    model: DualEncoder
+    labels: Any  # TRAIN or FROZEN for every parameter
+    schedule: optax.Schedule
+    optimizer: optax.GradientTransformation
+
+
+def make_recipe(config: Mapping[str, Any], axis_name: str | None = None) -> Recipe:
+    """Model, labels, schedule and optimiser of a resolved configuration."""
+    model, optim = build_model(config, axis_name), config["optim"]
+    shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0), config["image_size"]))
+    labels = parameter_labels(shapes["params"], config["text"]["frozen"], config["image"]["frozen_batch_norm"])
+    factors = rate_factors(shapes["params"], optim["image_rate"], optim["text_rate"], optim["layer_decay"])
+    schedule = learning_rate_schedule(optim["learning_rate"], optim["warmup_steps"], config["num_steps"])
+    optimizer = make_optimizer(labels, schedule, optim["weight_decay"], optim["b2"], optim["clip_norm"], factors)
+    return Recipe(model, labels, schedule, optimizer)
+
+
+def init_state(recipe: Recipe, config: Mapping[str, Any]) -> TrainState:
+    """The state before the first step, with random weights from `config.seed`."""
+    key = stream(jax.random.key(config["seed"]), "init")
+    # Compiled as one: op by op it takes many times as long.
+    variables = jax.jit(lambda key: init_variables(recipe.model, key, config["image_size"]))(key)
+    params = variables["params"]
+    return TrainState(jnp.int32(0), params, variables["batch_stats"], recipe.optimizer.init(params))
+
+
+def state_shapes(recipe: Recipe, config: Mapping[str, Any]) -> TrainState:
+    """`init_state`'s shapes and types, without computing it."""
+    return jax.eval_shape(lambda: init_state(recipe, config))
+
+
+def count_parameters(recipe: Recipe, params: Any) -> tuple[int, int]:
+    """(All, trained) numbers in the parameters, arrays or shapes."""
+    leaves = list(zip(jax.tree.leaves(params), jax.tree.leaves(recipe.labels), strict=True))
+    return sum(x.size for x, _ in leaves), sum(x.size for x, label in leaves if label == TRAIN)
+
+
+def stream(key: Array, name: str) -> Array:
+    """The named random stream of a root key."""
+    return jax.random.fold_in(key, crc32(name.encode()))
+
+
+def make_train_step(
+    recipe: Recipe, axis_name: str | None = None
+) -> Callable[[TrainState, Batch, Array], tuple[TrainState, Metrics]]:
+    """The step (state, this device's batch, root key) → (state, metrics).
+
+    With an `axis_name`, embeddings are gathered over the devices, so that N devices compute the loss of one global
+    batch, and gradients are averaged over them; with None the same code runs on one device, under jit.
+    Frozen leaves are not differentiated, and pass through bit by bit.
+    """
+    model, labels = recipe.model, recipe.labels
+
+    def train_step(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Metrics]:
+        dropout_key = jax.random.fold_in(stream(key, "dropout"), state.step)
+        if axis_name is not None:
+            dropout_key = jax.random.fold_in(dropout_key, lax.axis_index(axis_name))
+
+        def loss_fn(params: Any) -> tuple[Array, tuple[Any, Metrics]]:
+            # For frozen leaves no gradient is computed; through them it still reaches the prompts.
+            params = jax.tree.map(lambda x, label: lax.stop_gradient(x) if label == FROZEN else x, params, labels)
+            out, updated = model.apply(
+                {"params": params, "batch_stats": state.batch_stats},
+                batch["image"],
+                batch["token_ids"],
+                batch["token_mask"],
+                train=True,
+                rngs={"dropout": dropout_key},
+                mutable=["batch_stats"],
+            )
+            z_t, z_v = out["text_embedding"], out["image_embedding"]
+            if axis_name is None:
+                loss = contrastive_loss(z_t, z_v, out["scale"])
+            else:
+                gather = partial(lax.all_gather, axis_name=axis_name, tiled=True)
+                first_row = lax.axis_index(axis_name) * z_t.shape[0]
+                loss = contrastive_loss(z_t, z_v, out["scale"], gather(z_t), gather(z_v), first_row)
+            return loss, (updated["batch_stats"], {"loss": loss, "temperature": 1 / out["scale"]})
+
+        grads, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
+        if axis_name is not None:
+            grads, metrics = lax.pmean((grads, metrics), axis_name)
+        updates, opt_state = recipe.optimizer.update(grads, state.opt_state, state.params)
+        # Not apply_updates on all: −0.0 + 0.0 is 0.0, and frozen weights stay as they are to the bit.
+        params = jax.tree.map(lambda x, u, label: x + u if label == TRAIN else x, state.params, updates, labels)
+        metrics["learning_rate"] = recipe.schedule(state.step)
+        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+
+    return train_step
+
+
+def make_encode_step(model: DualEncoder) -> Callable[[Any, Batch], tuple[Array, Array, Array]]:
+    """The step (variables, batch) → (image embeddings, text embeddings, spatial attention).
+
+    The embeddings are float32 (B, E) of unit norm; the last is A_s of Eq. (11), float32 (B, h, w), 0 × 0 without it.
+    """
+
+    def encode_step(variables: Any, batch: Batch) -> tuple[Array, Array, Array]:
+        out: Any = model.apply(variables, batch["image"], batch["token_ids"], batch["token_mask"])
+        count = len(batch["token_ids"])
+        A_s = out.get("spatial_attention", jnp.zeros((count, 0, 0, 1)))[:, :, :, 0].astype(jnp.float32)
+        return out["image_embedding"], out["text_embedding"], A_s
+
+    return encode_step

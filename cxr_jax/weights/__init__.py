@@ -1,0 +1,1 @@
+"""Weights and tokenizers from elsewhere: every weight on both sides accounted for."""

@@ -1,0 +1,300 @@
+import csv
+
+import numpy as np
+import pytest
+
+from cxr_jax.data import images, records
+from cxr_jax.data.sources import pairs
+from cxr_jax.errors import InputError
+
+COLUMNS = ("image", "report", "patient_id", "study_id", "view", "split", "labels")
+
+
+def write_table(folder, rows, name="pairs.csv", images_too=True):
+    """A CSV of `rows`, and an image for each row that lacks one, of the brightness of its row."""
+    folder.mkdir(exist_ok=True)
+    columns = [column for column in COLUMNS if any(column in row for row in rows)]
+    with (folder / name).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    for number, row in enumerate(rows if images_too else []):
+        if row["image"] and not (folder / row["image"]).exists():
+            (folder / row["image"]).parent.mkdir(parents=True, exist_ok=True)
+            (folder / row["image"]).write_bytes(images.encode_png(np.full((16, 16), number, np.uint8)))
+    return folder / name
+
+
+def plain_rows(count, **columns):
+    return [
+        {"image": f"{i}.png", "report": f"Report {i}."} | {name: value(i) for name, value in columns.items()}
+        for i in range(count)
+    ]
+
+
+def read(table, split="auto", seed=0):
+    builder = pairs.Pairs(config=pairs.config_for(table, split, seed, 16), data_dir=str(table.parent / "cache"))
+    return builder.records()
+
+
+def build(table, split="auto"):
+    return records.prepare(pairs.Pairs, pairs.config_for(table, split, 0, 16), table.parent / "cache")
+
+
+def refused(table, split="auto"):
+    """The complaint about a table: one line that names it."""
+    with pytest.raises(InputError) as error:
+        build(table, split)
+    message = str(error.value)
+    assert str(table) in message
+    assert "\n" not in message
+    return message
+
+
+def test_image_and_report_are_enough(tmp_path):
+    splits = read(write_table(tmp_path, plain_rows(20)))
+    assert {name: len(part) for name, part in splits.items()} == {"train": 14, "val": 4, "test": 2}
+    for record in (r for part in splits.values() for r in part):
+        number = record.image.stem
+        assert record.findings == f"Report {number}."
+        assert record.image == tmp_path / f"{number}.png"
+        assert (record.study_id, record.patient_id) == (number, f"study:{number}")
+        assert (record.view, record.labels, record.impression) == ("", (), "")
+
+
+def test_every_column_is_read(tmp_path):
+    row = {
+        "image": "a/b.png",
+        "report": ' "Clear", he said;\nsecond line, ünïcode ',
+        "patient_id": "P1",
+        "study_id": "S1",
+        "view": "Lateral",
+        "split": "Training",
+        "labels": "Cardiomegaly/mild | Nodule/left|",
+    }
+    rows = [row, *plain_rows(2, split=lambda i: ["dev", "TEST"][i], patient_id=lambda i: f"Q{i}")]
+    splits = read(write_table(tmp_path, rows))
+    (record,) = splits["train"]
+    assert record.findings == row["report"].strip()
+    assert record.image == tmp_path / "a" / "b.png"
+    assert (record.patient_id, record.study_id, record.view) == ("P1", "S1", "lateral")
+    assert record.labels == ("Cardiomegaly/mild", "Nodule/left")
+    assert [r.findings for r in splits["val"]] == ["Report 0."]
+    assert [r.findings for r in splits["test"]] == ["Report 1."]
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [("PA", "frontal"), ("AP Supine", "frontal"), ("L", "lateral"), ("lateral", "lateral"), ("", ""), ("Axial", "")],
+)
+def test_views(tmp_path, view, expected):
+    splits = read(write_table(tmp_path, plain_rows(3, view=lambda i: view)))
+    assert {r.view for part in splits.values() for r in part} == {expected}
+
+
+def test_what_is_stored_is_what_the_row_says(tmp_path):
+    rows = plain_rows(20, labels=lambda i: f"Finding {i}|Other", patient_id=lambda i: f"P{i // 2}")
+    table = write_table(tmp_path / "source", rows)
+    builder = build(table)
+    seen = set()
+    for split in records.SPLITS:
+        for fields in builder.as_data_source(split):
+            number = int(fields["image_id"].decode().split(":")[0])
+            assert np.all(fields["image"] == number)
+            assert fields["findings"].decode() == f"Report {number}."
+            assert [label.decode() for label in fields["labels"]] == [f"Finding {number}", "Other"]
+            seen.add(number)
+    assert seen == set(range(20))
+
+
+def test_one_image_may_stand_in_several_rows(tmp_path):
+    rows = plain_rows(10, patient_id=lambda i: f"P{i}") + [
+        {"image": "0.png", "report": f"Sentence {i}.", "patient_id": "P0"} for i in range(3)
+    ]
+    table = write_table(tmp_path, rows)
+    found = [r for part in read(table).values() for r in part]
+    assert len({r.image_id for r in found}) == len(found) == 13
+    builder = build(table)
+    assert sum(len(builder.as_data_source(split)) for split in records.SPLITS) == 13
+
+
+def test_images_of_one_name_in_many_folders_are_many_studies(tmp_path):
+    rows = [{"image": f"patient{i}/view1_frontal.png", "report": f"Report {i}."} for i in range(10)]
+    splits = read(write_table(tmp_path, rows))
+    assert {name: len(part) for name, part in splits.items()} == {"train": 7, "val": 2, "test": 1}
+
+
+def test_absolute_paths(tmp_path):
+    write_table(tmp_path / "images", plain_rows(10))
+    rows = [row | {"image": str(tmp_path / "images" / row["image"])} for row in plain_rows(10)]
+    found = [r for part in read(write_table(tmp_path / "table", rows)).values() for r in part]
+    assert all(r.image == tmp_path / "images" / f"{r.findings[7:-1]}.png" for r in found)
+
+
+def test_a_byte_order_mark_and_blanks_round_names_are_accepted(tmp_path):
+    table = write_table(tmp_path, plain_rows(10))
+    text = table.read_text().replace("image,report", " image , report ")
+    table.write_text("\ufeff" + text, encoding="utf-8")
+    assert sum(map(len, read(table).values())) == 10
+
+
+# Splits
+
+
+def test_no_patient_is_in_two_splits(tmp_path):
+    table = write_table(tmp_path, plain_rows(60, patient_id=lambda i: f"P{i % 20}"))
+    splits = read(table)
+    assert {name: len({r.patient_id for r in part}) for name, part in splits.items()} == {
+        "train": 14,
+        "val": 4,
+        "test": 2,
+    }
+    assert sum(len({r.patient_id for r in part}) for part in splits.values()) == 20
+    other = read(table, seed=1)
+    assert [r.image_id for r in other["test"]] != [r.image_id for r in splits["test"]]
+
+
+def test_the_split_column_rules_unless_patient_is_asked_for(tmp_path):
+    table = write_table(tmp_path, plain_rows(30, split=lambda i: ["train", "val", "test"][i % 3]))
+    for split in ("auto", "column"):
+        assert {name: len(part) for name, part in read(table, split).items()} == {"train": 10, "val": 10, "test": 10}
+    assert {name: len(part) for name, part in read(table, "patient").items()} == {"train": 21, "val": 6, "test": 3}
+
+
+def test_the_seed_matters_only_where_it_deals(tmp_path):
+    table = write_table(tmp_path, plain_rows(3, split=lambda i: ["train", "val", "test"][i]))
+    cases = [("column", 0), ("column", 1), ("auto", 2), ("patient", 0), ("patient", 1)]
+    names = [pairs.config_for(table, split, seed, 16).name for split, seed in cases]
+    assert names[0] == names[1] == names[2]
+    assert len(set(names)) == 3
+
+
+def test_fingerprint_follows_text_and_images_but_not_the_folder(tmp_path):
+    table = write_table(tmp_path / "one", plain_rows(4))
+    name = pairs.config_for(table, "auto", 0, 16).name
+    assert pairs.config_for(write_table(tmp_path / "two", plain_rows(4)), "auto", 0, 16).name == name
+    (tmp_path / "one" / "2.png").write_bytes(b"longer" * 99)
+    assert pairs.config_for(table, "auto", 0, 16).name != name
+    table = write_table(tmp_path / "two", [*plain_rows(3), {"image": "3.png", "report": "Report 4."}])
+    assert pairs.config_for(table, "auto", 0, 16).name != name
+
+
+# What is refused
+
+
+def test_a_missing_table(tmp_path):
+    for path in ("", tmp_path / "none.csv", tmp_path):
+        with pytest.raises(InputError, match=r"data\.csv = .*no such file"):
+            pairs.config_for(path, "auto", 0, 16)
+
+
+@pytest.mark.parametrize("column", ["image", "report"])
+def test_a_missing_column(tmp_path, column):
+    table = write_table(tmp_path, plain_rows(3))
+    table.write_text(table.read_text().replace(column, "other", 1))
+    assert f"has no column {column}, only " in refused(table)
+
+
+def test_no_rows(tmp_path):
+    table = tmp_path / "pairs.csv"
+    table.write_text("image,report\n\n ,\n")
+    assert "has no rows" in refused(table)
+    table.write_text("")
+    assert "has no column image" in refused(table)
+
+
+@pytest.mark.parametrize("column", ["image", "report"])
+def test_an_empty_cell_is_named_by_its_row(tmp_path, column):
+    rows = plain_rows(5)
+    rows[0]["report"] = "Two\nlines."
+    rows[3][column] = "  "
+    assert f"row 5: {column} is empty" in refused(write_table(tmp_path, rows))
+
+
+def test_blank_lines_count_as_rows_but_are_no_error(tmp_path):
+    table = write_table(tmp_path, plain_rows(10))
+    table.write_text(table.read_text().replace("\n", "\n\n", 1) + "\n\n")
+    assert sum(map(len, read(table).values())) == 10
+    table.write_text(table.read_text() + "9.png,\n")
+    assert "row 15: report is empty" in refused(table)
+
+
+def test_a_comma_outside_quotes_is_not_the_end_of_a_report(tmp_path):
+    table = write_table(tmp_path, plain_rows(10))
+    table.write_text(table.read_text().replace("Report 2.", "Heart normal, lungs clear."))
+    assert "row 4: has 3 cells for 2 columns" in refused(table)
+    table.write_text(table.read_text().replace(", lungs", ",").replace(" clear.", ""))
+    assert read(table)  # an empty cell too many is a spreadsheet's habit
+
+
+def test_a_quote_that_is_never_closed_is_refused(tmp_path):
+    table = write_table(tmp_path, plain_rows(10))
+    table.write_text(table.read_text().replace("Report 2.", '"Report 2.'))
+    assert "not a CSV" in refused(table)
+
+
+def test_a_missing_image(tmp_path):
+    table = write_table(tmp_path, plain_rows(10))
+    (tmp_path / "6.png").unlink()
+    assert f"{tmp_path / '6.png'}: no such image" in refused(table)
+
+
+def test_a_truncated_image(tmp_path):
+    table = write_table(tmp_path, plain_rows(10))
+    data = (tmp_path / "6.png").read_bytes()
+    (tmp_path / "6.png").write_bytes(data[:50])
+    with pytest.raises(InputError, match=r"6\.png: damaged image"):
+        build(table)
+    (tmp_path / "6.png").write_bytes(data)
+    assert build(table).info.splits["train"].num_examples == 7
+
+
+@pytest.mark.parametrize("word", ["tset", ""])
+def test_an_unknown_split(tmp_path, word):
+    table = write_table(tmp_path, plain_rows(3, split=lambda i: ["train", word, "val"][i]))
+    assert f"row 3: split is {word!r}; it is one of train, val, test" in refused(table)
+
+
+def test_a_patient_in_two_splits(tmp_path):
+    rows = plain_rows(4, patient_id=lambda i: "PX" if i in (0, 3) else f"P{i}", split=lambda i: ["train", "val"][i % 2])
+    assert "row 5: patient PX is in val and in train" in refused(write_table(tmp_path, rows))
+
+
+def test_an_empty_training_split(tmp_path):
+    table = write_table(tmp_path, plain_rows(3, split=lambda i: ["test", "val", "val"][i]))
+    assert "the train split is empty (train 0, val 2, test 1)" in refused(table)
+
+
+def test_split_column_asked_for_but_absent(tmp_path):
+    table = write_table(tmp_path, plain_rows(3))
+    assert "has no column split" in refused(table, "column")
+    with pytest.raises(InputError, match=r"data\.split = paper"):
+        pairs.config_for(table, "paper", 0, 16)
+
+
+def test_other_encodings(tmp_path):
+    table = write_table(tmp_path, plain_rows(3))
+    table.write_bytes(table.read_text().replace("Report", "Größe").encode("latin-1"))
+    assert "not a CSV in UTF-8" in refused(table)
+    table.write_bytes(table.read_text(encoding="latin-1").encode("utf-16"))
+    assert "not a CSV in UTF-8" in refused(table)
+
+
+# Real data
+
+
+def test_the_covid_collection_builds(shared, tmp_path):
+    table = shared / "data" / "covid_cxr" / "pairs.csv"
+    with table.open(newline="", encoding="utf-8") as file:
+        given = list(csv.DictReader(file))
+    builder = records.prepare(pairs.Pairs, pairs.config_for(table, "auto", 0, 64), tmp_path / "cache")
+    patients, reports = {}, []
+    for split in records.SPLITS:
+        for fields in builder.as_data_source(split):
+            patients.setdefault(fields["patient_id"].decode(), set()).add(split)
+            reports.append(fields["findings"].decode())
+            assert min(fields["image"].shape[:2]) == 64
+    assert len(reports) == len(given) == 364
+    assert sorted(reports) == sorted(row["report"].strip() for row in given)
+    assert len(patients) == len({row["patient_id"] for row in given}) == 189
+    assert all(len(homes) == 1 for homes in patients.values())
