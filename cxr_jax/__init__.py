@@ -15,6 +15,6 @@ def load(workdir: str | Path) -> "Model":
     Raises:
       cxr_jax.errors.InputError: there is neither, or the run is unfinished, or a file is damaged.
     """
-    from cxr_jax.retrieval import model as inference  # late: `import cxr_jax` alone stays quick
+    from cxr_jax.export import folder  # late: `import cxr_jax` alone stays quick
 
-    return inference.load(workdir)
+    return folder.load(workdir)

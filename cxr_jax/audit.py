@@ -7,181 +7,17 @@ training would prepare it, so an image that cannot be read ends the audit with a
 """
 
 import argparse
-import hashlib
 import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
 
 from cxr_jax import config as configuration
-from cxr_jax.data import images, pipeline
-from cxr_jax.data.pipeline import Split
-from cxr_jax.data.splits import near_copies
+from cxr_jax.data import pipeline
 from cxr_jax.errors import ArgumentParser, run_command
-from cxr_jax.evaluation.retrieval_metrics import instance_ceiling, random_chance, tied_chance
+from cxr_jax.evaluation.audit import audit, audit_tables
 from cxr_jax.evaluation.tables import format_table
-from cxr_jax.pages.page import Table, write_tables
-from cxr_jax.retrieval.store import first_rows
+from cxr_jax.pages.page import write_tables
 from cxr_jax.runtime.run_folder import write_json
-
-RANKS = (1, 5, 10)
-FINDINGS_SHOWN = 20
-BLANK = 4.0  # grey levels: an image whose standard deviation is below this shows nothing
-
-
-class Pixels(NamedTuple):
-    """What looking at every stored image of a split tells."""
-
-    digests: list[str]  # equal for equal pixels
-    blank: list[str]  # ids of images that show next to nothing
-    sides: np.ndarray  # (n, 2) height and width as stored
-
-
-def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
-    """What is found, by name; `tables` puts it into words.
-
-    Returns:
-      "splits": {split: {"images", "studies", "patients", "distinct_reports", "words": [5 %, median, 95 %], "normal":
-        share of studies that the source calls normal, None where it calls none so}}.
-      "leaks": {"val" | "test": counts of that split's studies, patients and images that training has too: "exact" and
-        "near" of reports, "patients", "studies", "images", each beside its "of"}.
-      "ceilings": {split: {k: the best instance recall@k that a system can expect, see `instance_ceiling`}}; "chances":
-        {split: {"random" | "tied": {k: recall@k, image to report, of `random_chance` and `tied_chance`}}}.
-      "findings": {finding: {split: share of studies}}, the most frequent in training first.
-      "blank_images": {split: image ids}; "stored_sides": {split: [least, median, greatest] short side in pixels}.
-    """
-    first = {name: first_rows(split.study_ids) for name, split in splits.items()}
-    looked = {name: _look(split) for name, split in splits.items()}
-    labels = {name: [splits[name].labels[i] for i in rows] for name, rows in first.items()}
-    says_normal = any(any(split.normal) for split in splits.values())
-    shares = {name: Counter(finding for each in labels[name] for finding in each) for name in splits}
-    frequent = sorted(shares["train"], key=lambda finding: (-shares["train"][finding], finding))
-    return {
-        "splits": {
-            name: {
-                "images": len(split),
-                "studies": len(first[name]),
-                "patients": len(set(split.patient_ids)),
-                "distinct_reports": len({int(split.group_ids[i]) for i in first[name]}),
-                "words": np.percentile([len(split.reports[i].split()) for i in first[name]], [5, 50, 95]).tolist(),
-                "normal": sum(split.normal[i] for i in first[name]) / len(first[name]) if says_normal else None,
-            }
-            for name, split in splits.items()
-        },
-        "leaks": _leaks(splits, first, looked),
-        "ceilings": {
-            name: {k: float(instance_ceiling(rows, splits[name].group_ids[rows], k).mean()) for k in RANKS}
-            for name, rows in first.items()
-        },
-        "chances": {
-            name: {
-                order: {k: float(chance(splits[name].group_ids, splits[name].group_ids[rows], k).mean()) for k in RANKS}
-                for order, chance in (("random", random_chance), ("tied", tied_chance))
-            }
-            for name, rows in first.items()
-        },
-        "findings": {
-            finding: {name: shares[name][finding] / len(first[name]) for name in splits}
-            for finding in frequent[:FINDINGS_SHOWN]
-        },
-        "blank_images": {name: pixels.blank for name, pixels in looked.items()},
-        "stored_sides": {
-            name: np.percentile(pixels.sides.min(axis=1), [0, 50, 100]).tolist() for name, pixels in looked.items()
-        },
-    }
-
-
-def _look(split: Split) -> Pixels:
-    digests, blank, sides = [], [], []
-    for row in range(len(split)):
-        image = images.decode(split.encoded_image(row))
-        digests.append(hashlib.blake2b(image.tobytes() + str(image.shape).encode(), digest_size=16).hexdigest())
-        sides.append(image.shape)
-        if image.std() < BLANK:
-            blank.append(split.image_ids[row])
-    return Pixels(digests, blank, np.array(sides))
-
-
-def _leaks(
-    splits: Mapping[str, Split], first: Mapping[str, np.ndarray], looked: Mapping[str, Pixels]
-) -> dict[str, dict[str, int]]:
-    """For each split but train, how many of its studies, patients and images have a twin in train."""
-    names = list(splits)
-    texts = [splits[name].reports[i] for name in names for i in first[name]]
-    ends = np.cumsum([0, *(len(first[name]) for name in names)])
-    clusters = np.asarray(near_copies(texts))
-    near = {name: clusters[ends[i] : ends[i + 1]] for i, name in enumerate(names)}
-    train, rows, train_pixels = splits["train"], first["train"], set(looked["train"].digests)
-    leaks = {}
-    for name in names:
-        if name == "train":
-            continue
-        split = splits[name]
-        leaks[name] = {
-            "exact": int(np.isin(split.group_ids[first[name]], train.group_ids[rows]).sum()),
-            "near": int(np.isin(near[name], near["train"]).sum()),
-            "studies": len(set(split.study_ids) & set(train.study_ids)),
-            "of_studies": len(first[name]),
-            "patients": len(set(split.patient_ids) & set(train.patient_ids)),
-            "of_patients": len(set(split.patient_ids)),
-            "images": sum(digest in train_pixels for digest in looked[name].digests),
-            "of_images": len(split),
-        }
-    return leaks
-
-
-def tables(found: Mapping[str, Any]) -> dict[str, Table]:
-    """The audit as titled tables of text."""
-    splits, leaks = found["splits"], found["leaks"]
-    sizes = [
-        (
-            name,
-            *(f"{row[key]:,}" for key in ("images", "studies", "patients", "distinct_reports")),
-            " / ".join(f"{words:.0f}" for words in row["words"]),
-            "-" if row["normal"] is None else f"{row['normal']:.0%}",
-            " / ".join(f"{side:.0f}" for side in found["stored_sides"][name]),
-            f"{len(found['blank_images'][name]):,}",
-        )
-        for name, row in splits.items()
-    ]
-    kinds = {
-        "exact": ("reports that stand in train word for word", "of_studies"),
-        "near": ("reports with a near-copy in train (chains of ≥ 90 % of words)", "of_studies"),
-        "studies": ("studies that are in train too", "of_studies"),
-        "patients": ("patients that are in train too", "of_patients"),
-        "images": ("images whose pixels are in train too", "of_images"),
-    }
-    recall = [
-        row
-        for name, chances in found["chances"].items()
-        for row in (
-            (f"{name}, by group: chance", chances["random"]),
-            (f"{name}, by group: chance, equal reports tied", chances["tied"]),
-            (f"{name}, by instance: ceiling", found["ceilings"][name]),
-        )
-    ]
-    crossing = [
-        (text, *(f"{row[kind]:,} of {row[of]:,} ({row[kind] / row[of]:.1%})" for row in leaks.values()))
-        for kind, (text, of) in kinds.items()
-    ]
-    return {
-        "Splits": Table(
-            ("split", "images", "studies", "patients", "distinct reports", "words 5 / 50 / 95 %", "normal",
-             "short side px min / median / max", "blank images"),
-            sizes,
-        ),
-        "What training has already seen": Table(("", *leaks), crossing),
-        "Recall within reach, image → report, for reports repeat": Table(
-            ("", *(f"@{k}" for k in RANKS)), [(what, *(f"{row[k]:.3f}" for k in RANKS)) for what, row in recall]
-        ),
-        "Findings, share of studies": Table(
-            ("finding", *splits),
-            [(finding, *(f"{row[name]:.1%}" for name in splits)) for finding, row in found["findings"].items()],
-        ),
-    }  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -194,13 +30,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     config = configuration.load(arguments.config, configuration.overrides(rest))
     splits, source = pipeline.load_splits(config)
-    found = audit(splits)
-    title = f"{source.description}, section {config.data.section}, {config.data.view} views"
-    shown = {name: table for name, table in tables(found).items() if table.rows}
+    result = audit(splits)
+    title = f"{source.description}, section {config['data']['section']}, {config['data']['view']} views"
+    shown = {name: table for name, table in audit_tables(result).items() if table.rows}
     for name, table in shown.items():
         print(f"\n{name}\n{format_table(*table)}")
     arguments.out.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out / "audit.json", {"dataset": source.description, "fingerprint": source.name, **found})
+    write_json(arguments.out / "audit.json", {"dataset": source.description, "fingerprint": source.name, **result})
     write_tables(arguments.out / "index.html", title, shown)
     print(f"\npage: {arguments.out / 'index.html'}")
 

@@ -9,7 +9,7 @@ import difflib
 import importlib.util
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,17 +17,23 @@ from ml_collections import ConfigDict
 
 from cxr_jax.errors import InputError
 
-# It is one, but ml_collections does not say so, and type checks would turn it away.
-Mapping.register(ConfigDict)
-
 
 class Key(NamedTuple):
     """What a key holds: its type, its meaning, and the values it may take where these are few."""
 
     kind: type
     meaning: str
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()
 
+
+# The data sets, and the module that reads each, imported when it is needed: `cxr_jax.data.sources` says what it holds.
+DATASETS = {
+    "openi": "cxr_jax.data.sources.openi",
+    "pairs": "cxr_jax.data.sources.pairs",
+    "phantom": "cxr_jax.data.sources.phantom",
+    "r2gen": "cxr_jax.data.sources.r2gen",
+    "mimic": "cxr_jax.data.sources.mimic",
+}
 
 SCHEMA = {
     "seed": Key(int, "root of every random stream of training: weights, dropout, order of the data"),
@@ -41,7 +47,7 @@ SCHEMA = {
     ),
     "log_every": Key(int, "steps between two lines of metrics"),
     "eval_every": Key(int, "steps between two validations, each followed by a checkpoint"),
-    "data.dataset": Key(str, "which builder reads the data", ("openi", "pairs", "phantom", "r2gen", "mimic")),
+    "data.dataset": Key(str, "which data set: how its files are laid out", DATASETS),
     "data.path": Key(str, "openi, r2gen, mimic, phantom: the release's folder; phantom draws it where it is missing"),
     "data.download": Key(bool, "openi: fetch the archives that data.path lacks from Open-i (14 GB)"),
     "data.csv": Key(
@@ -121,21 +127,6 @@ MIN_TOKENS = 3  # [CLS], one word, [SEP]
 # What may change between a run and its continuation without changing what is computed.
 FREE_KEYS = ("log_every", "data.path", "data.download", "data.csv", "data.annotation", "data.cache", "data.num_threads")
 
-# Keys that a run of an older version lacks, and the value that does what it did.
-ADDED = {
-    "data.download": False,
-    "data.annotation": "",
-    "data.xxxx": "keep",
-    "data.stored_format": "png",
-    "image.pretrained": "",
-    "image.pretrained_except": [],
-    "image.frozen_batch_norm": False,
-    "text.pretrained_except": [],
-    "optim.image_rate": 1.0,
-    "optim.text_rate": 1.0,
-    "optim.layer_decay": 1.0,
-}
-
 
 def read(path: str | Path, variant: str = "") -> ConfigDict:
     """Imports a configuration file and calls its `get_config`, with `variant` where one is given.
@@ -173,8 +164,10 @@ def variant_changes(path: str | Path, variant: str) -> dict[str, Any]:
     return {name: value for name, value in varied.items() if value != plain[name]}
 
 
-def load(spec: str, changes: Iterable[str] = ()) -> ConfigDict:
+def load(spec: str, changes: Iterable[str] = ()) -> dict[str, Any]:
     """`path.py` or `path.py:variant`, with overrides such as `batch_size=128` or `optim.learning_rate=1e-4`.
+
+    Returns nested dicts, checked.
 
     Raises:
       InputError: a missing or unknown key, or a value of the wrong kind; the line names it.
@@ -192,8 +185,9 @@ def load(spec: str, changes: Iterable[str] = ()) -> ConfigDict:
                     else f"--config.{name}: has no value; write --config.{name}=VALUE"
                 )
             config.update_from_flattened_dict({name: _parse(name, text)})
-    check(config, source=path)
-    return config.lock()
+    loaded: dict[str, Any] = config.to_dict()
+    check(loaded, source=path)
+    return loaded
 
 
 def overrides(arguments: Sequence[str]) -> list[str]:
@@ -202,18 +196,18 @@ def overrides(arguments: Sequence[str]) -> list[str]:
     Raises:
       InputError: an argument of another kind.
     """
-    rest, found = list(arguments), []
+    rest, changes = list(arguments), []
     while rest:
         argument = rest.pop(0)
         if not argument.startswith("--config."):
             raise InputError(f"{argument}: no such argument; --help lists them")
         if "=" not in argument and rest and not rest[0].startswith("--"):
             argument = f"{argument}={rest.pop(0)}"
-        found.append(argument.removeprefix("--config."))
-    return found
+        changes.append(argument.removeprefix("--config."))
+    return changes
 
 
-def check(config: ConfigDict, source: str) -> None:
+def check(config: Mapping[str, Any], source: str) -> None:
     """Holds every value against SCHEMA.
 
     Raises:
@@ -271,15 +265,7 @@ def check_positions(config: Mapping[str, Any], source: str) -> None:
         )
 
 
-def fill_up(config: dict[str, Any]) -> None:
-    """Gives an older run's configuration the keys of ADDED that it lacks; its one seed was its data's as well."""
-    for name, value in (ADDED | {"data.seed": config.get("seed")}).items():
-        section, _, key = name.rpartition(".")
-        if isinstance(config.get(section), dict):
-            config[section].setdefault(key, value)
-
-
-def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
     """Dotted keys to values; `text.bert` and what is not in SCHEMA's shape stay whole."""
     flat: dict[str, Any] = {}
     for name, value in config.items():

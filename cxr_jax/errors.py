@@ -18,16 +18,30 @@ class ArgumentParser(argparse.ArgumentParser):
         raise InputError(f"{message}; --help explains the arguments")
 
 
+class Preempted(Exception):  # noqa: N818 - it is no error
+    """The run was told to stop, and what it had is saved: the same command goes on from there."""
+
+
+def exit_code_and_message(error: BaseException) -> tuple[int, str]:
+    """How a command ends: 2 on bad input, 75 when preempted and worth requeueing, 130 interrupted, 1 on a bug."""
+    message = " ".join(str(error).split())
+    if isinstance(error, InputError):
+        return 2, f"error: {message}"
+    if isinstance(error, Preempted):
+        return 75, f"preempted: {message}"
+    if isinstance(error, KeyboardInterrupt):
+        return 130, f"interrupted{f': {message}' if message else ''}"
+    return 1, f"error: {type(error).__name__}: {message}"
+
+
 def run_command(command: Callable[[], None]) -> None:
-    """Runs a command line and exits: 0 when done, 2 with one line on bad input, 130 interrupted, 141 no longer read."""
+    """Runs a command line and exits: 0 when done, 141 no longer read, else as `exit_code_and_message`."""
     try:
         command()
-    except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
     except BrokenPipeError:  # whoever read what is printed, `head` say, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
-    except KeyboardInterrupt as interrupt:
-        print(f"interrupted{f': {interrupt}' if str(interrupt) else ''}", file=sys.stderr)
-        sys.exit(130)
+    except (InputError, Preempted, KeyboardInterrupt) as error:
+        code, message = exit_code_and_message(error)
+        print(message, file=sys.stderr)
+        sys.exit(code)

@@ -25,6 +25,5 @@ class Batch(TypedDict):
     image: np.ndarray  # uint8 (B, H, W, 1), grey as stored; normalised on the device
     token_ids: np.ndarray  # int32 (B, L)
     token_mask: np.ndarray  # int32 (B, L), 1 for a real token
-    row: np.ndarray  # int32 (B,), the example's row in its split
     group_id: np.ndarray  # int32 (B,), shared by equal normalised reports
     weight: np.ndarray  # float32 (B,), 0 for the padding of the last batch

@@ -15,9 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxr_jax import ablation
 from cxr_jax import config as configuration
+from cxr_jax.ablation import parameters_of
 from cxr_jax.errors import ArgumentParser, InputError, run_command
+from cxr_jax.evaluation.ablation import read_run
+from cxr_jax.evaluation.ablation_tables import report
 from cxr_jax.runtime.run_folder import RunFolder, write_text
 from cxr_jax.train import RESOLVED
 
@@ -32,15 +34,13 @@ def run_one(spec: str, folder: Path, overrides: Sequence[str], split: str) -> No
       InputError: one of the two commands failed; its own line has been printed.
     """
     if (RunFolder(folder).evaluation(split) / "metrics.json").is_file():
-        RunFolder(folder).check(
-            configuration.load(spec, overrides).to_dict(), but=(*RESOLVED, "image.mean", "image.std")
-        )
+        RunFolder(folder).check(configuration.load(spec, overrides), but=(*RESOLVED, "image.mean", "image.std"))
         return
     print(f"== {folder}", flush=True)
     keys = [f"--config.{override}" for override in overrides]
     for command in (
         ["cxr_jax.train", "--config", spec, "--workdir", str(folder), *keys],
-        ["cxr_jax.retrieve", "--workdir", str(folder), "--split", split],
+        ["cxr_jax.evaluate", "--workdir", str(folder), "--split", split],
     ):
         # A process each: what one compiled and holds in memory is gone before the next begins.
         if subprocess.run([sys.executable, "-m", *command], check=False).returncode:
@@ -65,9 +65,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     for i, seed in enumerate(arguments.seeds):
         for variant, spec in specs.items():
             run_one(spec, folders[variant][i], [*overrides, f"seed={seed}"], arguments.split)
-    runs = [ablation.read_run(folder, arguments.split) for variant in specs for folder in folders[variant]]
+    runs = [read_run(folder, arguments.split) for variant in specs for folder in folders[variant]]
     names = {folder: variant for variant in specs for folder in folders[variant]}
-    text, as_markdown = ablation.report(runs, names)
+    text, as_markdown = report(runs, parameters_of, names)
     write_text(arguments.out / "ablation.md", as_markdown)
     print(f"\n{text}\n\ntables: {arguments.out / 'ablation.md'}")
 

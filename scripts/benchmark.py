@@ -24,11 +24,12 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
     import numpy as np
 
     from cxr_jax import config as configuration
-    from cxr_jax.training.step import init_state, make_encode_step, make_recipe, make_train_step
+    from cxr_jax.retrieval.embedding import make_encode_step
+    from cxr_jax.training.step import init_state, make_recipe, make_train_step
     from cxr_jax.weights.bert import complete_bert_config
 
     accelerated = jax.devices()[0].platform != "cpu"
-    config = configuration.load("configs/base.py").to_dict()
+    config = configuration.load("configs/base.py")
     config |= {
         "image_size": arguments.image,
         "compute_dtype": arguments.dtype or ("bfloat16" if accelerated else "float32"),

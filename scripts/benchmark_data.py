@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--demand", type=float, default=2000, help="pairs a second that the step takes")
     parser.add_argument("--cores", type=int, default=16, help="of the host in the last column")
     arguments, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
-    compare(configuration.load(arguments.config, configuration.overrides(rest)).to_dict(), arguments)
+    compare(configuration.load(arguments.config, configuration.overrides(rest)), arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What it costs to score many reports: seconds and peak memory of `score_reports` and its intervals, by their number.
+"""What it costs to score many reports: seconds and peak memory of their scores and intervals, by their number.
 
     python scripts/benchmark_scoring.py --annotation annotation.json [--pairs 10000 30000 100000]
 
@@ -17,20 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_jax.evaluation import text_metrics
-from cxr_jax.evaluation.meteor import meteor_statistics
+from cxr_jax.evaluation.text_metrics import ReportScorer, sample_scores, score_intervals
 
 
 def measure(annotation: Path, pairs: int) -> str:
     """One line of the table, measured in this process."""
-    text_metrics._meteor = meteor_statistics
     reports = [entry["report"] for entry in json.loads(annotation.read_text(encoding="utf-8"))["train"]]
     drawn = np.random.default_rng(0).integers(len(reports), size=(2, pairs))
     references, predictions = ([reports[i] for i in side] for side in drawn)
     start = time.perf_counter()
-    text_metrics.score_reports(references, predictions, "r2gen", reports)
+    statistics = ReportScorer(references, "r2gen", reports, meteor="exact_stem").statistics(predictions)
+    sample_scores(statistics)
     scored = time.perf_counter() - start
-    text_metrics.bootstrap_intervals(references, predictions, "r2gen", reports)
+    score_intervals(statistics)
     whole = time.perf_counter() - start
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return f"{pairs:>9,}  {scored:>12.1f} s  {whole - scored:>12.1f} s  {memory:>9,.0f} MB"

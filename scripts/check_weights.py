@@ -7,7 +7,7 @@ its kin get random weights and BatchNorm statistics, are saved as their authors'
 `image.pretrained` and `text.pretrained`, and compared: the largest difference over the largest value. Where Keras is
 installed (pip install keras h5py), so is its DenseNet121. `--bert` adds a real BERT's folder.
 
-Prints a table, exits with 1 where a figure passes its tolerance, and else writes tests/models/torchvision.safetensors:
+Prints a table, exits with 1 where a figure passes its tolerance, and else writes tests/weights/torchvision.safetensors:
 a tiny DenseNet under torchvision's names, an image, and the maps that torch makes of it by three channels and by one.
 """
 

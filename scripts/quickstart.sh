@@ -7,4 +7,4 @@ source scripts/environment.sh
 install_into_venv "."
 run=${RUN:-runs/phantom}
 .venv/bin/python -m cxr_jax.train --config configs/phantom.py --workdir "$run"
-.venv/bin/python -m cxr_jax.retrieve --workdir "$run"
+.venv/bin/python -m cxr_jax.evaluate --workdir "$run"

@@ -97,12 +97,12 @@ def read_study(content: bytes, file: str, views: Mapping[str, str], seed: int) -
       InputError: the report is not well-formed XML, or an image's id could lead out of the folder.
     """
     report = parse_study(content, file)
-    for image_id in report.captions:
+    for image_id in report.image_ids:
         if not IMAGE_NAME.fullmatch(f"{image_id}.png"):
             raise InputError(f"{file}: image id {image_id!r} is none of the release's; download the archive again")
     shown = tuple(
         (image_id, views.get(plain_id(image_id), "lateral" if place == 1 else "frontal"))
-        for place, image_id in enumerate(report.captions)
+        for place, image_id in enumerate(report.image_ids)
     )
     number = int(Path(file).stem)
     findings = findings_from_terms(report.major, np.random.default_rng([seed, number, 0]))

@@ -21,7 +21,7 @@ from cxr_jax.data.reports import SIDES, choose_section, says_normal
 from cxr_jax.data.sources.openi_release import MAX_REPORT, parse_study
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.label_metrics import finding_f1
-from cxr_jax.evaluation.tables import format_table, markdown_table
+from cxr_jax.evaluation.tables import Table, format_table, markdown_table
 from cxr_jax.labels.rules import OBSERVATIONS, find_mentions, label_report, rule_labels
 from cxr_jax.runtime.run_folder import write_text
 
@@ -101,7 +101,7 @@ def read_studies(archive: Path) -> list[Study]:
     return studies
 
 
-def agreement(studies: Sequence[Study], halves: Sequence[Sequence[Study]]) -> tuple[list[str], list[list[str]]]:
+def agreement(studies: Sequence[Study], halves: Sequence[Sequence[Study]]) -> Table:
     """Precision, recall and F1 of each observation against the terms; F1 on each half, and with doubt as absence."""
     whole, *parts = (
         finding_f1([study.observations() for study in part], rule_labels(study.report for study in part), resamples=1)
@@ -114,15 +114,16 @@ def agreement(studies: Sequence[Study], halves: Sequence[Sequence[Study]]) -> tu
     rows = []
     for name in OBSERVATIONS:
         of_halves = [part["per_finding"].get(name, {"f1": 0})["f1"] for part in parts]
-        each = whole["per_finding"][name]
-        scores = [each["precision"], each["recall"], each["f1"], *of_halves, certain["per_finding"][name]["f1"]]
-        rows.append([name, f"{each['support']:,}", *(f"{score:.3f}" for score in scores)])
+        of_all = whole["per_finding"][name]
+        scores = [of_all["precision"], of_all["recall"], of_all["f1"], *of_halves, certain["per_finding"][name]["f1"]]
+        rows.append([name, f"{of_all['support']:,}", *(f"{score:.3f}" for score in scores)])
     for mean in ("macro", "micro"):
         rows.append([mean, "", "", "", *(f"{part[mean]:.3f}" for part in (whole, *parts, certain))])
-    return ["observation", "indexed", "precision", "recall", "F1", "first half", "other half", "affirmed only"], rows
+    columns = ["observation", "indexed", "precision", "recall", "F1", "first half", "other half", "affirmed only"]
+    return Table(columns, rows)
 
 
-def mention_counts(studies: Sequence[Study]) -> tuple[list[str], list[list[str]]]:
+def mention_counts(studies: Sequence[Study]) -> Table:
     """How the labeller's mentions are said, and how often both it and the indexers give a side, and the same."""
     counts: Counter[tuple[str, str]] = Counter()
     for study in studies:
@@ -139,13 +140,13 @@ def mention_counts(studies: Sequence[Study]) -> tuple[list[str], list[list[str]]
     for name in TERMS:
         said = [f"{counts[name, key]:,}" for key in ("positive", "uncertain", "negative", "side")]
         rows.append([name, *said, f"{counts[name, 'same']} of {counts[name, 'both']}" if counts[name, "both"] else ""])
-    return ["observation", "affirmed", "doubted", "denied", "with a side", "side as indexed"], rows
+    return Table(["observation", "affirmed", "doubted", "denied", "with a side", "side as indexed"], rows)
 
 
 def show(studies: Sequence[Study], observation: str) -> None:
-    for study, found in zip(studies, rule_labels(study.report for study in studies), strict=True):
+    for study, labels in zip(studies, rule_labels(study.report for study in studies), strict=True):
         indexed = observation in study.observations()
-        if indexed != (observation in found):
+        if indexed != (observation in labels):
             spans = [study.report[m.start : m.end] for m in find_mentions(study.report) if m.observation == observation]
             kind = "missed" if indexed else "found"
             print(f"{study.name}: {kind} {spans}; {'; '.join(study.terms)}\n  {study.report}\n")

@@ -15,7 +15,8 @@ from cxr_jax import config as configuration
 from cxr_jax import retrieve, train
 from cxr_jax.data import images
 from cxr_jax.errors import run_command
-from cxr_jax.retrieval import model as inference
+from cxr_jax.retrieval import model
+from cxr_jax.training import loop
 
 ROOT = Path(__file__).parents[1]
 CONFIG = str(ROOT / "configs" / "pairs.py")
@@ -47,7 +48,7 @@ def train_arguments(table, *more, config=CONFIG):
 def complaint(monkeypatch, capsys):
     """Runs a command that must fail at once, and returns the one line that it prints."""
     monkeypatch.setattr(train, "make_recipe", lambda *_: pytest.fail("a model was built"))
-    monkeypatch.setattr(inference, "make_recipe", lambda *_: pytest.fail("a model was built"))
+    monkeypatch.setattr(model, "build_model", lambda *_: pytest.fail("a model was built"))
     # Process-wide, and conftest's stays in use.
     monkeypatch.setattr(train.parallel, "cache_compilations", lambda folder: None)
 
@@ -212,7 +213,7 @@ def test_weights_that_do_not_fit(table, tmp_path, shared, complaint, monkeypatch
     monkeypatch.setattr(train.parallel, "cache_compilations", lambda folder: None)
     # Making a model's weights takes half a minute; these stand in for BERT's.
     state = SimpleNamespace(params={"text": {"bert": {"embeddings": {"embedding": np.ones((3, 2))}}}})
-    monkeypatch.setattr(train, "init_state", lambda *_: state)
+    monkeypatch.setattr(loop, "init_state", lambda *_: state)
     monkeypatch.setattr(train.parallel, "pmap", lambda *_: pytest.fail("a step was made"))
     folder = tmp_path / "bert"
     folder.mkdir()
@@ -247,7 +248,7 @@ def test_a_tokenizer_of_another_bert(table, tmp_path, complaint):
 
 def finished_run(folder, **changes):
     """A folder that looks like a run's, of configs/pairs.py."""
-    config = configuration.load(CONFIG).to_dict() | changes
+    config = configuration.load(CONFIG) | changes
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "checkpoints").mkdir()

@@ -31,5 +31,5 @@ def test_drawn_findings_are_learnt(tmp_path):
     )
     run = train(config, tmp_path / "run")
     validations = [line["val_loss"] for line in run.metrics() if "val_loss" in line]
-    assert validations[-1] < math.log(config.batch_size) - 0.15
+    assert validations[-1] < math.log(config["batch_size"]) - 0.15
     assert validations == sorted(validations, reverse=True)

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from cxr_jax.data.images import read_grey
-from cxr_jax.data.sources.openi import REHEARSAL, config_for
+from cxr_jax.data.sources.openi import REHEARSAL, describe
 from cxr_jax.data.sources.openi_release import read_release
 from cxr_jax.phantom.release import report_xml, study_findings_and_report
+from tests.data.settings import make_data
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "rehearse_openi.py"
 sys.path.insert(0, str(SCRIPT.parent))
@@ -48,7 +49,7 @@ def test_every_named_image_is_drawn_beside_the_untouched_report(tmp_path, report
     assert json.loads((tmp_path / "out" / "release.json").read_text())["drawn"] is True
     records, counts = read_release(tmp_path / "out", tmp_path)
     assert (counts.reports, counts.images, counts.unknown_views) == (2, 4, 0)
-    source = config_for(tmp_path / "out", "paper", 0, 64, cache=tmp_path)
+    source = describe(make_data(tmp_path, path=tmp_path / "out", split="paper"))
     assert source.description == REHEARSAL
     assert [(r.study_id, r.view) for r in records] == [
         (study, view) for study in ("CXR3", "CXR12") for view in ("frontal", "lateral")

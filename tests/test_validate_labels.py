@@ -10,7 +10,7 @@ import pytest
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.label_metrics import macro_f1
-from cxr_jax.evaluation.text_metrics import clean_r2gen
+from cxr_jax.evaluation.protocols import clean_r2gen
 from cxr_jax.labels import rules as labels
 
 ROOT = Path(__file__).parents[1]
@@ -27,13 +27,13 @@ def studies(shared):
 
 
 @pytest.fixture(scope="module")
-def found(studies):
+def read_labels(studies):
     return labels.rule_labels(study.report for study in studies)
 
 
 @pytest.mark.slow
-def test_agreement_does_not_fall(studies, found):
-    assert macro_f1([study.observations() for study in studies], found) >= 0.82
+def test_agreement_does_not_fall(studies, read_labels):
+    assert macro_f1([study.observations() for study in studies], read_labels) >= 0.82
 
 
 @pytest.mark.slow
@@ -49,9 +49,9 @@ def test_the_docs_hold_what_the_script_writes(studies):
 
 
 @pytest.mark.slow
-def test_r2gens_cleaning_changes_few_labels(studies, found):
+def test_r2gens_cleaning_changes_few_labels(studies, read_labels):
     cleaned = labels.rule_labels(clean_r2gen(study.report) for study in studies[:1000])
-    assert np.mean([a == b for a, b in zip(found[:1000], cleaned, strict=True)]) > 0.98
+    assert np.mean([a == b for a, b in zip(read_labels[:1000], cleaned, strict=True)]) > 0.98
 
 
 def test_590_reports_take_little_time(studies):

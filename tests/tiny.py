@@ -32,7 +32,7 @@ def tiny_config(*overrides: str):
 
 def tiny_resolved(*overrides: str) -> dict:
     """The same, as a run resolves it."""
-    config = tiny_config(*overrides).to_dict()
+    config = tiny_config(*overrides)
     config["text"]["bert"] = complete_bert_config({**config["text"]["bert"], "vocab_size": 50})
     return config
 
@@ -45,7 +45,6 @@ def tiny_batch(size: int = 8, seed: int = 0) -> dict[str, np.ndarray]:
         "image": rng.integers(0, 256, (size, 32, 32, 1), dtype=np.uint8),
         "token_ids": rng.integers(0, 50, (size, 24), dtype=np.int32),
         "token_mask": (np.arange(24) < lengths[:, None]).astype(np.int32),
-        "row": np.arange(size, dtype=np.int32),
         "group_id": np.arange(size, dtype=np.int32),
         "weight": np.ones(size, np.float32),
     }

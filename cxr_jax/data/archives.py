@@ -35,7 +35,8 @@ class _Metered:
 def members(archive: Path, name: re.Pattern[str], max_bytes: int) -> Iterator[tuple[str, bytes]]:
     """The base name and the bytes of each plain file of a .tgz whose base name is `name`, in the archive's order.
 
-    Folders, links, devices and other files are passed over; the folders of a name are dropped. Nothing is written.
+    The folders of a name are dropped, so no name leads anywhere. Folders, links, and what tarfile's data filter (PEP
+    706) refuses, such as devices, are passed over. Nothing is written.
 
     Args:
       max_bytes: of one file.
@@ -56,9 +57,10 @@ def members(archive: Path, name: re.Pattern[str], max_bytes: int) -> Iterator[tu
                         )
                     stream.left = member.size + HEADER_BYTES
                     base = os.path.basename(member.name)
-                    content = tar.extractfile(member) if member.isreg() and name.fullmatch(base) else None
-                    if content is None:
+                    if not name.fullmatch(base) or not _is_plain(member.replace(name=base, deep=False), archive):
                         continue
+                    content = tar.extractfile(member)
+                    assert content is not None
                     if base in seen:
                         raise InputError(f"{archive}: holds {base} twice; download it again")
                     seen.add(base)
@@ -69,6 +71,14 @@ def members(archive: Path, name: re.Pattern[str], max_bytes: int) -> Iterator[tu
         raise InputError(f"{archive}: damaged or cut short ({error}); download it again") from error
     if not seen:
         raise InputError(f"{archive}: holds no file called {name.pattern}; download it again")
+
+
+def _is_plain(member: tarfile.TarInfo, archive: Path) -> bool:
+    """Whether it is data and nothing else; the filter lets pass folders, and links that stay within."""
+    try:
+        return tarfile.data_filter(member, str(archive.parent)).isreg()
+    except (tarfile.FilterError, ValueError):  # a link's target may hold what no path can
+        return False
 
 
 def unpack(archive: Path, name: re.Pattern[str], max_bytes: int, max_total: int, folder: Path) -> Path:

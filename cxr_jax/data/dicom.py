@@ -121,9 +121,9 @@ def _read(path: Path) -> Any:
             f"High Bit {dataset.HighBit} with {dataset.BitsStored} Bits Stored is not read; export it anew"
         )
     if jpeg:
-        found = _stream_shape(pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1))
-        if found != shape:  # the decoder would believe the stream, however large
-            raise InputError(f"damaged DICOM file (the header says {shape}, the stream {found}); replace it")
+        stated = _stream_shape(pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1))
+        if stated != shape:  # the decoder would believe the stream, however large
+            raise InputError(f"damaged DICOM file (the header says {shape}, the stream {stated}); replace it")
     return dataset
 
 
@@ -199,16 +199,28 @@ def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray:
 
 def _modality(dataset: Any, stored: np.ndarray) -> np.ndarray:
     """Stored values to what the detector means by them; the same array where nothing is to be done."""
+    import pydicom
+
     values = _lookup(dataset, "ModalityLUTSequence", stored, unit=False)
     if values is not None:
         return values
     slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
     slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
-    return stored if (slope, intercept) == (1, 0) else stored * slope + intercept
+    if (slope, intercept) == (1, 0):
+        return stored
+    # Of the file's own header pydicom heeds neither of the two where one is missing, and raises where one is empty.
+    rescale = pydicom.Dataset()
+    rescale.RescaleSlope, rescale.RescaleIntercept = slope, intercept
+    return pydicom.pixels.apply_rescale(stored, rescale)
 
 
 def _lookup(dataset: Any, sequence: str, values: np.ndarray, unit: bool) -> np.ndarray | None:
-    """`values` through a sequence's first table, of which `unit` makes 0 to 1; None without such a table."""
+    """`values` through a sequence's first table, of which `unit` makes 0 to 1; None without such a table.
+
+    Not by pydicom, whose tables are wrong or raise for files that exist: it counts into a VOI table of 8 bits with 8
+    bits, so that value 300 takes entry 44. And it raises on packed tables of a byte an entry, on tables shorter than
+    they say, and on modality tables of 12 bits.
+    """
     items = dataset.get(sequence)
     if not items or items[0].get("LUTDescriptor") is None or items[0].get("LUTData") is None:
         return None
@@ -224,17 +236,19 @@ def _lookup(dataset: Any, sequence: str, values: np.ndarray, unit: bool) -> np.n
 
 def _window(dataset: Any, values: np.ndarray) -> np.ndarray | None:
     """`values` through the first window as 0 to 1 (PS3.3 C.11.2.1.2-3); None without one, or one of no width."""
+    import pydicom
+
     centre, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
     function = (dataset.get("VOILUTFunction") or "LINEAR").upper()
     if centre is None or width is None or width <= 0 or (function == "LINEAR" and width < 1):
         return None
-    if function == "SIGMOID":
-        return 1 / (1 + np.exp(-4 * (values - centre) / width))
-    if function == "LINEAR":
-        centre, width = centre - 0.5, width - 1
-        if width == 0:
-            return (values > centre).astype(np.float64)
-    return (values - centre) / width + 0.5
+    # pydicom raises on the windows left out above, and turns the grey scale round where the slope is negative. A header
+    # of the window alone, of one bit, makes it give 0 to 1.
+    window = pydicom.Dataset()
+    window.PhotometricInterpretation, window.PixelRepresentation, window.BitsStored = "MONOCHROME2", 0, 1
+    window.WindowCenter, window.WindowWidth = centre, width
+    window.VOILUTFunction = function if function in ("LINEAR", "SIGMOID") else "LINEAR_EXACT"
+    return pydicom.pixels.apply_windowing(values, window)
 
 
 def _number(dataset: Any, name: str) -> float | None:

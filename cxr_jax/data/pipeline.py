@@ -2,18 +2,17 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import grain
 import numpy as np
 import tensorflow_datasets as tfds
 
-from cxr_jax.data import images, records, reports
-from cxr_jax.data.sources import mimic, openi, pairs, r2gen
-from cxr_jax.data.sources import openi_download as download
+from cxr_jax.data import images, reports
+from cxr_jax.data.prepare import prepare
+from cxr_jax.data.records import RecordBuilder, SourceConfig
+from cxr_jax.data.splits import SPLITS
 from cxr_jax.errors import InputError
-from cxr_jax.phantom import release as phantom
 from cxr_jax.types import Batch
 
 
@@ -49,38 +48,19 @@ class Split:
         return self.source[int(self.record[row])]["image"]
 
 
-def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], records.SourceConfig]:
+def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], SourceConfig]:
     """Prepares the data set that `config.data` names, or finds it prepared; (the splits that hold rows, the source).
 
     The source's `name` is the data's fingerprint, its `description` what scores are reported under.
 
-    Group ids are shared over the splits. A drawn release is drawn first, where data.path holds none yet.
+    Group ids are shared over the splits.
 
     Raises:
       InputError: the data is not what it should be, or no training or validation row has the chosen section and view.
     """
-    data, cache = config["data"], Path(config["data"]["cache"]).expanduser()
-    arguments = (data["split"], data["seed"], data["stored_size"], data["stored_format"])
-    builder: records.RecordBuilder
-    if data["dataset"] == "pairs":
-        builder = records.prepare(pairs.Pairs, pairs.config_for(data["csv"], *arguments), cache)
-    elif data["dataset"] == "r2gen":
-        builder = records.prepare(r2gen.R2Gen, r2gen.config_for(data["path"], *arguments), cache)
-    elif data["dataset"] == "mimic":
-        builder = records.prepare(mimic.Mimic, mimic.config_for(data["path"], *arguments), cache)
-    else:
-        folder = Path(data["path"]).expanduser() if data["path"] else _phantom_folder(config, cache)
-        if data["dataset"] == "phantom":
-            phantom.write_release(folder, data["num_studies"], data["stored_size"], data["seed"])
-        elif not data["path"]:
-            raise InputError("data.path is not set; --config.data.path=FOLDER names the folder of the Open-i release")
-        elif data["download"]:
-            download.fetch_release(folder)
-        source = openi.config_for(
-            folder, *arguments, cache=cache, annotation=data["annotation"], section=data["section"]
-        )
-        builder = records.prepare(openi.Openi, source, cache)
-    splits = {name: _read_split(builder, name, data) for name in records.SPLITS if name in builder.info.splits}
+    data = config["data"]
+    builder = prepare(data)
+    splits = {name: _read_split(builder, name, data) for name in SPLITS if name in builder.info.splits}
     for name in ("train", "val"):
         if not len(splits[name]):
             raise InputError(
@@ -99,7 +79,7 @@ def train_batches(
     """Endless shuffled batches; an epoch's last, incomplete batch is dropped. The iterator's state can be got and set.
 
     Args:
-      tokens: `reports.tokenize`'s result for the split.
+      tokens: `tokens.tokenize`'s result for the split.
       shard: (index, count) of this process; each of `count` yields its own part of every global batch.
 
     Raises:
@@ -156,18 +136,12 @@ def _example(split: Split, tokens: tuple[np.ndarray, np.ndarray], row: int, imag
         "image": image[:, :, None],
         "token_ids": tokens[0][row],
         "token_mask": tokens[1][row],
-        "row": np.int32(row),
         "group_id": split.group_ids[row],
         "weight": np.float32(1),
     }
 
 
-def _phantom_folder(config: Mapping[str, Any], cache: Path) -> Path:
-    data = config["data"]
-    return cache / f"phantom-{data['num_studies']}-{data['stored_size']}px-seed{data['seed']}"
-
-
-def _read_split(builder: records.RecordBuilder, name: str, data: Mapping[str, Any]) -> Split:
+def _read_split(builder: RecordBuilder, name: str, data: Mapping[str, Any]) -> Split:
     """Reads all but the pixels of a split, and keeps the rows that have the section and the view asked for."""
     source = builder.as_data_source(name, decoders={"image": tfds.decode.SkipDecoding()})
     order: list[int] = []

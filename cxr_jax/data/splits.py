@@ -1,35 +1,26 @@
-"""How studies are dealt to the splits: by R2Gen's published lists, or so that no near-copy of a report crosses."""
+"""How studies or patients are dealt to the splits, 7:2:1: one by one, or so that no near-copy of a report crosses."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 
 from cxr_jax.data.reports import normalize_report
-from cxr_jax.data.sources.annotation import read_lists
-from cxr_jax.errors import InputError
 
 SHARES = {"train": 7, "val": 2, "test": 1}  # tenths
+SPLITS = tuple(SHARES)
 NEAR = (9, 10)  # two reports are near-copies where their sets of words have at least this Jaccard index
 
 
-def r2gen_split(annotation: Path) -> dict[str, str]:
-    """Study id to "train", "val" or "test", as R2Gen's annotation.json lists them ("CXR2384_IM-0942" is study CXR2384).
-
-    Raises:
-      InputError: the file is not such an annotation, or a study is in two splits.
-    """
-    lists, _ = read_lists(annotation)
-    split_of: dict[str, str] = {}
-    for split, (key, entries) in lists.items():
-        for number, entry in enumerate(entries):
-            if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
-                raise InputError(f"{annotation}: {key}[{number}]: has no id; wanted is an object with id and report")
-            study = entry["id"].split("_")[0]
-            if split_of.setdefault(study, split) != split:
-                raise InputError(f"{annotation}: study {study} is in {split_of[study]} and in {split}; mend it")
-    return split_of
+def split_by_group(groups: Iterable[str], seed: int) -> dict[str, str]:
+    """Each distinct group (study or patient) to "train", "val" or "test", 7:2:1, in a seeded order."""
+    names = sorted(set(groups))
+    order = _generator(seed).permutation(len(names))
+    # In this order of operations: a published split must not hang on how a product is rounded.
+    ends = [round(tenths / 10 * len(names)) for tenths in accumulate(SHARES.values())]
+    assigned = np.repeat(SPLITS, np.diff(ends, prepend=0))
+    return {names[i]: str(split) for i, split in zip(order, assigned, strict=True)}
 
 
 def strict_split(texts: Mapping[str, str], seed: int) -> dict[str, str]:
@@ -53,7 +44,7 @@ def deal(groups: Sequence[Sequence[str]], seed: int) -> dict[str, str]:
     """
     total = sum(map(len, groups))
     room = {split: total * share / sum(SHARES.values()) for split, share in SHARES.items()}
-    rng = np.random.default_rng([seed, 712])
+    rng = _generator(seed)
     order = sorted(rng.permutation(len(groups)), key=lambda i: -len(groups[i]))
     split_of: dict[str, str] = {}
     for i in order:
@@ -64,6 +55,11 @@ def deal(groups: Sequence[Sequence[str]], seed: int) -> dict[str, str]:
         room[chosen] -= size
         split_of |= dict.fromkeys(groups[i], chosen)
     return split_of
+
+
+def _generator(seed: int) -> np.random.Generator:
+    """The random stream of every deal; 712 sets it apart from other uses of the seed."""
+    return np.random.default_rng([seed, 712])
 
 
 def near_copies(reports: Sequence[str]) -> list[int]:

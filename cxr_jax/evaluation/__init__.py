@@ -1,4 +1,4 @@
-"""Scores of reports and of retrieval, the floors they must pass, and the page that shows them."""
+"""Scores of reports and of retrieval, the floors they must pass, and the tables that show them."""
 
 from cxr_jax.evaluation.text_metrics import score_reports
 

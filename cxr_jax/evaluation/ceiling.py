@@ -6,20 +6,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import sparse
 
-from cxr_jax.evaluation.text_metrics import report_preparers, score_pairs
+from cxr_jax.evaluation.text_metrics import ReportScorer
 
 _BLOCK = 512  # references compared with all training reports at a time
 _WORD = re.compile(r"\w+")
 
 
-def ceiling(train_reports: Sequence[str], references: Sequence[str], protocol: str) -> dict[str, float]:
+def ceiling(scorer: ReportScorer, train_reports: Sequence[str]) -> dict[str, float]:
     """Scores the training reports that are nearest to the true ones by their text, with the keys of `score_reports`.
 
     No retrieval from these reports can be expected to pass it, but in rule F1: few words carry a finding, and the
-    report that shares most words may lack them. Raises InputError as `report_preparers`.
+    report that shares most words may lack them.
     """
-    chosen = [train_reports[row] for row in nearest_by_text(references, train_reports)]
-    return score_pairs(references, chosen, report_preparers(protocol, train_reports))
+    return scorer.scores([train_reports[row] for row in nearest_by_text(scorer.references, train_reports)])
 
 
 def nearest_by_text(references: Sequence[str], train_reports: Sequence[str]) -> np.ndarray:
@@ -34,10 +33,10 @@ def nearest_by_text(references: Sequence[str], train_reports: Sequence[str]) -> 
     for report in train_words:
         for word in report:
             number.setdefault(word, len(number))
-    train = _indicators(train_words, number)
+    train = _word_sets(train_words, number)
     weights = 1 + np.log((1 + len(train_words)) / (1 + np.asarray(train.sum(axis=0)).ravel()))
     targets = _unit_rows(train @ sparse.diags(weights)).T.tocsr()
-    queries = _unit_rows(_indicators(words, number) @ sparse.diags(weights))
+    queries = _unit_rows(_word_sets(words, number) @ sparse.diags(weights))
     copies: dict[tuple[str, ...], list[int]] = {}
     for row, report in enumerate(train_words):
         copies.setdefault(report, []).append(row)
@@ -62,7 +61,7 @@ def skill(scores: Mapping[str, float], floor: Mapping[str, float], ceiling: Mapp
     }
 
 
-def _indicators(reports: Sequence[Sequence[str]], number: Mapping[str, int]) -> sparse.csr_matrix:
+def _word_sets(reports: Sequence[Sequence[str]], number: Mapping[str, int]) -> sparse.csr_matrix:
     """float64 (reports, words): 1 where the report holds the word; words without a number are left out."""
     columns = [sorted({number[word] for word in report if word in number}) for report in reports]
     ends = np.cumsum([0, *map(len, columns)])

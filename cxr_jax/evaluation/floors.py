@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.label_metrics import Labels, macro_f1
-from cxr_jax.evaluation.text_metrics import bleu_from_sums, check_reports, report_preparers, rouge_f, score_pairs
+from cxr_jax.evaluation.protocols import check_reports
+from cxr_jax.evaluation.text_metrics import ReportScorer, bleu_from_sums, rouge_f
 
 # The search for the constant report: BLEU of this many distinct training reports, on this many validation references,
 # then ROUGE-L (the slow part) of the best of them. R2Gen's IU X-ray split stays below the first two.
@@ -16,66 +18,74 @@ _VAL_REFERENCES = 500
 _FINALISTS = 200
 
 
+@dataclass(frozen=True)
+class Pool:
+    """The training and validation reports that floors and ceiling are drawn from, a study once.
+
+    train_labels: of the training reports, where the data have some.
+
+    Raises InputError when either list is empty, or the labels are of another number.
+    """
+
+    train: Sequence[str]
+    val: Sequence[str]
+    train_labels: Labels | None = None
+
+    def __post_init__(self):
+        for name, reports in (("train_reports", self.train), ("val_references", self.val)):
+            check_reports(name, reports)
+            if not len(reports):
+                raise InputError(f"{name}: no reports; the floors need training, validation and reference reports")
+        _check_labels("train_labels", self.train_labels, len(self.train))
+
+
 def floors(
-    train_reports: Sequence[str],
-    val_references: Sequence[str],
-    references: Sequence[str],
-    protocol: str,
-    train_labels: Labels | None = None,
-    reference_labels: Labels | None = None,
-    seeds: int = 5,
+    scorer: ReportScorer, pool: Pool, reference_labels: Labels | None = None, seeds: int = 5
 ) -> dict[str, dict[str, float]]:
-    """Scores blind systems against `references`; returns {name: scores}, with the keys of `score_reports`.
+    """Scores blind systems against the scorer's references; returns {name: scores}, with the keys of `score_reports`.
 
     "random_report": a random training report for each image, the mean of `seeds` draws.
     "random_same_class_report": with labels only, the same from the training reports that have findings for an image
         that has some, from those without for one that has none: what telling normal from abnormal would earn.
-    "constant_report": one training report for every image, the best on `val_references` by the mean of bleu_4 and
-        rouge_l. Searched: BLEU-4 of the 5,000 most frequent distinct training reports (earlier ones first among equals)
-        on at most 500 references, evenly spaced; then both scores of the best 200.
+    "constant_report": one training report for every image, the best on the validation reports by the mean of
+        bleu_4 and rouge_l. Searched: BLEU-4 of the 5,000 most frequent distinct training reports (earlier ones first
+        among equals) on at most 500 references, evenly spaced; then both scores of the best 200.
     "most_frequent_report": the training report that occurs most often (as scored, so "Normal." counts with "normal").
 
-    Where both label lists are given, each scores dict also has "finding_f1_macro"; a repeated report stands for the
-    label set that most often goes with it.
+    Where both the pool's and the references' labels are given, each scores dict also has "finding_f1_macro"; a repeated
+    report stands for the label set that most often goes with it.
 
-    Raises InputError when a list is empty or does not fit its labels, or for an unknown protocol.
+    Raises InputError for labels of another number than the references.
     """
-    for name, reports in (
-        ("train_reports", train_reports),
-        ("val_references", val_references),
-        ("references", references),
-    ):
-        check_reports(name, reports)
-        if not len(reports):
-            raise InputError(f"{name}: no reports; the floors need training, validation and reference reports")
-    labels = _checked_labels(train_reports, references, train_labels, reference_labels)
-    prepare = report_preparers(protocol, train_reports)
-    train = [prepare[1](report) for report in train_reports]
+    count = len(scorer.references)
+    _check_labels("reference_labels", reference_labels, count)
+    train_labels = pool.train_labels
+    labels = None if train_labels is None or reference_labels is None else (train_labels, reference_labels)
+    train = [scorer.prepare_prediction(report) for report in pool.train]
     first_row = {report: row for row, report in reversed(list(enumerate(train)))}
 
     def score(chosen: Sequence[str], chosen_labels: Labels | None) -> dict[str, float]:
-        scores = score_pairs(references, chosen, prepare)
+        scores = scorer.scores(chosen)
         if labels is not None and chosen_labels is not None:
             scores["finding_f1_macro"] = macro_f1(labels[1], chosen_labels)
         return scores
 
     def score_constant(report: str) -> dict[str, float]:
         study = None if labels is None else _usual_labels(report, train, labels[0])
-        count = len(references)
-        return score([train_reports[first_row[report]]] * count, None if study is None else [study] * count)
+        return score([pool.train[first_row[report]]] * count, None if study is None else [study] * count)
 
     def score_random(train_classes: np.ndarray, classes: np.ndarray) -> dict[str, float]:
         draws = [_draw(train_classes, classes, seed) for seed in range(seeds)]
         all_scores = [
-            score([train_reports[i] for i in d], None if labels is None else [labels[0][i] for i in d]) for d in draws
+            score([pool.train[i] for i in d], None if labels is None else [labels[0][i] for i in d]) for d in draws
         ]
         return {name: float(np.mean([scores[name] for scores in all_scores])) for name in all_scores[0]}
 
-    result = {"random_report": score_random(np.zeros(len(train), bool), np.zeros(len(references), bool))}
+    result = {"random_report": score_random(np.zeros(len(train), bool), np.zeros(count, bool))}
     if labels is not None:
         abnormal = [np.array([bool(len(study)) for study in side]) for side in labels]
         result["random_same_class_report"] = score_random(*abnormal)
-    constant = best_constant(train, [prepare[0](report) for report in val_references])
+    constant = best_constant(train, [scorer.prepare_reference(report) for report in pool.val])
     return result | {
         "constant_report": score_constant(constant),
         "most_frequent_report": score_constant(Counter(train).most_common(1)[0][0]),
@@ -140,7 +150,7 @@ def constant_rouge_l(candidates: Sequence[str], references: Sequence[str]) -> np
     means = np.zeros(len(candidates))
     for row, report in enumerate(candidates):
         tokens = report.split()
-        common = np.array([_common_subsequence(tokens, *each) for each in positions])
+        common = np.array([_common_subsequence(tokens, *of_reference) for of_reference in positions])
         means[row] = rouge_f(common / max(len(tokens), 1), common / lengths).mean()
     return means
 
@@ -170,22 +180,10 @@ def _ngrams(tokens: list[str], order: int) -> Counter[tuple[str, ...]]:
 
 
 def _usual_labels(report: str, train: Sequence[str], train_labels: Labels) -> frozenset[str]:
-    found = Counter(frozenset(labels) for each, labels in zip(train, train_labels, strict=True) if each == report)
-    return found.most_common(1)[0][0]
+    own = (frozenset(labels) for text, labels in zip(train, train_labels, strict=True) if text == report)
+    return Counter(own).most_common(1)[0][0]
 
 
-def _checked_labels(
-    train_reports: Sequence[str],
-    references: Sequence[str],
-    train_labels: Labels | None,
-    reference_labels: Labels | None,
-) -> tuple[Labels, Labels] | None:
-    if train_labels is None or reference_labels is None:
-        return None
-    for name, labels, reports in (
-        ("train_labels", train_labels, train_reports),
-        ("reference_labels", reference_labels, references),
-    ):
-        if len(labels) != len(reports):
-            raise InputError(f"{name}: {len(labels)} label sets for {len(reports)} reports; pass one for each")
-    return train_labels, reference_labels
+def _check_labels(name: str, labels: Labels | None, count: int) -> None:
+    if labels is not None and len(labels) != count:
+        raise InputError(f"{name}: {len(labels)} label sets for {count} reports; pass one for each")

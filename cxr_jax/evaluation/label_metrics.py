@@ -7,6 +7,8 @@ import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import Clusters, interval
+from cxr_jax.evaluation.ratios import ratio
+from cxr_jax.labels.indicators import indicators
 
 Labels = Sequence[Collection[str]]
 
@@ -33,12 +35,26 @@ def finding_f1(
     Raises InputError for lists of different length, labels that are strings instead of sets, or references in which no
     study has a finding.
     """
-    findings, reference, predicted = indicators(reference_labels, predicted_labels)
-    hits, supports, predictions = (each.sum(axis=0) for each in (reference & predicted, reference, predicted))
-    f1 = _ratio(2 * hits, supports + predictions)
-    precision, recall = _ratio(hits, predictions), _ratio(hits, supports)
+    return matrix_f1(*finding_matrices(reference_labels, predicted_labels), clusters, resamples, seed)
+
+
+def matrix_f1(
+    findings: Sequence[str],
+    reference: np.ndarray,
+    predicted: np.ndarray,
+    clusters: Clusters | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """`finding_f1` of bool (studies, findings); findings that neither side has are left out."""
+    there = np.flatnonzero((reference | predicted).any(axis=0)).tolist()
+    columns = sorted(there, key=findings.__getitem__)
+    reference, predicted = reference[:, columns], predicted[:, columns]
+    hits, supports, predictions = (np.sum(side, axis=0) for side in (reference & predicted, reference, predicted))
+    f1 = ratio(2 * hits, supports + predictions)
+    precision, recall = ratio(hits, predictions), ratio(hits, supports)
     sizes = reference.sum(axis=1) + predicted.sum(axis=1)
-    of_study = np.where(sizes > 0, _ratio(2 * (reference & predicted).sum(axis=1), sizes), 1.0)
+    of_study = ratio(2 * (reference & predicted).sum(axis=1), sizes, over_nothing=1.0)
 
     def score(weights: np.ndarray) -> np.ndarray:
         example = weights @ of_study / weights.sum(axis=1)
@@ -52,20 +68,20 @@ def finding_f1(
         **{name: float(sample[i]) for i, name in enumerate(names)},
         "intervals": {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)},
         "per_finding": {
-            finding: {
+            findings[column]: {
                 "precision": float(precision[i]),
                 "recall": float(recall[i]),
                 "f1": float(f1[i]),
                 "support": int(supports[i]),
             }
-            for i, finding in enumerate(findings)
+            for i, column in enumerate(columns)
         },
     }
 
 
 def macro_f1(reference_labels: Labels, predicted_labels: Labels) -> float:
     """Returns `finding_f1`'s "macro" alone, without the bootstrap; the same errors."""
-    _, reference, predicted = indicators(reference_labels, predicted_labels)
+    _, reference, predicted = finding_matrices(reference_labels, predicted_labels)
     return float(resampled_macro(reference, predicted, np.ones((1, len(reference)), np.int64))[0])
 
 
@@ -77,19 +93,19 @@ def resampled_macro(reference: np.ndarray, predicted: np.ndarray, weights: np.nd
     # Float products go through BLAS; counts this small are exact in them.
     weights = weights.astype(np.float64)
     supports = weights @ reference
-    f1 = _ratio(2 * (weights @ (reference & predicted)), supports + weights @ predicted)
+    f1 = ratio(2 * (weights @ (reference & predicted)), supports + weights @ predicted)
     occurring = (supports > 0).sum(axis=1)
     # A finding without support has no hits, so its F1 adds nothing to the sum.
-    return np.divide(f1.sum(axis=1), occurring, out=np.full(len(weights), np.nan), where=occurring > 0)
+    return ratio(f1.sum(axis=1), occurring, over_nothing=np.nan)
 
 
 def resampled_micro(reference: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Returns micro F1 of resamples, float64 (resamples,); 0 where neither side has a finding. As `resampled_macro`."""
     sizes = reference.sum(axis=1) + predicted.sum(axis=1)
-    return _ratio(2.0 * (weights @ (reference & predicted).sum(axis=1)), weights @ sizes)
+    return ratio(2.0 * (weights @ (reference & predicted).sum(axis=1)), weights @ sizes)
 
 
-def indicators(reference_labels: Labels, predicted_labels: Labels) -> tuple[list[str], np.ndarray, np.ndarray]:
+def finding_matrices(reference_labels: Labels, predicted_labels: Labels) -> tuple[list[str], np.ndarray, np.ndarray]:
     """(Findings by name, bool (studies, findings) of the references, and of the predictions); errors: `finding_f1`."""
     if len(reference_labels) != len(predicted_labels):
         raise InputError(
@@ -104,16 +120,4 @@ def indicators(reference_labels: Labels, predicted_labels: Labels) -> tuple[list
     findings = sorted(
         {finding for labels in (reference_labels, predicted_labels) for study in labels for finding in study}
     )
-    columns = {finding: i for i, finding in enumerate(findings)}
-    return findings, _matrix(reference_labels, columns), _matrix(predicted_labels, columns)
-
-
-def _matrix(labels: Labels, columns: dict[str, int]) -> np.ndarray:
-    matrix = np.zeros((len(labels), len(columns)), bool)
-    for row, study in enumerate(labels):
-        matrix[row, [columns[finding] for finding in study]] = True
-    return matrix
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.zeros(np.shape(numerator)), where=denominator > 0)
+    return findings, indicators(reference_labels, findings), indicators(predicted_labels, findings)

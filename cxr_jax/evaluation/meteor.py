@@ -1,17 +1,23 @@
 """METEOR 1.5 (Denkowski and Lavie, 2014) without Java: its exact and stem modules, as sums that can be resampled.
 
 The jar also matches synonyms and paraphrases, from tables that are not ours to ship, so these scores go under a name of
-their own, `meteor_exact_stem`. Its list of function words is ours too, and the alignment is greedy where the jar's is a
-beam search; the tests hold how far the two are apart.
+their own, `meteor_exact_stem`: the two are never mixed. Its list of function words is ours too, and the alignment is
+greedy where the jar's is a beam search; the tests hold how far the two are apart.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from nltk.stem.snowball import SnowballStemmer
+
+from cxr_jax.errors import InputError
+from cxr_jax.evaluation import meteor_jar
+from cxr_jax.evaluation.ratios import ratio
+
+METEORS = ("auto", "jar", "exact_stem")
 
 # METEOR 1.5's parameters for English.
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.20, 0.60, 0.75
@@ -29,6 +35,27 @@ _TOKEN = re.compile(r"[^\W_]+|[^\w\s]|_")
 _stem = lru_cache(maxsize=1 << 16)(SnowballStemmer("english").stem)
 
 
+class Meteor(NamedTuple):
+    """One of the two: the name of its score, and what gives its statistics, float64 (n, 6), of n pairs."""
+
+    name: str
+    statistics: Callable[[Sequence[str], Sequence[str]], np.ndarray]
+
+
+def choose_meteor(meteor: str = "auto") -> Meteor:
+    """Returns the METEOR of that name in METEORS; "auto" is the jar where it and Java are installed, else ours.
+
+    Raises InputError for another name, or for "jar" where it or Java is missing.
+    """
+    if meteor not in METEORS:
+        raise InputError(f"meteor: {meteor!r} is unknown; choose one of {', '.join(METEORS)}")
+    if meteor == "jar":
+        meteor_jar.require_jar()
+    if meteor == "exact_stem" or not meteor_jar.find_jar():
+        return Meteor("meteor_exact_stem", meteor_statistics)
+    return Meteor("meteor", meteor_jar.jar_statistics)
+
+
 def meteor_statistics(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
     """What METEOR is made of, pair by pair: float64 (n, 6), to be summed over a sample and given to `meteor_from_sums`.
 
@@ -43,9 +70,9 @@ def meteor_statistics(references: Sequence[str], predictions: Sequence[str]) -> 
 def meteor_from_sums(sums: np.ndarray) -> np.ndarray:
     """METEOR, float64 (...), of sums (..., 6) of `meteor_statistics`: the corpus's aggregate, as the jar has it."""
     matched_p, all_p, matched_r, all_r, matches, chunks = np.moveaxis(np.asarray(sums, np.float64), -1, 0)
-    precision, recall = _ratio(matched_p, all_p), _ratio(matched_r, all_r)
-    mean = _ratio(precision * recall, _ALPHA * precision + (1 - _ALPHA) * recall)
-    return np.asarray(mean * (1 - _GAMMA * _ratio(chunks, matches) ** _BETA))
+    precision, recall = ratio(matched_p, all_p), ratio(matched_r, all_r)
+    mean = ratio(precision * recall, _ALPHA * precision + (1 - _ALPHA) * recall)
+    return np.asarray(mean * (1 - _GAMMA * ratio(chunks, matches) ** _BETA))
 
 
 def _pair(reference: list[str], prediction: list[str]) -> tuple[float | int, ...]:
@@ -99,11 +126,6 @@ def align(reference: Sequence[str], prediction: Sequence[str]) -> list[tuple[int
                         waiting[k - begin].append((i + begin, j + begin))
                     begin = k + 1
     return taken
-
-
-def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> np.ndarray:
-    numerator, denominator = np.asarray(numerator), np.asarray(denominator)
-    return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator > 0)
 
 
 def _weight(word: str) -> float:

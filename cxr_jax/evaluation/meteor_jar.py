@@ -31,6 +31,18 @@ def find_jar() -> Path | None:
     return jar if jar.is_file() else None
 
 
+def require_jar() -> Path:
+    """The jar.
+
+    Raises:
+      InputError: it or Java is missing.
+    """
+    jar = find_jar()
+    if jar is None:
+        raise InputError('METEOR: its jar needs Java and pycocoevalcap; install both (pip install "cxr_jax[coco]")')
+    return jar
+
+
 def jar_statistics(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
     """float64 (n, 6), as `meteor.meteor_statistics`, by the jar.
 
@@ -59,9 +71,7 @@ def jar_statistics(references: Sequence[str], predictions: Sequence[str]) -> np.
 
 @lru_cache(maxsize=1)
 def _process() -> "subprocess.Popen[str]":
-    jar = find_jar()
-    if jar is None:
-        raise InputError('METEOR: its jar needs Java and pycocoevalcap; install both (pip install "cxr_jax[coco]")')
+    jar = require_jar()
     # -norm lets the jar lower-case and split off punctuation, as pycocoevalcap does.
     command = ["java", "-Xmx2G", "-Duser.language=en", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
     pipe = subprocess.PIPE

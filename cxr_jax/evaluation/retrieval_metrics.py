@@ -6,13 +6,15 @@ tables have it. By labels: every target that shows the same.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from math import comb
 
 import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import cluster_codes
+from cxr_jax.evaluation.ratios import ratio
+from cxr_jax.labels.indicators import indicators
 
 Groups = Sequence[Hashable] | np.ndarray
 Columns = dict[str, np.ndarray]  # a score's name to what each query adds to it, float64 (num_queries,)
@@ -112,7 +114,7 @@ def instance_columns(
     _check_ks(ks)
     similarity = _checked(similarity, query_ids, target_ids)
     query_codes, target_codes = _group_codes(query_ids, target_ids)
-    found = np.empty((len(query_codes), len(ks)))
+    recalls = np.empty((len(query_codes), len(ks)))
     for part in _blocks(similarity.shape):
         block = similarity[part]
         own = query_codes[part, None] == target_codes
@@ -120,8 +122,8 @@ def instance_columns(
         nearer, tied = (block > best).sum(axis=1), block == best
         own_tied = (tied & own).sum(axis=1)
         for i, k in enumerate(ks):
-            found[part, i] = _hit_chance(own_tied, tied.sum(axis=1) - own_tied, k - nearer)
-    columns = {f"instance_recall@{k}": found[:, i] for i, k in enumerate(ks)}
+            recalls[part, i] = _hit_chance(own_tied, tied.sum(axis=1) - own_tied, k - nearer)
+    columns = {f"instance_recall@{k}": recalls[:, i] for i, k in enumerate(ks)}
     return columns | {f"instance_ceiling@{k}": instance_ceiling(query_ids, query_groups, k) for k in ks}
 
 
@@ -131,16 +133,6 @@ def instance_ceiling(ids: Groups, groups: Groups, k: int) -> np.ndarray:
     distinct = np.unique(np.stack([codes, cluster_codes(ids)]), axis=1)[0]
     sizes = np.bincount(distinct)[codes]
     return np.minimum(k, sizes) / sizes
-
-
-def label_metrics(
-    similarity: np.ndarray,
-    query_labels: Sequence[Collection[str]],
-    target_labels: Sequence[Collection[str]],
-    ks: Sequence[int] = (1, 5, 10),
-) -> dict[str, float]:
-    """The means of `label_columns`, with its arguments and errors."""
-    return means(label_columns(similarity, query_labels, target_labels, ks))
 
 
 def label_columns(
@@ -165,9 +157,8 @@ def label_columns(
             f"similarity: shape {similarity.shape} does not fit {len(query_labels)} query and {len(target_labels)} "
             "target label sets; pass (num_queries, num_targets)"
         )
-    known = {label for side in (query_labels, target_labels) for labels in side for label in labels}
-    numbers = {label: i for i, label in enumerate(sorted(known))}
-    queries, targets = (_indicators(side, numbers) for side in (query_labels, target_labels))
+    known = sorted({label for side in (query_labels, target_labels) for labels in side for label in labels})
+    queries, targets = (indicators(side, known).astype(np.float32) for side in (query_labels, target_labels))
     count, deepest = len(targets), min(max(ks), len(targets))
     discount = 1 / np.log2(np.arange(deepest) + 2)
     precision, ndcg = (np.empty((len(queries), len(ks))) for _ in range(2))
@@ -177,17 +168,16 @@ def label_columns(
         union = queries[part].sum(axis=1)[:, None] + targets.sum(axis=1) - shared
         gain = np.where(union > 0, shared / np.maximum(union, 1), 1.0)
         order = np.argsort(-similarity[part], axis=1, kind="stable")
-        found = np.take_along_axis(gain, order, axis=1)
-        hits = np.cumsum(found > 0, axis=1)
+        ranked = np.take_along_axis(gain, order, axis=1)
+        hits = np.cumsum(ranked > 0, axis=1)
         total = hits[:, -1]
-        precisions = (hits / np.arange(1, count + 1) * (found > 0)).sum(axis=1)
-        average[part] = precisions / np.where(total > 0, total, np.nan)
+        precisions = (hits / np.arange(1, count + 1) * (ranked > 0)).sum(axis=1)
+        average[part] = ratio(precisions, total, over_nothing=np.nan)
         chance[part] = total / count
         best = -np.sort(-gain, axis=1)
         for i, k in enumerate(min(k, count) for k in ks):
             precision[part, i] = hits[:, k - 1] / k
-            ideal = best[:, :k] @ discount[:k]
-            ndcg[part, i] = np.divide(found[:, :k] @ discount[:k], ideal, out=np.zeros(len(ideal)), where=ideal > 0)
+            ndcg[part, i] = ratio(ranked[:, :k] @ discount[:k], best[:, :k] @ discount[:k])
     columns = {f"label_precision@{k}": precision[:, i] for i, k in enumerate(ks)}
     columns |= {f"label_ndcg@{k}": ndcg[:, i] for i, k in enumerate(ks)}
     return columns | {"label_map": average, "chance_label_precision": chance}
@@ -197,22 +187,14 @@ def means(columns: Columns) -> dict[str, float]:
     """The mean of each column over the queries; those that are NaN are left out, and 0 where all are."""
     names = list(columns)
     sample = np.ones((1, len(columns[names[0]])), np.int64)
-    found = resampled_means(columns, sample)[0]
-    return {name: float(0 if np.isnan(value) else value) for name, value in zip(names, found, strict=True)}
+    values = resampled_means(columns, sample)[0]
+    return dict(zip(names, np.nan_to_num(values).tolist(), strict=True))
 
 
 def resampled_means(columns: Columns, weights: np.ndarray) -> np.ndarray:
     """`means` of resamples, float64 (resamples, columns), NaN where no query is left; weights (resamples, queries)."""
     stacked = np.stack(list(columns.values()), axis=1)
-    counts = weights @ ~np.isnan(stacked)
-    return np.divide(weights @ np.nan_to_num(stacked), counts, out=np.full(counts.shape, np.nan), where=counts > 0)
-
-
-def _indicators(labels: Sequence[Collection[str]], numbers: Mapping[str, int]) -> np.ndarray:
-    matrix = np.zeros((len(labels), len(numbers)), np.float32)
-    for row, study in enumerate(labels):
-        matrix[row, [numbers[label] for label in study]] = 1
-    return matrix
+    return ratio(weights @ np.nan_to_num(stacked), weights @ ~np.isnan(stacked), over_nothing=np.nan)
 
 
 def first_hit_ranks(similarity: np.ndarray, query_groups: Groups, target_groups: Groups) -> np.ndarray:

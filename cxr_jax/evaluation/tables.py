@@ -1,9 +1,16 @@
 """What is printed of an evaluation: scores beside their floors and ceiling, recall beside chance."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-Table = tuple[list[str], list[list[str]]]  # columns; rows
+
+class Table(NamedTuple):
+    """A table of formatted cells; the first cell of a row names it."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 SCORE_NAMES = {
     **{f"bleu_{n}": f"BLEU-{n}" for n in range(1, 5)},
     "rouge_l": "ROUGE-L",
@@ -33,7 +40,7 @@ PUBLISHED = (
 
 
 def score_table(metrics: Mapping[str, Any], system: str = "retrieved report (top 1)") -> Table:
-    """Columns and rows: the system and its intervals, where there is one, then floors, ceiling, and skill."""
+    """The system and its intervals, where there is one, then floors, ceiling, and skill."""
     names = [name for name in SCORE_NAMES if name in metrics["floors"]["random_report"]]
     rows: list[list[str]] = []
 
@@ -49,18 +56,30 @@ def score_table(metrics: Mapping[str, Any], system: str = "retrieved report (top
     add("ceiling: nearest by the true text", metrics["ceiling"])
     if "skill" in metrics:
         add("skill, 0 random to 1 ceiling", metrics["skill"])
-    return ["", *(SCORE_NAMES[name] for name in names)], rows
+    return Table(["", *(SCORE_NAMES[name] for name in names)], rows)
 
 
 def comparison_table(comparison: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Columns and rows of `outside.compare`."""
+    """Columns and rows of `comparison.compare`."""
     names = [name for name in SCORE_NAMES if name in comparison]
     rows = [
         ["difference", *(f"{comparison[name]['difference']:+.3f}" for name in names)],
         ["  95 % interval", *("{:+.3f} to {:+.3f}".format(*comparison[name]["interval"]) for name in names)],
         ["  p, two-sided", *(f"{comparison[name]['p']:.3f}" for name in names)],
     ]
-    return ["paired bootstrap", *(SCORE_NAMES[name] for name in names)], rows
+    return Table(["paired bootstrap", *(SCORE_NAMES[name] for name in names)], rows)
+
+
+def label_table(scores: Mapping[str, Any]) -> Table:
+    """Columns and rows of `predictions.label_scores`: the means with their intervals, then each label."""
+    rows = [
+        [kind, "", "", "", f"{scores['scores'][name]:.3f}", "{:.3f}-{:.3f}".format(*scores["intervals"][name])]
+        for kind in ("micro", "macro", "example")
+        if (name := f"label_f1_{kind}")
+    ]
+    for label, f1 in scores["per_finding"].items():
+        rows.append([label, str(f1["support"]), *(f"{f1[key]:.3f}" for key in ("precision", "recall", "f1")), ""])
+    return Table(["labels, doubt counted as there", "studies", "precision", "recall", "F1", "95 % interval"], rows)
 
 
 def recall_table(metrics: Mapping[str, Any]) -> Table:
@@ -68,15 +87,15 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
     ks = [k for k in (1, 5, 10) if f"recall@{k}" in metrics["retrieval"]["image_to_text"]]
     rows = []
     for name, label in (("image_to_text", "image → report"), ("text_to_image", "report → image")):
-        found = metrics["retrieval"][name]
-        rows.append([label, *(f"{found[f'recall@{k}']:.3f}" for k in ks), f"{found['median_rank']:.0f}"])
-        rows.append(["  95 % interval", *("{:.3f}-{:.3f}".format(*found["intervals"][f"recall@{k}"]) for k in ks), ""])
-        rows.append(["  chance", *(f"{found[f'chance_recall@{k}']:.3f}" for k in ks), ""])
+        scores = metrics["retrieval"][name]
+        rows.append([label, *(f"{scores[f'recall@{k}']:.3f}" for k in ks), f"{scores['median_rank']:.0f}"])
+        rows.append(["  95 % interval", *("{:.3f}-{:.3f}".format(*scores["intervals"][f"recall@{k}"]) for k in ks), ""])
+        rows.append(["  chance", *(f"{scores[f'chance_recall@{k}']:.3f}" for k in ks), ""])
         if name == "image_to_text":
-            rows.append(["  chance, equal reports tied", *(f"{found[f'tied_chance_recall@{k}']:.3f}" for k in ks), ""])
-        rows.append(["  its very own study", *(f"{found[f'instance_recall@{k}']:.3f}" for k in ks), ""])
-        rows.append(["  that one's ceiling", *(f"{found[f'instance_ceiling@{k}']:.3f}" for k in ks), ""])
-    return [f"among the {metrics['n']} of the split", *(f"recall@{k}" for k in ks), "median rank"], rows
+            rows.append(["  chance, equal reports tied", *(f"{scores[f'tied_chance_recall@{k}']:.3f}" for k in ks), ""])
+        rows.append(["  its very own study", *(f"{scores[f'instance_recall@{k}']:.3f}" for k in ks), ""])
+        rows.append(["  that one's ceiling", *(f"{scores[f'instance_ceiling@{k}']:.3f}" for k in ks), ""])
+    return Table([f"among the {metrics['n']} of the split", *(f"recall@{k}" for k in ks), "median rank"], rows)
 
 
 def markdown(metrics: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], examples: int = 2) -> str:
@@ -85,7 +104,8 @@ def markdown(metrics: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], exa
     Table 1: the scores between floors and ceiling; on IU X-ray the published rows too, each with its protocol. Table 2:
     true and retrieved reports of the first `examples` studies without findings and with some; `lines` are predictions'.
     """
-    columns, rows = score_table(metrics)
+    columns, scores = score_table(metrics)
+    rows = list(scores)
     names = [name for name in SCORE_NAMES if name in metrics["floors"]["random_report"]]
     if metrics["dataset"].startswith("IU X-ray ("):
         for source, published in PUBLISHED:
@@ -118,3 +138,27 @@ def format_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for line in (columns, *rows)
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def zero_shot_table(metrics: Mapping[str, Any]) -> Table:
+    """Columns and rows: a label each, then their macro mean; what cannot be measured is said to be so."""
+    rows = []
+    for name, entry in metrics["labels"].items():
+        head = [name, str(entry["n_positive"]), f"{entry['prevalence']:.3f}"]
+        rows.append(
+            [*head, *_zero_shot_cells(entry)] if "auroc" in entry else [*head, entry["not_measurable"], *[""] * 5]
+        )
+    macro = metrics["macro"]
+    if macro:
+        head = [f"macro mean of {macro['n_labels']}", "", f"{macro['floors']['average_precision']:.3f}"]
+        rows.append([*head, *_zero_shot_cells(macro)])
+    return Table(["", "positive", "share", "AUROC", "95 %", "AP", "F1", "95 %", "always yes"], rows)
+
+
+def _zero_shot_cells(entry: Mapping[str, Any]) -> list[str]:
+    def score(name: str) -> list[str]:
+        if entry[name] is None:
+            return ["none on val", ""]
+        return [f"{entry[name]:.3f}", "{:.3f}-{:.3f}".format(*entry["intervals"][name])]
+
+    return [*score("auroc"), score("average_precision")[0], *score("f1"), f"{entry['floors']['f1']:.3f}"]

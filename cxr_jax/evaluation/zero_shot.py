@@ -1,10 +1,6 @@
-"""Labels without training on them: which of two opposite sentences an image lies nearer to, and is that one right?
+"""Zero-shot labels (`cxr_jax.retrieval.zero_shot`) scored against the true ones: AUROC, average precision, F1."""
 
-Sentences are put together as CLIP does (Radford et al. 2021, section 3.1.4: the mean of the embeddings, scaled to unit
-norm), and a positive one is held against a negative one as CheXzero does (Tiu et al. 2022: softmax over the two).
-"""
-
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,40 +9,10 @@ from scipy.special import expit
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import Clusters, interval
+from cxr_jax.evaluation.ratios import ratio
 from cxr_jax.retrieval.prompts import Question
 
 SCORES = ("auroc", "average_precision", "f1", "f1_at_0.5")
-
-
-def ensemble(embeddings: Float[np.ndarray, "K E"]) -> Float[np.ndarray, " E"]:
-    """The mean of K embeddings of unit norm, scaled to unit norm: one for all wordings of a sentence."""
-    mean = embeddings.astype(np.float64).mean(axis=0)
-    return mean / max(float(np.linalg.norm(mean)), 1e-12)
-
-
-def margins(
-    images: Float[np.ndarray, "N E"],
-    questions: Sequence[Question],
-    encode_text: Callable[[list[str]], np.ndarray],
-    scale: float,
-) -> Float[np.ndarray, "N L"]:
-    """scale · (cosine to the positive ensemble − cosine to the negative one), float64, of each image and question.
-
-    Args:
-      images: of unit norm.
-      encode_text: sentences to embeddings of unit norm; it is called once.
-      scale: 1/τ.
-    """
-    sides = [side for question in questions for side in (question.positive, question.negative)]
-    embeddings = encode_text([prompt for side in sides for prompt in side])
-    parts = np.split(embeddings, np.cumsum([len(side) for side in sides])[:-1])
-    ensembles = np.array([ensemble(part) for part in parts])
-    return scale * (images.astype(np.float64) @ (ensembles[::2] - ensembles[1::2]).T)
-
-
-def probability(margin: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """Softmax over the two scaled cosines, which is the logistic function of their difference."""
-    return expit(margin)
 
 
 class Ranking:
@@ -79,8 +45,8 @@ class Ranking:
         precision = hits / np.maximum(hits + all_negative - below, 1)
         measurable = (all_positive > 0) & (all_negative > 0)
         return (
-            _ratio(wins, np.where(measurable, all_positive * all_negative, 0)),
-            _ratio(np.einsum("ir,ir->r", own, precision), np.where(measurable, all_positive, 0)),
+            ratio(wins, np.where(measurable, all_positive * all_negative, 0), np.nan),
+            ratio(np.einsum("ir,ir->r", own, precision), np.where(measurable, all_positive, 0), np.nan),
         )
 
 
@@ -103,8 +69,8 @@ def resampled_f1(
     truth: Bool[np.ndarray, "N L"], called: Bool[np.ndarray, "N L"], weights: Float[np.ndarray, "N R"]
 ) -> Float[np.ndarray, "R L"]:
     """F1 of each label in each resample; NaN where no positive is drawn."""
-    positives, calls, hits = (weights.T @ each.astype(np.float64) for each in (truth, called, truth & called))
-    return np.where(positives > 0, _ratio(2 * hits, positives + calls), np.nan)
+    positives, calls, hits = (weights.T @ images.astype(np.float64) for images in (truth, called, truth & called))
+    return np.where(positives > 0, ratio(2 * hits, positives + calls), np.nan)
 
 
 def score_labels(
@@ -140,19 +106,19 @@ def score_labels(
     def scores(weights: np.ndarray) -> np.ndarray:
         drawn = np.ascontiguousarray(weights.T, np.float64)  # an image a row: gathered and summed without strides
         ranked = np.array([ranking.scores(drawn) for ranking in rankings])
-        found = np.empty((len(weights), labels, len(SCORES)))
-        found[:, :, :2] = ranked.transpose(2, 0, 1)
-        found[:, :, 2] = np.where(np.isnan(thresholds), np.nan, resampled_f1(truth, at_threshold, drawn))
-        found[:, :, 3] = resampled_f1(truth, at_half, drawn)
-        measured = ~np.isnan(found)
-        macro = _ratio(np.where(measured, found, 0).sum(axis=1), measured.sum(axis=1))
-        return np.concatenate([found, macro[:, None]], axis=1).reshape(len(weights), -1)
+        of_labels = np.empty((len(weights), labels, len(SCORES)))
+        of_labels[:, :, :2] = ranked.transpose(2, 0, 1)
+        of_labels[:, :, 2] = np.where(np.isnan(thresholds), np.nan, resampled_f1(truth, at_threshold, drawn))
+        of_labels[:, :, 3] = resampled_f1(truth, at_half, drawn)
+        measured = ~np.isnan(of_labels)
+        macro = ratio(np.where(measured, of_labels, 0).sum(axis=1), measured.sum(axis=1), np.nan)
+        return np.concatenate([of_labels, macro[:, None]], axis=1).reshape(len(weights), -1)
 
     score = scores(np.ones((1, count), np.int64))[0]
     low, high = np.full_like(score, np.nan), np.full_like(score, np.nan)
     there = ~np.isnan(score)
     low[there], high[there] = interval(lambda weights: scores(weights)[:, there], count, clusters, resamples, seed)
-    score, low, high = (each.reshape(labels + 1, len(SCORES)) for each in (score, low, high))
+    score, low, high = (flat.reshape(labels + 1, len(SCORES)) for flat in (score, low, high))
     return score, low, high
 
 
@@ -162,7 +128,7 @@ def floors(prevalence: float) -> dict[str, float]:
     return {"auroc": 0.5, "average_precision": prevalence, "f1": always, "f1_at_0.5": always}
 
 
-def label_metrics(
+def zero_shot_metrics(
     questions: Sequence[Question],
     truth: Bool[np.ndarray, "N L"],
     margin: Float[np.ndarray, "N L"],
@@ -206,13 +172,6 @@ def label_metrics(
     return {"labels": labels, "macro": macro}
 
 
-def indicators(rows: Sequence[frozenset[str]], questions: Sequence[Question]) -> Bool[np.ndarray, "N L"]:
-    """Whether each row's labels hold one that counts as each question's."""
-    return np.array([[not labels.isdisjoint(q.labels) for q in questions] for labels in rows], bool).reshape(
-        len(rows), len(questions)
-    )
-
-
 def _scores(score: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[str, Any]:
     values: Mapping[str, Any] = dict(zip(SCORES, map(_or_none, score), strict=True))
     ends = zip(SCORES, low.tolist(), high.tolist(), strict=True)
@@ -228,7 +187,3 @@ def _cumulative(weights: np.ndarray) -> np.ndarray:
     sums = np.zeros((len(weights) + 1, weights.shape[1]))
     np.cumsum(weights, axis=0, out=sums[1:])
     return sums
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)

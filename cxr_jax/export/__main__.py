@@ -29,7 +29,7 @@ from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.export.folder import FILES, ExportFolder
 from cxr_jax.export.model_card import EXAMPLE_TEXT, Facts, model_card
 from cxr_jax.export.stablehlo import export_encoders
-from cxr_jax.retrieval import model as inference
+from cxr_jax.retrieval.model import Model, load_run
 from cxr_jax.runtime.run_folder import RunFolder, write_text
 from cxr_jax.weights import hub
 from cxr_jax.weights.densenet import save_densenet
@@ -40,7 +40,7 @@ CACHE = "~/.cache/cxr_jax"  # configs/base.py's; the run's own may be a path of 
 
 
 def export_model(
-    model: inference.Model,
+    model: Model,
     run: RunFolder,
     out: str | Path,
     licence: str = "other",
@@ -146,7 +146,7 @@ def check_push(name: str) -> None:
         raise InputError(f"--push {name}: the hub cannot be reached from here; export without --push, and push later")
 
 
-def load_run(workdir: str) -> tuple[RunFolder, inference.Model]:
+def finished_run(workdir: str) -> tuple[RunFolder, Model]:
     """A finished run and its model.
 
     Raises:
@@ -158,7 +158,7 @@ def load_run(workdir: str) -> tuple[RunFolder, inference.Model]:
         raise InputError(f"--workdir {run.root}: is an export already; copy it, or name the run that it came from")
     if not (run.index / "train.npz").is_file():
         raise InputError(f"--workdir {run.root}: the run is not finished; go on with it by its training command")
-    return run, inference.load(run.root)
+    return run, load_run(run)
 
 
 def _metrics(run: RunFolder, step: int) -> dict[str, Any] | None:
@@ -170,7 +170,7 @@ def _metrics(run: RunFolder, step: int) -> dict[str, Any] | None:
         return metrics if metrics["step"] == step else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{file}: cannot be read ({error}); score the run again: python -m cxr_jax.retrieve --workdir {run.root}"
+            f"{file}: cannot be read ({error}); score the run again: python -m cxr_jax.evaluate --workdir {run.root}"
         ) from error
 
 
@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
     _check(arguments)
     if arguments.workdir:
-        run, model = load_run(arguments.workdir)
+        run, model = finished_run(arguments.workdir)
         if arguments.densenet:
             _export_densenet(model, Path(arguments.densenet).expanduser())
         if arguments.out:
@@ -233,7 +233,7 @@ def _check(arguments: argparse.Namespace) -> None:
         check_push(arguments.push)
 
 
-def _export_densenet(model: inference.Model, file: Path) -> None:
+def _export_densenet(model: Model, file: Path) -> None:
     variables = {part: tree["vision"]["densenet"] for part, tree in model.variables.items()}
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -11,8 +11,13 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cxr_jax.errors import InputError
+from cxr_jax.models.dual_encoder import build_model, variable_shapes
+from cxr_jax.retrieval.model import Model, load_run
+from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime.run_folder import RunFolder, write_json
+from cxr_jax.weights import hub
 from cxr_jax.weights.files import account, listed, read
+from cxr_jax.weights.tokenizer import load_tokenizer
 
 MODEL_TYPE = "cxr_jax"
 WEIGHTS = "model.safetensors"
@@ -83,13 +88,35 @@ class ExportFolder:
         Raises:
           InputError: the file is missing, damaged, a pickle, or of another model.
         """
-        found = read(self.weights_file)
+        weights = read(self.weights_file)
         wanted = {name: leaf.shape for name, leaf in flatten_dict(shapes, sep=".").items()}
-        account(self.weights_file, found, wanted)
-        if odd := [name for name in wanted if found[name].dtype != np.float32]:
-            raise InputError(f"{self.weights_file}: holds {listed(odd)} as {found[odd[0]].dtype}; export it again")
-        return unflatten_dict({name: jnp.asarray(found[name]) for name in wanted}, sep=".")
+        account(self.weights_file, weights, wanted)
+        if odd := [name for name in wanted if weights[name].dtype != np.float32]:
+            raise InputError(f"{self.weights_file}: holds {listed(odd)} as {weights[odd[0]].dtype}; export it again")
+        return unflatten_dict({name: jnp.asarray(weights[name]) for name in wanted}, sep=".")
 
 
 def _dotted(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, order="C") for name, value in flatten_dict(dict(variables), sep=".").items()}
+
+
+def load(workdir: str | Path) -> Model:
+    """The model of a run's folder or of an export's, either of which may have been moved, or of an export on the hub.
+
+    Raises:
+      InputError: there is neither, or the run is unfinished, or a file is damaged.
+    """
+    root = hub.fetch(workdir, FILES)
+    export = ExportFolder(root)
+    return _load_export(export) if export.is_one() else load_run(RunFolder(root))
+
+
+def _load_export(export: ExportFolder) -> Model:
+    config = export.load_config()
+    variables = export.load_variables(variable_shapes(build_model(config), config["image_size"]))
+    pool = SplitIndex.load(export.index, "train") if export.index.is_dir() else None
+    if pool is not None and pool.step != export.step():
+        raise InputError(
+            f"{export.index}: is of step {pool.step} and the weights of step {export.step()}; export both again"
+        )
+    return Model(config, variables, load_tokenizer(export.tokenizer), pool)

@@ -94,7 +94,7 @@ def _scores(facts: Facts) -> str:
     except (KeyError, TypeError) as error:
         raise InputError(
             f"eval/test/metrics.json: lacks {error}, which this version writes; score the run again with "
-            "python -m cxr_jax.retrieve --workdir DIR"
+            "python -m cxr_jax.evaluate --workdir DIR"
         ) from error
     return (
         f"{where}. Intervals are 95 % bootstrap ones. Floors never look at the image; the ceiling is retrieval that "

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import export
 
-from cxr_jax.training.step import make_recipe
+from cxr_jax.models.dual_encoder import build_model
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 LOCATIONS = "jax_traceback_in_locations_limit"
@@ -24,7 +24,7 @@ def export_encoders(config: Mapping[str, Any], variables: Any) -> dict[str, expo
       image_encoder: (weights, uint8 (B, S, S, 1)) → float32 (B, E), S = `image_size`.
       text_encoder: (weights, int32 (B, L), int32 (B, L)) → float32 (B, E), token ids and mask, L = `text.max_tokens`.
     """
-    model, side, length = make_recipe(config).model, config["image_size"], config["text"]["max_tokens"]
+    model, side, length = build_model(config), config["image_size"], config["text"]["max_tokens"]
 
     def image_encoder(weights: dict[str, jax.Array], image: jax.Array) -> jax.Array:
         out: Any = model.apply(unflatten_dict(weights, sep="."), image)

@@ -25,7 +25,7 @@ def judge(mentions: Sequence[Mention], others: Sequence[Mention]) -> list[Judged
     judged = []
     for mention in mentions:
         stands = {_stands(mention, other) for other in others if other.observation == mention.observation}
-        verdict = next((each for each in (AGREES, CONTRADICTS) if each in stands), ALONE)
+        verdict = next((stand for stand in (AGREES, CONTRADICTS) if stand in stands), ALONE)
         judged.append(Judged(mention, verdict))
     return judged
 

@@ -1,9 +1,9 @@
 """Labels that another tool gave the reports, as a CSV: CheXbert's, CheXpert's labeller's, RadGraph's, anyone's."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from cxr_jax.csv_table import Row, Table
 from cxr_jax.errors import InputError
 
 # What a cell of a table with a column a label may hold.
@@ -25,94 +25,79 @@ def read_labels(file: Path, study_ids: Sequence[str]) -> list[frozenset[str]]:
       study_ids: the file's other studies are left aside.
 
     Raises:
-      InputError: naming line and column: the file cannot be read, lacks a study or has it twice, holds no label column
+      InputError: naming row and column: the file cannot be read, lacks a study or has it twice, holds no label column
         or an unknown cell.
     """
-    header, rows = _read_rows(file)
-    names = [name.strip() for name in header]
-    if doubled := {name for name in names if name and names.count(name) > 1}:
-        raise InputError(f"{file}: line 1: column {min(doubled)!r} comes twice; remove one")
-    if _KEY not in names:
+    table = Table(file, blank_rows=True)  # a row of blanks is a study without labels
+    rows = list(table)
+    if not rows:
+        raise InputError(f"{file}: holds no row below its header; give a table with a row for each study")
+    if _KEY not in table.columns:
         if len(rows) != len(study_ids):
             raise InputError(
                 f"{file}: has {len(rows)} rows without a column {_KEY} for {len(study_ids)} studies; add the column, "
                 "or a row for each study in their order"
             )
-        return _wide(file, names, rows)
-    found = _long(file, names, rows) if {"label", "labels"} & set(names) else _by_study(file, names, rows)
-    missing = [study for study in study_ids if study not in found]
+        return _wide(table, rows)
+    labels = _long(table, rows) if {"label", "labels"} & set(table.columns) else _by_study(table, rows)
+    missing = [study for study in study_ids if study not in labels]
     if missing:
         raise InputError(
             f"{file}: column {_KEY}: {len(missing)} of {len(study_ids)} studies are missing ({missing[0]} first); "
             "label every study, one without findings too"
         )
-    return [found[study] for study in study_ids]
+    return [labels[study] for study in study_ids]
 
 
-def _read_rows(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The header, and each row that is not blank with the number of its last line."""
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            header = next(reader, [])
-            rows = [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file}: cannot be read as CSV ({error}); give a UTF-8 table with a header") from error
-    if not header or not rows:
-        raise InputError(f"{file}: holds no row below its header; give a table with a row for each study")
-    for line, row in rows:
-        if len(row) != len(header):
-            raise InputError(f"{file}: line {line}: has {len(row)} cells where the header has {len(header)}; mend it")
-    return header, rows
+def _long(table: Table, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
+    listed = "labels" in table.columns
+    labels: dict[str, set[str]] = {}
+    for row in rows:
+        study = _study(table, row)
+        if listed and study in labels:
+            raise _doubled(table, row, study)
+        of_row = {label.strip() for label in (row.cells["labels"].split("|") if listed else [row.cells["label"]])}
+        of_row.discard("")
+        if repeated := of_row & labels.get(study, set()):
+            raise InputError(
+                f"{table.file} {row.where}: {study} has {min(repeated)!r} a second time; keep one row of it"
+            )
+        labels.setdefault(study, set()).update(of_row)
+    return {study: frozenset(of_study) for study, of_study in labels.items()}
 
 
-def _long(file: Path, names: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> dict[str, frozenset[str]]:
-    listed = "labels" in names
-    column = names.index("labels" if listed else "label")
-    found: dict[str, set[str]] = {}
-    for line, row in rows:
-        study = _study(file, line, row[names.index(_KEY)])
-        if listed and study in found:
-            raise _doubled(file, line, study)
-        of_row = {label.strip() for label in (row[column].split("|") if listed else [row[column]])} - {""}
-        if repeated := of_row & found.get(study, set()):
-            raise InputError(f"{file}: line {line}: {study} has {min(repeated)!r} a second time; keep one row of it")
-        found.setdefault(study, set()).update(of_row)
-    return {study: frozenset(labels) for study, labels in found.items()}
+def _by_study(table: Table, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
+    labels: dict[str, frozenset[str]] = {}
+    for row, of_row in zip(rows, _wide(table, rows), strict=True):
+        study = _study(table, row)
+        if study in labels:
+            raise _doubled(table, row, study)
+        labels[study] = of_row
+    return labels
 
 
-def _by_study(file: Path, names: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> dict[str, frozenset[str]]:
-    found: dict[str, frozenset[str]] = {}
-    for (line, row), labels in zip(rows, _wide(file, names, rows), strict=True):
-        study = _study(file, line, row[names.index(_KEY)])
-        if study in found:
-            raise _doubled(file, line, study)
-        found[study] = labels
-    return found
-
-
-def _wide(file: Path, names: Sequence[str], rows: Sequence[tuple[int, list[str]]]) -> list[frozenset[str]]:
-    columns = [i for i, name in enumerate(names) if name and name != _KEY and name.lower() not in TEXT_COLUMNS]
+def _wide(table: Table, rows: Sequence[Row]) -> list[frozenset[str]]:
+    columns = [name for name in table.columns if name != _KEY and name.lower() not in TEXT_COLUMNS]
     if not columns:
-        raise InputError(f"{file}: line 1: names no label; give a column a label, or the columns {_KEY} and label")
-    found = []
-    for line, row in rows:
-        cells = {names[column]: row[column].strip().lower() for column in columns}
+        raise InputError(f"{table.file} row 1: names no label; give a column a label, or the columns {_KEY} and label")
+    labels = []
+    for row in rows:
+        cells = {name: row.cells[name].lower() for name in columns}
         for name, cell in cells.items():
             if cell not in PRESENT | UNCERTAIN | ABSENT:
                 raise InputError(
-                    f"{file}: line {line}, column {name}: {cell[:40]!r} is unknown; write 1, -1 or u where uncertain, "
-                    "0 or nothing"
+                    f"{table.file} {row.where}, column {name}: {cell[:40]!r} is unknown; write 1, -1 or u where "
+                    "uncertain, 0 or nothing"
                 )
-        found.append(frozenset(name for name, cell in cells.items() if cell not in ABSENT))
-    return found
+        labels.append(frozenset(name for name, cell in cells.items() if cell not in ABSENT))
+    return labels
 
 
-def _study(file: Path, line: int, cell: str) -> str:
-    if not cell.strip():
-        raise InputError(f"{file}: line {line}, column {_KEY}: is blank; name the study")
-    return cell.strip()
+def _study(table: Table, row: Row) -> str:
+    if not row.cells[_KEY]:
+        raise InputError(f"{table.file} {row.where}, column {_KEY}: is blank; name the study")
+    return row.cells[_KEY]
 
 
-def _doubled(file: Path, line: int, study: str) -> InputError:
-    return InputError(f"{file}: line {line}, column {_KEY}: {study} comes a second time; keep one row of it")
+def _doubled(table: Table, row: Row, study: str) -> InputError:
+    return InputError(f"{table.file} {row.where}, column {_KEY}: {study} comes a second time; keep one row of it")

@@ -6,15 +6,13 @@ labeller, only takes their observations. `docs/labels.md` says how far it agrees
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-
 from cxr_jax.labels.phrases import CUES, NAMES, OBSERVATIONS, OTHER_FINDINGS, PLACES, QUALITIES, SAID
 
-__all__ = ["OBSERVATIONS", "Mention", "find_mentions", "label_report", "rule_labels", "rule_matrix", "split_sentences"]
+__all__ = ["OBSERVATIONS", "Mention", "find_mentions", "label_report", "rule_labels", "split_sentences"]
 
 _OTHER = "other"  # an observation that is none of CheXpert's, and only hinders "No Finding"
 _SIDELESS = {"Cardiomegaly", "Enlarged Cardiomediastinum", _OTHER}
@@ -77,27 +75,21 @@ def label_report(report: str) -> dict[str, str]:
     "No Finding" is positive where no other observation than Support Devices is positive or uncertain, nor, as in
     CheXpert's labeller, any of OTHER_FINDINGS. A report without a word has no labels at all.
     """
-    found: dict[str, str] = {}
+    statuses: dict[str, str] = {}
     for mention in _mentions(report):
-        known = found.get(mention.observation)
+        known = statuses.get(mention.observation)
         if known is None or _RANK[mention.status] > _RANK[known]:
-            found[mention.observation] = mention.status
+            statuses[mention.observation] = mention.status
     if _WORD.search(report) and all(
-        status == "negative" or observation == "Support Devices" for observation, status in found.items()
+        status == "negative" or observation == "Support Devices" for observation, status in statuses.items()
     ):
-        found["No Finding"] = "positive"
-    return {observation: found[observation] for observation in OBSERVATIONS if observation in found}
+        statuses["No Finding"] = "positive"
+    return {observation: statuses[observation] for observation in OBSERVATIONS if observation in statuses}
 
 
 def rule_labels(reports: Iterable[str]) -> list[frozenset[str]]:
     """Each report's observations that are positive or uncertain, for F1: uncertain counts as positive."""
     return [_rule_labels_of(report) for report in reports]
-
-
-def rule_matrix(reports: Sequence[str]) -> np.ndarray:
-    """`rule_labels` as bool (reports, observations), in the order of OBSERVATIONS."""
-    rows = [[name in labels for name in OBSERVATIONS] for labels in rule_labels(reports)]
-    return np.array(rows, bool).reshape(-1, len(OBSERVATIONS))
 
 
 @lru_cache(maxsize=1 << 15)  # the floors of an evaluation repeat reports as often as it has references
@@ -174,16 +166,16 @@ def _items(words: list[str]) -> Iterator[_Item]:
     starts = list(itertools.accumulate((len(word) + 1 for word in words), initial=0))
     word = 0
     while word < len(words):
-        best, found = starts[word], None
+        end, phrase = starts[word], None
         for pattern, kind, value in _PHRASES.get(words[word][:3], ()):
             match = pattern.match(text, starts[word])
-            if match and (match.end() > best or (match.end() == best and kind == "name")):
-                best, found = match.end(), (kind, value)
-        if found is None:
+            if match and (match.end() > end or (match.end() == end and kind == "name")):
+                end, phrase = match.end(), (kind, value)
+        if phrase is None:
             word += 1
             continue
-        last = word + text.count(" ", starts[word], best)
-        yield _Item(*found, word, last)
+        last = word + text.count(" ", starts[word], end)
+        yield _Item(*phrase, word, last)
         word = last + 1
 
 
@@ -371,7 +363,7 @@ def _sides(
 
 
 def _side(text: str) -> str:
-    found = {match.lastgroup for match in _SIDE.finditer(text)}
-    if not found:
+    sides = {match.lastgroup for match in _SIDE.finditer(text)}
+    if not sides:
         return ""
-    return "bilateral" if "both" in found or len(found) > 1 else str(found.pop())
+    return "bilateral" if "both" in sides or len(sides) > 1 else str(sides.pop())

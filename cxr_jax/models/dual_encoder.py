@@ -4,17 +4,28 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 from transformers import BertConfig
 
 from cxr_jax.models.text import TextEncoder
 from cxr_jax.models.vision import VisionEncoder
-from cxr_jax.training.losses import l2_normalize
-from cxr_jax.types import Image, TokenIds, TokenMask
+from cxr_jax.types import Image, Scalar, TokenIds, TokenMask
 
 MAX_SCALE = 100.0  # CLIP's clip of 1/τ
+
+
+def l2_normalize(z: Float[Array, "... E"]) -> Float[Array, "... E"]:
+    """z / ‖z‖ along the last axis, in float32; a zero vector stays zero and has a finite gradient."""
+    z = z.astype(jnp.float32)
+    return z * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(z), axis=-1, keepdims=True), 1e-12))
+
+
+def inverse_temperature(log_scale: Float[Array | np.ndarray, ""]) -> Scalar:
+    """1/τ, by which cosines are multiplied, of the parameter `log_scale`: at most MAX_SCALE."""
+    return jnp.minimum(jnp.exp(jnp.asarray(log_scale)), MAX_SCALE)
 
 
 class DualEncoder(nn.Module):
@@ -38,7 +49,7 @@ class DualEncoder(nn.Module):
         unit norm, and the towers' intermediates (see VisionEncoder and TextEncoder).
         """
         log_scale = self.param("log_scale", lambda _: jnp.log(jnp.float32(1 / self.initial_temperature)))
-        out = {"scale": jnp.minimum(jnp.exp(log_scale), MAX_SCALE)}
+        out = {"scale": inverse_temperature(log_scale)}
         if image is not None:
             z_v, intermediates = self.vision(image, train)
             out |= intermediates | {"image_embedding": l2_normalize(z_v)}
@@ -86,3 +97,8 @@ def init_variables(model: DualEncoder, key: Array, image_size: int) -> dict[str,
     image = np.zeros((1, image_size, image_size, 1), np.uint8)
     tokens = np.ones((1, 4), np.int32)
     return dict(model.init(key, image, tokens, tokens))
+
+
+def variable_shapes(model: DualEncoder, image_size: int) -> dict[str, Any]:
+    """`init_variables`' shapes and types, without computing it."""
+    return jax.eval_shape(lambda: init_variables(model, jax.random.key(0), image_size))

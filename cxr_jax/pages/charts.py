@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from cxr_jax.evaluation.tables import FLOOR_NAMES, SCORE_NAMES
+from cxr_jax.runtime.curves import LOSS, RECALL, curves_of
 
 # Paths about (0, 0), in CSS pixels.
 _FLOOR_MARKS = {
@@ -28,11 +29,6 @@ _ROW = 46  # pixels a score: its name and value above its track
 
 _WIDTH, _HEIGHT = 340, 190  # of a panel of curves, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 262, 12, 160  # of the plot in it; the curves' names stand to the right
-_POINTS = 300  # a curve keeps at most about as many
-PANELS: tuple[tuple[str, dict[str, str]], ...] = (
-    ("Loss", {"loss": "training", "val_loss": "validation"}),
-    ("Validation recall, image → report", {f"val_recall@{k}": f"recall@{k}" for k in (1, 5, 10)}),
-)
 
 
 def score_chart(metrics: Mapping[str, Any]) -> str:
@@ -63,7 +59,7 @@ def score_chart(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def curves(lines: Sequence[Mapping[str, int | float]], used_step: int | None = None) -> str:
+def curve_figures(lines: Sequence[Mapping[str, int | float]], used_step: int | None = None) -> str:
     """Figures of loss and validation recall over the steps; "" where fewer than two points are known of each.
 
     Args:
@@ -71,15 +67,11 @@ def curves(lines: Sequence[Mapping[str, int | float]], used_step: int | None = N
       used_step: the checkpoint that is evaluated, marked by a line.
     """
     figures = []
-    for title, names in PANELS:
-        found = {}
-        for key, label in names.items():
-            points = [(line["step"], line[key]) for line in lines if math.isfinite(line.get(key, math.nan))]
-            if len(points) > 1:
-                found[label] = _thinned(np.array(points, float))
-        if found:
-            caption = f"<figcaption>{escape(title)}</figcaption>"
-            figures.append(f"<figure>{caption}{_panel(title, found, used_step)}</figure>")
+    for panel in (LOSS, RECALL):
+        curves = {label: points for label, points in curves_of(lines, panel).items() if len(points) > 1}
+        if curves:
+            caption = f"<figcaption>{escape(panel.title)}</figcaption>"
+            figures.append(f"<figure>{caption}{_panel(panel.title, curves, used_step)}</figure>")
     if not figures:
         return ""
     if used_step is not None:
@@ -131,15 +123,6 @@ def _mark(kind: str, path: str, score: int | float, y: int, text: str) -> str:
         f'<svg x="{_place(score)}" y="{y}" overflow="visible"><path class="{kind}" d="{path}">'
         f"<title>{escape(text)}: {score:.3f}</title></path></svg>"
     )
-
-
-def _thinned(points: np.ndarray) -> np.ndarray:
-    """(n, 2) to at most 2 · _POINTS rows: means over neighbours, the last point kept."""
-    stride = len(points) // _POINTS
-    if stride < 2:
-        return points
-    whole = len(points) // stride * stride
-    return np.concatenate([points[:whole].reshape(-1, stride, 2).mean(axis=1), points[-1:]])
 
 
 def _ticks(low: float, high: float) -> list[float]:

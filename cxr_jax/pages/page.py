@@ -9,11 +9,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import NamedTuple
 
-from cxr_jax.pages.cases import Case, Images, Neighbour, article, findings_of
-
-__all__ = ["Case", "Neighbour", "Table", "write_page", "write_tables"]
+from cxr_jax.evaluation.tables import Table
+from cxr_jax.pages.case_html import Images, article, findings_of
+from cxr_jax.pages.cases import Case
 
 _ORDERS = {
     "": "as in the split",
@@ -30,24 +29,17 @@ report, what <mark class="contradicts">contradicts</mark> it (the opposite, or t
 there. Contradictions are counted in the nearest report.</p>"""
 
 
-class Table(NamedTuple):
-    """A table of formatted cells; the first cell of a row names it."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
 def write_page(
     path: str | Path,
     title: str,
-    summary: tuple[Sequence[str], Sequence[Sequence[str]]],
+    summary: Table,
     cases: Sequence[Case],
     notes: Sequence[str] = (),
     pictures: Sequence[str] = (),
 ) -> None:
     """Writes the page to `path` (its folder must exist).
 
-    summary: a `Table` or (columns, rows), the scores with their floors beside them.
+    summary: the scores with their floors beside them.
     notes: sentences shown above the cases, such as what the images are.
     pictures: HTML of `charts`, shown above the table.
 
@@ -59,7 +51,7 @@ def write_page(
 
     Raises ValueError for a row that does not fit the columns, or an image that is no JPEG.
     """
-    images, script, table = Images(), _file("page.js"), _table(Table(*summary))
+    images, script, table = Images(), _file("page.js"), _table(summary)
     from_data = any(case.labels for case in cases)
     findings = [findings_of(case, from_data) for case in cases]
     articles = "\n".join(article(i + 1, case, findings[i], images) for i, case in enumerate(cases))

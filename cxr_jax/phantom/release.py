@@ -1,14 +1,9 @@
-"""Draws a release of chest radiographs with reports, in the layout of Open-i's download; no patient is shown.
+"""A release of drawn chest radiographs with reports, in the layout of Open-i's download; no patient is shown."""
 
-python -m cxr_jax.phantom.release --out data/phantom --studies 1000
-"""
-
-import argparse
 import csv
 import json
 import multiprocessing
 import os
-import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -27,12 +22,12 @@ from cxr_jax.phantom.reports import Finding, Report, sample_findings, write_repo
 T = TypeVar("T")
 
 # Goes up whenever the same arguments would give other bytes.
-VERSION = 6
+VERSION = 7
 MIN_IMAGE_SIZE = 32
 RELEASE_FILE = "release.json"
 # Names the release while it is being written, so that an interrupted one can be taken up again.
 UNFINISHED_FILE = "release.unfinished.json"
-NOTICE = "Drawn by cxr_jax.phantom.release; the images show no patient and the report describes a drawing."
+NOTICE = "Drawn by cxr_jax.phantom; the images show no patient and the report describes a drawing."
 VIEWS = (("1001", "Frontal"), ("2001", "Lateral"))
 
 
@@ -104,12 +99,12 @@ def _is_whole(root: Path, release: dict[str, object]) -> bool:
         raise InputError(f"{root}: is a file, not a folder; give a folder for the phantom release")
     for name in (RELEASE_FILE, UNFINISHED_FILE):
         if (root / name).exists():
-            found = _read_json(root / name)
-            if found == release:
+            there = _read_json(root / name)
+            if there == release:
                 return name == RELEASE_FILE
-            asked = ", ".join(f"{key} {release[key]}" for key in ("studies", "image_size", "seed", "version"))
+            wanted = ", ".join(f"{key} {release[key]}" for key in ("studies", "image_size", "seed", "version"))
             raise InputError(
-                f"{root / name}: another release ({found}) than {asked}; give an empty folder or delete this"
+                f"{root / name}: another release ({there}) than {wanted}; give an empty folder or delete this"
             )
     if any(root.iterdir()):
         raise InputError(f"{root}: holds files that are no phantom release; give a new or an empty folder")
@@ -219,25 +214,3 @@ def _write_whole(path: Path, text: str) -> None:
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     draft.write_text(text)
     os.replace(draft, path)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m cxr_jax.phantom.release", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder for the release")
-    parser.add_argument("--studies", type=int, default=1000, help="number of studies, two images each (default 1000)")
-    parser.add_argument("--size", type=int, default=128, help="pixels a side (default 128)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other patients (default 0)")
-    parser.add_argument("--workers", type=int, default=None, help="processes (default: one for each CPU)")
-    options = parser.parse_args(arguments)
-    try:
-        folder = write_release(options.out, options.studies, options.size, options.seed, options.workers)
-    except (InputError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"{folder}: {options.studies} drawn studies of {options.size} x {options.size} pixels")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,7 @@
-"""The Python door: a trained model as an object that embeds images and reports and retrieves one by the other."""
+"""The Python API: a trained model as an object that embeds images and reports and retrieves one by the other."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +9,18 @@ import jax
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from cxr_jax.data import images, pipeline, reports
+from cxr_jax.data import images
+from cxr_jax.data.tokens import tokenize
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation.zero_shot import margins, probability
-from cxr_jax.export.folder import FILES, ExportFolder
-from cxr_jax.models.dual_encoder import MAX_SCALE
+from cxr_jax.models.dual_encoder import build_model, inverse_temperature, variable_shapes
 from cxr_jax.retrieval.prompts import Prompts, as_questions
-from cxr_jax.retrieval.store import Row, SplitIndex, first_rows, top_k
-from cxr_jax.runtime import parallel
+from cxr_jax.retrieval.search import top_k
+from cxr_jax.retrieval.store import Row, SplitIndex
+from cxr_jax.retrieval.zero_shot import margins, probability
 from cxr_jax.runtime.run_folder import RunFolder
-from cxr_jax.training.checkpoint import Checkpoints
-from cxr_jax.training.step import make_recipe, state_shapes
-from cxr_jax.weights import hub
+from cxr_jax.training.checkpoint import restore_variables
+from cxr_jax.weights.tokenizer import load_tokenizer
 
-BEST_METRIC = "val_recall_mean"
-THUMBNAIL = 256  # pixels, long side
 Images = Sequence[str | Path | np.ndarray] | np.ndarray
 
 
@@ -43,7 +40,7 @@ class Model:
         self, config: Mapping[str, Any], variables: Any, tokenizer: PreTrainedTokenizerBase, pool: SplitIndex | None
     ):
         self.config, self.variables, self.tokenizer, self._pool = config, variables, tokenizer, pool
-        self._encode = jax.jit(make_recipe(config).model.apply)
+        self._encode = jax.jit(build_model(config).apply)
         self._studies = np.zeros(0, np.int64) if pool is None else pool.one_row_per_study()
 
     @property
@@ -90,7 +87,7 @@ class Model:
         for number, text in enumerate(texts):
             if not text.strip():
                 raise InputError(f"text {number} is empty; there is nothing to embed")
-        tokens = reports.tokenize(self.tokenizer, texts, self.config["text"]["max_tokens"], self.config["data"]["xxxx"])
+        tokens = tokenize(self.tokenizer, texts, self.config["text"]["max_tokens"], self.config["data"]["xxxx"])
 
         def encode(ids: np.ndarray, mask: np.ndarray) -> jax.Array:
             return self._encode(self.variables, token_ids=ids, token_mask=mask)["text_embedding"]
@@ -100,7 +97,7 @@ class Model:
     @property
     def scale(self) -> float:
         """1/τ, by which cosines are multiplied."""
-        return float(min(np.exp(self.variables["params"]["log_scale"]), MAX_SCALE))
+        return float(inverse_temperature(self.variables["params"]["log_scale"]))
 
     def zero_shot(self, images: Images, prompts: Prompts) -> dict[str, np.ndarray]:
         """How probable each label is of each image, by which of two opposite sentences the image lies nearer to.
@@ -131,8 +128,8 @@ class Model:
 
     def nearest(self, queries: np.ndarray, targets: np.ndarray, k: int) -> list[list[Neighbour]]:
         """For each query (n, E) the k nearest studies by `targets`, the pool's image or text embeddings."""
-        similarity, found = top_k(queries, targets[self._studies], k)
-        rows = self._studies[found]
+        similarity, nearest = top_k(queries, targets[self._studies], k)
+        rows = self._studies[nearest]
         pool = self.pool
         return [
             [Neighbour(float(s), pool.rows[r], pool.thumbnails[r]) for s, r in zip(*line, strict=True)]
@@ -151,112 +148,24 @@ class Model:
         return np.concatenate(parts)
 
 
-def load(workdir: str | Path) -> Model:
-    """The model of a run's folder or of an export's, either of which may have been moved, or of an export on the hub.
+def load_run(run: RunFolder) -> Model:
+    """The model of a run's folder, which may have been moved.
 
     Raises:
-      InputError: there is neither, or the run is unfinished, or a file is damaged.
+      InputError: it holds no run, or the run is unfinished, or a file is damaged.
     """
-    root = hub.fetch(workdir, FILES)
-    export = ExportFolder(root)
-    return _load_export(export) if export.is_one() else _load_run(RunFolder(root))
-
-
-def _load_run(run: RunFolder) -> Model:
     config = run.load_config()
     pool = SplitIndex.load(run.index, "train")
-    variables = load_variables(run, config, pool.step)
-    return Model(config, variables, reports.load_tokenizer(run.tokenizer), pool)
-
-
-def _load_export(export: ExportFolder) -> Model:
-    config = export.load_config()
-    shapes = state_shapes(make_recipe(config), config)
-    variables = export.load_variables({"params": shapes.params, "batch_stats": shapes.batch_stats})
-    pool = SplitIndex.load(export.index, "train") if export.index.is_dir() else None
-    if pool is not None and pool.step != export.step():
-        raise InputError(
-            f"{export.index}: is of step {pool.step} and the weights of step {export.step()}; export both again"
-        )
-    return Model(config, variables, reports.load_tokenizer(export.tokenizer), pool)
+    return Model(config, load_variables(run, config, pool.step), load_tokenizer(run.tokenizer), pool)
 
 
 def load_variables(run: RunFolder, config: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """{"params", "batch_stats"} of a checkpoint."""
-    checkpoints = Checkpoints(run.checkpoints, BEST_METRIC)
-    state, _ = checkpoints.restore(step, state_shapes(make_recipe(config), config))
-    checkpoints.close()
-    return {"params": state.params, "batch_stats": state.batch_stats}
+    """{"params", "batch_stats"} of a run's checkpoint.
 
-
-def embed_split(
-    encode: Callable[..., Any],
-    variables: Any,
-    split: pipeline.Split,
-    tokens: tuple[np.ndarray, np.ndarray],
-    config: Mapping[str, Any],
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-) -> tuple[pipeline.Split, np.ndarray, np.ndarray, np.ndarray]:
-    """The split, its image and text embeddings, each float32 (n, E) of unit norm, and A_s, uint8 (n, h, w) of 0 to 1.
-
-    A row is an image; where data.view is mean, a study: its images' mean embedding, and the rest of its first image.
-
-    Args:
-      encode: `parallel.pmap(make_encode_step(model))`.
-      variables: replicated.
+    Raises:
+      InputError: it is missing, damaged, or of another model.
     """
-    devices = parallel.num_local_devices()
-    batch_size = -(-min(config["batch_size"], len(split)) // devices) * devices
-    threads = config["data"]["num_threads"]
-    parts = []
-    for batch in progress(pipeline.eval_batches(split, tokens, batch_size, config["image_size"], threads)):
-        encoded = parallel.unshard(encode(variables, parallel.shard(dict(batch))))
-        parts.append([each[batch["weight"] > 0] for each in encoded])
-    z_v, z_t, A_s = (np.concatenate(side) for side in zip(*parts, strict=True))
-    attention = np.round(255 * np.nan_to_num(A_s)).astype(np.uint8)
-    if config["data"]["view"] != "mean":
-        return split, z_v, z_t, attention
-    first = first_rows(split.study_ids)
-    return split.take(first), mean_by_study(z_v, split.study_ids), z_t[first], attention[first]
-
-
-def mean_by_study(embeddings: np.ndarray, study_ids: Sequence[str]) -> np.ndarray:
-    """The mean embedding of each study, (n, E) → (studies, E), scaled to unit norm; in the order of `first_rows`."""
-    _, first, study = np.unique(np.asarray(study_ids), return_index=True, return_inverse=True)
-    sums = np.zeros((len(first), embeddings.shape[1]), np.float32)
-    np.add.at(sums, study, embeddings)
-    norms = np.linalg.norm(sums, axis=1, keepdims=True)
-    return (sums / np.maximum(norms, 1e-12))[np.argsort(first)]
-
-
-def index_split(
-    step: int,
-    split: pipeline.Split,
-    image_embeddings: np.ndarray,
-    text_embeddings: np.ndarray,
-    attention: np.ndarray | None = None,
-) -> SplitIndex:
-    """A split's embeddings with all that retrieval shows of it."""
-    rows = [
-        Row(image_id, study_id, patient_id, report, tuple(sorted(labels)), int(group))
-        for image_id, study_id, patient_id, report, labels, group in zip(
-            split.image_ids,
-            split.study_ids,
-            split.patient_ids,
-            split.reports,
-            split.labels,
-            split.group_ids,
-            strict=True,
-        )
-    ]
-    thumbnails = [thumbnail(images.decode(split.encoded_image(row))) for row in range(len(split))]
-    return SplitIndex(split.name, step, rows, image_embeddings, text_embeddings, thumbnails, attention)
-
-
-def thumbnail(image: np.ndarray) -> bytes:
-    """uint8 (H, W) as a JPEG of at most THUMBNAIL pixels on its long side."""
-    long_side = max(image.shape)
-    return images.encode_jpeg(images.shrink(image, max(1, round(THUMBNAIL * min(image.shape) / long_side))))
+    return restore_variables(run.checkpoints, step, variable_shapes(build_model(config), config["image_size"]))
 
 
 def _grey(image: str | Path | np.ndarray) -> np.ndarray:

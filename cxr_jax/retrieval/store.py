@@ -1,21 +1,15 @@
-"""Embeddings to their nearest neighbours, exactly; and a split's embeddings, texts and thumbnails on disk."""
+"""A split's embeddings, reports and thumbnails, in memory and on disk."""
 
 import dataclasses
 import json
 import zipfile
 import zlib
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
 
 from cxr_jax.errors import InputError
-
-CHUNK = 1024  # queries at a time: 1,024 × 400,000 similarities are 1.6 GB
 
 
 def first_rows(ids: Sequence[str]) -> np.ndarray:
@@ -103,26 +97,3 @@ class SplitIndex:
             ) from error
         thumbnails = [pixels[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
         return cls(name, step, rows, images, texts, thumbnails, attention if attention.size else None)
-
-
-@partial(jax.jit, static_argnames="k")
-def _top_k(queries: jax.Array, targets: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    similarity = jnp.einsum("qe,te->qt", queries, targets, precision=jax.lax.Precision.HIGHEST)
-    values, rows = jax.lax.top_k(similarity, k)
-    return values, rows
-
-
-def top_k(
-    queries: Float[np.ndarray, "Q E"], targets: Float[np.ndarray, "T E"], k: int
-) -> tuple[Float[np.ndarray, "Q K"], Int[np.ndarray, "Q K"]]:
-    """Cosine similarities and rows of the `k` nearest targets, nearest first; ties go to the lower row.
-
-    Both sides are of unit norm. K = min(k, T).
-    """
-    k = min(k, len(targets))
-    resident = jnp.asarray(targets)
-    parts = [_top_k(queries[i : i + CHUNK], resident, k) for i in range(0, len(queries), CHUNK)]
-    if not parts:
-        return np.zeros((0, k), np.float32), np.zeros((0, k), np.int32)
-    values, rows = (np.concatenate([np.asarray(part[side]) for part in parts]) for side in (0, 1))
-    return values, rows

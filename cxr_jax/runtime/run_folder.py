@@ -5,13 +5,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
 from cxr_jax import config as configuration
 from cxr_jax.errors import InputError
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
+from cxr_jax.runtime import curves
 
 
 class RunFolder:
@@ -79,8 +75,6 @@ class RunFolder:
             ) from error
         except (OSError, ValueError) as error:
             raise InputError(f"{self.config_file}: not JSON ({error}); restore it from a copy of the run") from error
-        if isinstance(config, dict):
-            configuration.fill_up(config)
         missing = configuration.SCHEMA.keys() - (configuration.flatten(config) if isinstance(config, dict) else {})
         if missing:
             raise InputError(f"{self.config_file}: holds no {min(missing)}; restore it from a copy of the run")
@@ -110,24 +104,7 @@ class RunFolder:
 
     def draw_curves(self) -> None:
         """curves.png: loss, recall and temperature over the steps."""
-        lines = self.metrics()
-        figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
-        panels = (
-            ("loss", {"loss": "train", "val_loss": "validation"}),
-            ("validation recall, image → report", {f"val_recall@{k}": f"@{k}" for k in (1, 5, 10)}),
-            ("temperature", {"temperature": "τ"}),
-        )
-        for axis, (title, names) in zip(axes, panels, strict=True):
-            for name, label in names.items():
-                points = [(line["step"], line[name]) for line in lines if name in line]
-                if points:
-                    axis.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 40 else None)
-            axis.set(title=title, xlabel="step")
-            axis.grid(alpha=0.3)
-            if axis.has_data():
-                axis.legend(frameon=False)
-        figure.savefig(self.curves_file, dpi=110)
-        plt.close(figure)
+        curves.draw_curves(self.metrics(), self.curves_file)
 
 
 def write_json(file: Path, value: Any) -> None:

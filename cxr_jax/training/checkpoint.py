@@ -1,7 +1,7 @@
 """Checkpoints of a run: the only file that imports Orbax. Model state and data iterator are saved as one unit."""
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,6 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from cxr_jax.errors import InputError
-
-logging.getLogger("absl").setLevel(logging.WARNING)  # Orbax reports every file it touches
 
 
 class Checkpoints:
@@ -53,25 +51,57 @@ class Checkpoints:
         Raises:
           InputError: the checkpoint is damaged, or of another model.
         """
-        abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+        abstract = _abstract(like)
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore())
-        try:
+        with _refused(self.folder / str(step)):
             restored = self._manager.restore(step, args=args)
-        except Exception as error:  # Orbax and TensorStore raise many kinds
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise InputError(
-                f"{self.folder / str(step)}: checkpoint cannot be read ({reason}); remove this folder to go on from "
-                "an earlier one"
-            ) from error
-        # Orbax cuts or pads an array of another shape without a word.
-        fits = jax.tree.map(lambda found, wanted: found.shape == wanted.shape, restored["state"], abstract)
-        if not all(jax.tree.leaves(fits)):
-            raise InputError(
-                f"{self.folder / str(step)}: checkpoint is of another model; use the run's own config.json"
-            )
+        _check_shapes(restored["state"], abstract, self.folder / str(step))
         return restored["state"], restored["data"]
 
     def close(self) -> None:
         """Waits until all is on disk."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def restore_variables(folder: Path, step: int, like: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's own part of a checkpoint's state, {"params", "batch_stats"}; the optimiser's is not read.
+
+    Args:
+      folder: as `Checkpoints` has it.
+      like: arrays or ShapeDtypeStructs, as `models.dual_encoder.variable_shapes` gives them.
+
+    Raises:
+      InputError: the checkpoint is missing, damaged, or of another model.
+    """
+    abstract = _abstract(like)
+    args = ocp.args.PyTreeRestore(
+        item=abstract, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract), partial_restore=True
+    )
+    with _refused(folder / str(step)), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        restored = checkpointer.restore((folder / str(step) / "state").absolute(), args=args)
+    _check_shapes(restored, abstract, folder / str(step))
+    return dict(restored)
+
+
+def _abstract(like: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+
+
+@contextmanager
+def _refused(checkpoint: Path) -> Iterator[None]:
+    """Orbax and TensorStore raise many kinds on a damaged checkpoint; they become one line."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(
+            f"{checkpoint}: checkpoint cannot be read ({reason}); remove this folder to go on from an earlier one"
+        ) from error
+
+
+def _check_shapes(restored: Any, abstract: Any, checkpoint: Path) -> None:
+    # Orbax cuts or pads an array of another shape without a word.
+    fits = jax.tree.map(lambda x, wanted: x.shape == wanted.shape, restored, abstract)
+    if not all(jax.tree.leaves(fits)):
+        raise InputError(f"{checkpoint}: checkpoint is of another model; use the run's own config.json")

@@ -4,13 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from cxr_jax.models.dual_encoder import l2_normalize
 from cxr_jax.types import Scalar
-
-
-def l2_normalize(z: Float[Array, "... E"]) -> Float[Array, "... E"]:
-    """z / ‖z‖ along the last axis, in float32; a zero vector stays zero and has a finite gradient."""
-    z = z.astype(jnp.float32)
-    return z * jax.lax.rsqrt(jnp.maximum(jnp.sum(jnp.square(z), axis=-1, keepdims=True), 1e-12))
 
 
 def cosine_similarity(z_t: Float[Array, "M E"], z_v: Float[Array, "N E"]) -> Float[Array, "M N"]:

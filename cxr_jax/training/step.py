@@ -1,4 +1,4 @@
-"""One step of training, pure and per device, and the encoders that validation and retrieval use."""
+"""One step of training, pure and per device, and the state that it changes."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ import optax
 from jax import lax
 from jaxtyping import Array
 
-from cxr_jax.models.dual_encoder import DualEncoder, build_model, init_variables
+from cxr_jax.models.dual_encoder import DualEncoder, build_model, init_variables, variable_shapes
 from cxr_jax.training.losses import contrastive_loss
 from cxr_jax.training.optim import FROZEN, TRAIN, learning_rate_schedule, make_optimizer, parameter_labels, rate_factors
 from cxr_jax.types import Batch
@@ -44,7 +44,7 @@ class Recipe:
 def make_recipe(config: Mapping[str, Any], axis_name: str | None = None) -> Recipe:
     """Model, labels, schedule and optimiser of a resolved configuration."""
     model, optim = build_model(config, axis_name), config["optim"]
-    shapes = jax.eval_shape(lambda: init_variables(model, jax.random.key(0), config["image_size"]))
+    shapes = variable_shapes(model, config["image_size"])
     labels = parameter_labels(shapes["params"], config["text"]["frozen"], config["image"]["frozen_batch_norm"])
     factors = rate_factors(shapes["params"], optim["image_rate"], optim["text_rate"], optim["layer_decay"])
     schedule = learning_rate_schedule(optim["learning_rate"], optim["warmup_steps"], config["num_steps"])
@@ -124,18 +124,3 @@ def make_train_step(
         return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
 
     return train_step
-
-
-def make_encode_step(model: DualEncoder) -> Callable[[Any, Batch], tuple[Array, Array, Array]]:
-    """The step (variables, batch) → (image embeddings, text embeddings, spatial attention).
-
-    The embeddings are float32 (B, E) of unit norm; the last is A_s of Eq. (11), float32 (B, h, w), 0 × 0 without it.
-    """
-
-    def encode_step(variables: Any, batch: Batch) -> tuple[Array, Array, Array]:
-        out: Any = model.apply(variables, batch["image"], batch["token_ids"], batch["token_mask"])
-        count = len(batch["token_ids"])
-        A_s = out.get("spatial_attention", jnp.zeros((count, 0, 0, 1)))[:, :, :, 0].astype(jnp.float32)
-        return out["image_embedding"], out["text_embedding"], A_s
-
-    return encode_step

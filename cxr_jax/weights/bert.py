@@ -130,7 +130,7 @@ def load_bert(name: str, wanted: Parameters, excepted: Sequence[str] = ()) -> Lo
     by_flax = file.suffix == ".msgpack"
     named = {_path(key) if by_flax else _flax_path(key): value for key, value in read(file).items()}
     # torch's Linear keeps (out, in); an embedding table is the same on both sides.
-    found = {
+    weights = {
         path: value.T if path.endswith("/kernel") and not by_flax else value
         for path, value in named.items()
         if EXTRAS.match(path) is None
@@ -138,19 +138,19 @@ def load_bert(name: str, wanted: Parameters, excepted: Sequence[str] = ()) -> Lo
     shapes = {path: tuple(value.shape) for path, value in flatten_dict(wanted, sep="/").items()}
     config = _read_config(name)
     kind = KIN.get(config.get("model_type", "bert"))
-    if kind == "roberta" and POSITIONS in found:
-        found[POSITIONS] = found[POSITIONS][_first_position(config) :]
+    if kind == "roberta" and POSITIONS in weights:
+        weights[POSITIONS] = weights[POSITIONS][_first_position(config) :]
     if kind == "distilbert" and TYPES in shapes:
-        found[TYPES] = np.zeros(shapes[TYPES], np.float32)
-    names = account(file, found, shapes, excepted, key="text.pretrained_except")
-    tree = unflatten_dict({key: found[key].astype(np.float32) for key in names}, sep="/")
+        weights[TYPES] = np.zeros(shapes[TYPES], np.float32)
+    names = account(file, weights, shapes, excepted, key="text.pretrained_except")
+    tree = unflatten_dict({key: weights[key].astype(np.float32) for key in names}, sep="/")
     return LoadedBert(tree, f"text.pretrained = {name}: {file.name}, {len(names)} of {len(shapes)} weights")
 
 
 def _read_config(name: str) -> dict[str, Any]:
-    found, local = locate(name)
+    place, local = locate(name)
     try:
-        config, _ = BertConfig.get_config_dict(found, local_files_only=local)
+        config, _ = BertConfig.get_config_dict(place, local_files_only=local)
         if not config:
             raise OSError("no config.json in it")
     except Exception as error:  # transformers and its hub client raise a dozen kinds

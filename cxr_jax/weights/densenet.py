@@ -66,8 +66,8 @@ def load_densenet(image: Mapping[str, Any]) -> LoadedDenseNet:
     name = image["pretrained"]
     file = _file(name)
     keras = file.suffix.lower() == ".h5"
-    found = torchvision_form(from_keras(read(file)) if keras else read(file))
-    _check_size(file, found, image)
+    weights = torchvision_form(from_keras(read(file)) if keras else read(file))
+    _check_size(file, weights, image)
     names = torchvision_names(image["block_sizes"])
     model = DenseNet(tuple(image["block_sizes"]), image["growth_rate"])
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 64, 64, 1))))
@@ -75,20 +75,20 @@ def load_densenet(image: Mapping[str, Any]) -> LoadedDenseNet:
     wanted = {theirs: to_torch_layout(np.empty(ours[path].shape)).shape for path, theirs in names.items()}
 
     stated = _stated_scaling(name, file)
-    grey = STEM in found and found[STEM].ndim == 4 and found[STEM].shape[1] == 1
+    grey = STEM in weights and weights[STEM].ndim == 4 and weights[STEM].shape[1] == 1
     mean, std, whose = tuple(image["mean"]), tuple(image["std"]), "the configuration's"
     if grey:
-        found[STEM] = np.repeat(found[STEM] / 3, 3, axis=1)
+        weights[STEM] = np.repeat(weights[STEM] / 3, 3, axis=1)
         if not keras:
             mean, std, whose = (XRAYVISION_MEAN,) * 3, (XRAYVISION_STD,) * 3, "torchxrayvision's"
     if stated is not None:
         mean, std, whose = stated
 
-    used = set(account(file, found, wanted, image["pretrained_except"], key=f"{KEY}_except"))
+    used = set(account(file, weights, wanted, image["pretrained_except"], key=f"{KEY}_except"))
     for theirs in used:
-        if theirs.endswith("running_var") and (found[theirs] < 0).any():
+        if theirs.endswith("running_var") and (weights[theirs] < 0).any():
             raise InputError(f"{file}: {theirs} holds negative variances; fetch it again")
-    flat = {p: from_torch_layout(found[theirs]).astype(np.float32) for p, theirs in names.items() if theirs in used}
+    flat = {p: from_torch_layout(weights[theirs]).astype(np.float32) for p, theirs in names.items() if theirs in used}
     channels = "1 channel" if grey else "3 channels"
     note = (
         f"{KEY} = {name}: {file.name}, {len(used)} of {len(wanted)} weights, {channels}, {whose} "
@@ -124,15 +124,15 @@ def _file(name: str) -> Path:
     return file
 
 
-def _check_size(file: Path, found: Mapping[str, np.ndarray], image: Mapping[str, Any]) -> None:
+def _check_size(file: Path, weights: Mapping[str, np.ndarray], image: Mapping[str, Any]) -> None:
     depths: dict[int, int] = {}
-    for name in found:
+    for name in weights:
         if match := re.match(r"features\.denseblock(\d+)\.denselayer(\d+)\.", name):
             block, layer = int(match[1]), int(match[2])
             depths[block] = max(depths.get(block, 0), layer)
-    if not depths or STEM not in found:
+    if not depths or STEM not in weights:
         return  # then nearly all is missing, which `account` says
-    theirs = tuple(depth for _, depth in sorted(depths.items())), found[STEM].shape[0] // 2
+    theirs = tuple(depth for _, depth in sorted(depths.items())), weights[STEM].shape[0] // 2
     if theirs != (tuple(image["block_sizes"]), image["growth_rate"]):
         ours = f"{tuple(image['block_sizes'])} and {image['growth_rate']}"
         raise InputError(

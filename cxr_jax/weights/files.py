@@ -38,15 +38,15 @@ def find(key: str, name: str, files: Sequence[str]) -> Path | None:
     Raises:
       InputError: there is no such folder, and no such model within reach.
     """
-    found, local = locate(name, key)
+    place, local = locate(name, key)
     for file in files:
         try:
-            path = cached_file(found, file, local_files_only=local, _raise_exceptions_for_missing_entries=False)
+            path = cached_file(place, file, local_files_only=local, _raise_exceptions_for_missing_entries=False)
         except Exception as error:  # the hub's client raises a dozen kinds
             raise InputError(f"{key} = {name}: cannot be had from the hub ({first_line(error)})") from error
         if path is not None:
             return Path(path)
-    if local and not Path(found).is_dir():
+    if local and not Path(place).is_dir():
         raise InputError(
             f"{key} = {name}: is not on this machine, and the hub cannot be reached; give the folder of a copy"
         )
@@ -82,15 +82,15 @@ def read(file: Path) -> dict[str, np.ndarray]:
 
 def account(
     file: Path | str,
-    found: Mapping[str, np.ndarray],
+    weights: Mapping[str, np.ndarray],
     wanted: Mapping[str, Shape],
     excepted: Sequence[str] = (),
     key: str = "",
 ) -> list[str]:
-    """Refuses weights that do not match one to one; the names that are wanted and found, in order.
+    """Refuses weights that do not match one to one; those names that stand on both sides, in the order of `wanted`.
 
     Args:
-      found, wanted: arrays and shapes, under the names that the refusal prints.
+      weights, wanted: arrays and shapes, under the names that the refusal prints.
       excepted: regular expressions; a name that one of them matches, in part, may be missing or left over.
       key: the configuration key that gives them.
 
@@ -102,13 +102,13 @@ def account(
         return sorted(name for name in names if not any(re.search(pattern, name) for pattern in excepted))
 
     def shapes(name: str) -> str:
-        return f": {found[name].shape}, not {wanted[name]}"
+        return f": {weights[name].shape}, not {wanted[name]}"
 
-    both = [name for name in wanted if name in found]
+    both = [name for name in wanted if name in weights]
     faults = {
-        "missing": counted(wanted.keys() - found.keys()),
-        "left over": counted(found.keys() - wanted.keys()),
-        "of another shape": [name for name in both if found[name].shape != wanted[name]],
+        "missing": counted(wanted.keys() - weights.keys()),
+        "left over": counted(weights.keys() - wanted.keys()),
+        "of another shape": [name for name in both if weights[name].shape != wanted[name]],
     }
     if any(faults.values()):
         said = "; ".join(
@@ -118,9 +118,9 @@ def account(
         )
         way_out = f"; --config.{key} names what may be missing or left over" if key else ""
         raise InputError(f"{file}: weights do not fit the model: {said}{way_out}")
-    if odd := [name for name in both if not jnp.issubdtype(found[name].dtype, jnp.floating)]:
-        raise InputError(f"{file}: holds {listed(odd)} as {found[odd[0]].dtype}; give floating-point weights")
-    if odd := [name for name in both if not np.isfinite(found[name].astype(np.float32)).all()]:
+    if odd := [name for name in both if not jnp.issubdtype(weights[name].dtype, jnp.floating)]:
+        raise InputError(f"{file}: holds {listed(odd)} as {weights[odd[0]].dtype}; give floating-point weights")
+    if odd := [name for name in both if not np.isfinite(weights[name].astype(np.float32)).all()]:
         raise InputError(f"{file}: holds NaN or infinity in {len(odd)} weights ({listed(odd)}); fetch it again")
     return both
 

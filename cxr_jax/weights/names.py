@@ -48,22 +48,22 @@ def from_torch_layout(value: np.ndarray) -> np.ndarray:
 def torchvision_form(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Wrappers' levels above `features` gone, old releases' `norm.1` as `norm1`, MONAI's `layers` gone, no heads."""
     prefix = next((name.removesuffix(STEM) for name in weights if name.endswith(STEM)), "")
-    found = {}
+    renamed = {}
     for name, value in weights.items():
         name = re.sub(r"(denselayer\d+)(?:\.layers)?\.(norm|conv)\.?(\d)\.", r"\1.\2\3.", name.removeprefix(prefix))
         if EXTRAS.match(name) is None:
-            found[name] = value
-    return found
+            renamed[name] = value
+    return renamed
 
 
 def from_keras(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """`conv2_block1_0_bn/gamma` → `features.denseblock1.denselayer1.norm1.weight`, kernels turned to torch's layout."""
-    found = {}
+    renamed = {}
     for name, value in weights.items():
         layer, _, leaf = name.rpartition("/")
         ours = _keras_layer(layer.replace("/", "_"))  # Keras 2 has conv1/conv, Keras 3 conv1_conv
-        found[f"features.{ours}.{KERAS_LEAVES.get(leaf, leaf)}" if ours else name] = to_torch_layout(value)
-    return found
+        renamed[f"features.{ours}.{KERAS_LEAVES.get(leaf, leaf)}" if ours else name] = to_torch_layout(value)
+    return renamed
 
 
 def _keras_layer(layer: str) -> str | None:

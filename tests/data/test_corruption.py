@@ -11,11 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_jax.data import images, records, splits
-from cxr_jax.data.sources import openi, pairs, r2gen
+from cxr_jax.data import images
+from cxr_jax.data.prepare import prepare
 from cxr_jax.data.sources import openi_release as release
+from cxr_jax.data.sources import pairs, r2gen
+from cxr_jax.data.sources.annotation import r2gen_split
 from cxr_jax.errors import InputError
 from cxr_jax.phantom.release import report_xml, study_findings_and_report
+from tests.data import settings
+from tests.data.settings import make_data
 
 pydicom = pytest.importorskip("pydicom")
 DAMAGES = range(75)
@@ -144,10 +148,10 @@ def test_archives_of_reports(tmp_path, number):
 @pytest.mark.parametrize("number", DAMAGES)
 def test_lists_of_splits(tmp_path, number):
     (tmp_path / "annotation.json").write_bytes(damaged(annotation(), number))
-    try_reading(lambda: splits.r2gen_split(tmp_path / "annotation.json"))
-    found = []
-    if try_reading(lambda: found.extend(r2gen.read_annotation(tmp_path)[0])):
-        for record, _ in found:
+    try_reading(lambda: r2gen_split(tmp_path / "annotation.json"))
+    published = []
+    if try_reading(lambda: published.extend(r2gen.read_annotation(tmp_path)[0])):
+        for record in published:
             assert record.image.resolve().is_relative_to(tmp_path.resolve())
 
 
@@ -156,12 +160,7 @@ def test_tables_of_pairs(tmp_path, number):
     table = "image,report,patient_id\n" + "".join(f'{i}.png,"Heart, and lungs {i}.",CXR{i}\n' for i in range(20))
     file = tmp_path / "pairs.csv"
     file.write_bytes(damaged(table.encode(), number))
-
-    def read():
-        config = pairs.config_for(file, "auto", 0, 16)
-        pairs.Pairs(config=config, data_dir=str(tmp_path / "cache")).records()
-
-    try_reading(read)
+    try_reading(lambda: settings.read(pairs, make_data(tmp_path / "cache", csv=file)))
 
 
 @pytest.mark.parametrize("number", range(75, 150))
@@ -178,8 +177,7 @@ def test_a_refused_release_leaves_no_half_of_a_set(tmp_path, number):
     victim = files[number % len(files)]
     victim.write_bytes(damaged(victim.read_bytes(), number))
     before = {file: file.read_bytes() for file in source.rglob("*.*")}
-    config = openi.config_for(source, "paper", 0, 16, cache=cache)
-    whole = try_reading(lambda: records.prepare(openi.Openi, config, cache))
+    whole = try_reading(lambda: prepare(make_data(cache, dataset="openi", path=source, split="paper")))
     assert {file: file.read_bytes() for file in source.rglob("*.*")} == before
     assert {path.name for path in tmp_path.iterdir()} <= {"release", "cache"}
     assert bool(list(cache.rglob("dataset_info.json"))) == whole

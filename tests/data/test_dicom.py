@@ -260,8 +260,8 @@ def test_colour_becomes_luminance(tmp_path):
         dicom.read_dicom(saved(tmp_path, colours.astype(np.uint16) * 257, kind="RGB")), [[150, 76], [29, 200]]
     )
     ybr = np.asarray(Image.fromarray(colours).convert("YCbCr"))
-    found = dicom.read_dicom(saved(tmp_path, ybr, kind="YBR_FULL"))
-    np.testing.assert_allclose(found.astype(int), [[150, 76], [29, 200]], atol=2)
+    grey = dicom.read_dicom(saved(tmp_path, ybr, kind="YBR_FULL"))
+    np.testing.assert_allclose(grey.astype(int), [[150, 76], [29, 200]], atol=2)
 
 
 # Compressed
@@ -302,9 +302,9 @@ def test_baseline_jpeg(tmp_path):
 def test_shipped_files_equal_their_uncompressed_twins(name, plain):
     if not (SHIPPED / name).is_file():
         pytest.skip("this pydicom comes without its test files")
-    found = dicom.read_dicom(SHIPPED / name)
-    np.testing.assert_array_equal(found, dicom.read_dicom(SHIPPED / plain))
-    assert found.std() > 20
+    grey = dicom.read_dicom(SHIPPED / name)
+    np.testing.assert_array_equal(grey, dicom.read_dicom(SHIPPED / plain))
+    assert grey.std() > 20
 
 
 # What cannot be read

@@ -183,9 +183,9 @@ def test_fit_square_keeps_the_whole_image_centred_on_black(height, width, side):
     rows, columns = np.flatnonzero(square.any(axis=1)), np.flatnonzero(square.any(axis=0))
     assert max(len(rows), len(columns)) == side
     assert np.all(square[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] == 200)
-    for found, length in ((rows, height), (columns, width)):
-        assert len(found) == pytest.approx(max(1, length * side / max(height, width)), abs=0.51)
-        assert abs(found[0] - (side - 1 - found[-1])) <= 1
+    for lit, length in ((rows, height), (columns, width)):
+        assert len(lit) == pytest.approx(max(1, length * side / max(height, width)), abs=0.51)
+        assert abs(lit[0] - (side - 1 - lit[-1])) <= 1
 
 
 def test_fit_square_shows_every_corner():

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxr_jax.data import images, pipeline, reports
+from cxr_jax.data.tokens import learn_wordpiece, tokenize
 from cxr_jax.errors import InputError
 from cxr_jax.phantom import release as phantom
+from tests.data.settings import SIDE, make_config
 
-SIDE = 16
 SPLITS = {"train": 14, "val": 5, "test": 3}
 FIRST = {"train": 0, "val": 14, "test": 19}
 
@@ -26,27 +27,6 @@ def write_pairs(folder, rows):
         lines.append(f"{number}.png,{report},{split},{view}")
     (folder / "pairs.csv").write_text("\n".join(lines))
     return folder / "pairs.csv"
-
-
-def make_config(table, cache, batch_size=4, seed=0, **data):
-    defaults = {
-        "dataset": "pairs",
-        "path": "",
-        "download": False,
-        "csv": str(table),
-        "split": "auto",
-        "annotation": "",
-        "section": "findings",
-        "view": "all",
-        "stored_size": SIDE,
-        "stored_format": "png",
-        "seed": seed,
-        "cache": str(cache),
-        "augment": False,
-        "num_threads": 2,
-        "num_studies": 10,
-    }
-    return {"seed": seed, "batch_size": batch_size, "image_size": SIDE, "data": defaults | data}
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +49,18 @@ def splits(config):
 
 @pytest.fixture(scope="module")
 def tokens(splits):
-    tokenizer = reports.learn_wordpiece(splits["train"].reports)
-    return {name: reports.tokenize(tokenizer, split.reports, 12) for name, split in splits.items()}
+    tokenizer = learn_wordpiece(splits["train"].reports)
+    return {name: tokenize(tokenizer, split.reports, 12) for name, split in splits.items()}
 
 
 def brightness(batch):
     return (batch["image"].reshape(len(batch["image"]), -1).mean(axis=1) / 10).tolist()
+
+
+def rows_of(batch, split):
+    """Which rows of the split a batch holds: in the training split, no two share a report."""
+    row_of = {group: row for row, group in enumerate(split.group_ids.tolist())}
+    return [row_of[group] for group in batch["group_id"].tolist()]
 
 
 # Splits
@@ -219,23 +205,23 @@ def test_rows_carry_their_image_tokens_and_group(splits, tokens, config):
     for batch in epoch(pipeline.train_batches(split, tokens["train"], config), 7):
         assert batch["image"].shape == (4, SIDE, SIDE, 1)
         assert batch["image"].dtype == np.uint8
-        assert brightness(batch) == batch["row"].tolist()
-        np.testing.assert_array_equal(batch["token_ids"], tokens["train"][0][batch["row"]])
-        np.testing.assert_array_equal(batch["token_mask"], tokens["train"][1][batch["row"]])
-        np.testing.assert_array_equal(batch["group_id"], split.group_ids[batch["row"]])
+        rows = rows_of(batch, split)
+        assert brightness(batch) == rows
+        np.testing.assert_array_equal(batch["token_ids"], tokens["train"][0][rows])
+        np.testing.assert_array_equal(batch["token_mask"], tokens["train"][1][rows])
         assert batch["weight"].tolist() == [1] * 4
 
 
 def test_each_epoch_is_another_order_of_every_row(splits, tokens, config):
     batches = pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 7})
-    orders = [[row for batch in epoch(batches, 2) for row in batch["row"].tolist()] for _ in range(4)]
+    orders = [[row for batch in epoch(batches, 2) for row in brightness(batch)] for _ in range(4)]
     assert all(sorted(order) == list(range(14)) for order in orders)
     assert len({tuple(order) for order in [*orders, range(14)]}) == 5
 
 
 def test_another_seed_is_another_order(splits, tokens, config):
     first, again, other = (
-        next(pipeline.train_batches(splits["train"], tokens["train"], config | {"seed": seed}))["row"].tolist()
+        brightness(next(pipeline.train_batches(splits["train"], tokens["train"], config | {"seed": seed})))
         for seed in (0, 0, 1)
     )
     assert first == again != other
@@ -262,7 +248,7 @@ def test_no_global_batch_holds_a_row_twice(splits, tokens, config, batch_size, c
         for index in range(count)
     ]
     for parts in itertools.islice(zip(*shards, strict=True), 2 * 14 // batch_size + 3):
-        rows = [row for part in parts for row in part["row"].tolist()]
+        rows = [row for part in parts for row in brightness(part)]
         assert len(rows) == len(set(rows)) == batch_size
 
 
@@ -273,9 +259,9 @@ def test_processes_share_every_epoch_without_overlap(splits, tokens, config, cou
     shards = [pipeline.train_batches(splits["train"], tokens["train"], sharded, (i, count)) for i in range(count)]
     whole = pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 14})
     for _ in range(3):
-        order = next(whole)["row"].tolist()
+        order = brightness(next(whole))
         for index, shard in enumerate(shards):
-            rows = [row for batch in epoch(shard, batches) for row in batch["row"].tolist()]
+            rows = [row for batch in epoch(shard, batches) for row in brightness(batch)]
             assert rows == order[index::count][: batches * local_batch]
 
 
@@ -314,7 +300,8 @@ def test_a_restored_iterator_goes_on_bit_for_bit(splits, tokens, config, done):
 def test_augmentation_differs_from_epoch_to_epoch(splits, tokens, config):
     batches = pipeline.train_batches(splits["train"], tokens["train"], with_augmentation(config | {"batch_size": 14}))
     first, second = (
-        batch["image"][np.argsort(batch["row"])].reshape(14, -1).astype(int) for batch in epoch(batches, 2)
+        batch["image"][np.argsort(rows_of(batch, splits["train"]))].reshape(14, -1).astype(int)
+        for batch in epoch(batches, 2)
     )
     # Row 0 is black, and may stay so.
     assert np.all(np.abs(first - second).max(axis=1)[1:] > 0)
@@ -329,12 +316,12 @@ def test_eval_batches_give_every_row_once_in_order(splits, tokens, batch_size):
     assert len(batches) == -(-14 // batch_size)
     assert all(len(value) == batch_size for batch in batches for value in batch.values())
     weights = np.concatenate([batch["weight"] for batch in batches])
-    rows = np.concatenate([batch["row"] for batch in batches])
+    rows = [row for batch in batches for row in rows_of(batch, splits["train"])]
     assert weights.tolist() == [1] * 14 + [0] * (len(weights) - 14)
-    assert rows[:14].tolist() == list(range(14))
+    assert rows[:14] == list(range(14))
     for batch in batches:
-        assert brightness(batch) == batch["row"].tolist()  # the padding repeats a real row
-        np.testing.assert_array_equal(batch["token_ids"], tokens["train"][0][batch["row"]])
+        assert brightness(batch) == rows_of(batch, splits["train"])  # the padding repeats a real row
+        np.testing.assert_array_equal(batch["token_ids"], tokens["train"][0][rows_of(batch, splits["train"])])
 
 
 def test_images_of_other_sizes_are_fitted(splits, tokens):

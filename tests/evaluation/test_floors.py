@@ -8,14 +8,20 @@ import pytest
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import score_reports
-from cxr_jax.evaluation.floors import best_constant, constant_bleu, constant_rouge_l, floors
+from cxr_jax.evaluation.floors import Pool, best_constant, constant_bleu, constant_rouge_l
+from cxr_jax.evaluation.floors import floors as floors_of
 from cxr_jax.evaluation.label_metrics import macro_f1
-from cxr_jax.evaluation.text_metrics import SCORES, rouge_l
+from cxr_jax.evaluation.text_metrics import ReportScorer, rouge_l, score_names
 
 
 def random_reports(seed, count, words=8, longest=30):
     rng = np.random.default_rng(seed)
     return [" ".join(f"w{i}" for i in rng.integers(words, size=rng.integers(longest))) for _ in range(count)]
+
+
+def floors(train, val, references, protocol, train_labels=None, reference_labels=None, **more):
+    scorer = ReportScorer(references, protocol, train)
+    return floors_of(scorer, Pool(train, val, train_labels), reference_labels, **more)
 
 
 CANDIDATES, REFERENCES = random_reports(0, 25), [*random_reports(1, 15), "w1 " * 80, ""]
@@ -54,7 +60,7 @@ TEST_LABELS = [{"normal"}, {"effusion"}]
 def test_constant_and_most_frequent_are_scored_as_they_stand():
     result = floors(TRAIN, ["Lungs clear. Heart big."], TEST, "raw")
     assert tuple(result) == ("random_report", "constant_report", "most_frequent_report")
-    assert all(tuple(scores) == SCORES for scores in result.values())
+    assert all(tuple(scores) == score_names() for scores in result.values())
     # The validation report decides the constant, not the test reports.
     assert result["constant_report"] == pytest.approx(score_reports(TEST, ["Lungs clear. Heart big."] * 2, "raw"))
     assert result["most_frequent_report"] == pytest.approx(score_reports(TEST, TRAIN[:1] * 2, "raw"))
@@ -73,15 +79,15 @@ def test_random_reports_are_the_mean_of_the_seeds():
 def test_a_random_report_of_the_same_class_is_normal_for_the_normal():
     train = [*TRAIN, "Normal chest."] * 3
     labels = [{"effusion"}, {"effusion"}, {"effusion"}, {"effusion"}, {"effusion"}, set()] * 3
-    found = floors(train, TEST, ["Normal chest."] * 4 + TEST[1:], "raw", labels, [set()] * 4 + [{"effusion"}])
-    assert found["random_same_class_report"]["finding_f1_macro"] == 1
+    result = floors(train, TEST, ["Normal chest."] * 4 + TEST[1:], "raw", labels, [set()] * 4 + [{"effusion"}])
+    assert result["random_same_class_report"]["finding_f1_macro"] == 1
     # Four of five references are "Normal chest.", and that is the one normal training report.
-    assert found["random_same_class_report"]["rouge_l"] >= 0.8 > found["random_report"]["rouge_l"]
+    assert result["random_same_class_report"]["rouge_l"] >= 0.8 > result["random_report"]["rouge_l"]
 
 
 def test_a_class_that_training_lacks_is_drawn_from_all():
-    found = floors(TRAIN, TEST, TEST, "raw", [{"effusion"}] * 5, [set(), {"effusion"}])
-    assert found["random_same_class_report"] == found["random_report"]
+    result = floors(TRAIN, TEST, TEST, "raw", [{"effusion"}] * 5, [set(), {"effusion"}])
+    assert result["random_same_class_report"] == result["random_report"]
 
 
 def test_a_repeated_report_stands_for_its_usual_labels():
@@ -106,6 +112,7 @@ def test_floors_use_the_training_vocabulary_under_r2gen():
         ((TRAIN, TEST, [], "raw"), "references: no reports"),
         ((TRAIN, TEST, TEST, "coco"), "'coco' is unknown"),
         ((TRAIN, TEST, TEST, "raw", TRAIN_LABELS[1:], TEST_LABELS), "train_labels: 4 label sets for 5 reports"),
+        ((TRAIN, TEST, TEST, "raw", TRAIN_LABELS, TEST_LABELS[1:]), "reference_labels: 1 label sets for 2 reports"),
     ],
 )
 def test_bad_input_is_one_line(arguments, words):

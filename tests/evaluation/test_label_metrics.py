@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation.label_metrics import finding_f1, macro_f1, resampled_macro
+from cxr_jax.evaluation.label_metrics import finding_f1, macro_f1, matrix_f1, resampled_macro
+from cxr_jax.labels.indicators import indicators
 
 STUDIES = st.lists(st.tuples(*[st.sets(st.sampled_from("abcde"))] * 2), min_size=1, max_size=20).filter(
     lambda pairs: any(reference for reference, _ in pairs)
@@ -50,10 +51,10 @@ def test_scores_equal_the_naive_ones(pairs):
     every = [
         ((study, finding) for study, labels in enumerate(side) for finding in labels) for side in (reference, predicted)
     ]
-    gold, found = map(set, every)
-    assert scores["micro"] == pytest.approx(2 * len(gold & found) / (len(gold) + len(found)))
-    for finding, each in scores["per_finding"].items():
-        assert each["f1"] == pytest.approx(naive_f1(pairs, finding))
+    gold, given = map(set, every)
+    assert scores["micro"] == pytest.approx(2 * len(gold & given) / (len(gold) + len(given)))
+    for finding, of_finding in scores["per_finding"].items():
+        assert of_finding["f1"] == pytest.approx(naive_f1(pairs, finding))
 
 
 @given(STUDIES, st.integers(0, 1000))
@@ -68,6 +69,14 @@ def test_resampled_macro_equals_scoring_the_resampled_studies(pairs, seed):
             assert macro == pytest.approx(naive_macro(drawn))
         else:
             assert np.isnan(macro)
+
+
+def test_matrices_score_as_their_label_sets_do():
+    rng = np.random.default_rng(0)
+    sides = [[set(rng.choice(list("abcd"), size=rng.integers(4))) for _ in range(30)] for _ in range(2)]
+    # Another order, and a finding that neither side has.
+    matrices = (indicators(side, "zdbca") for side in sides)
+    assert matrix_f1("zdbca", *matrices) == finding_f1(*sides)
 
 
 def test_interval_matches_the_naive_bootstrap():

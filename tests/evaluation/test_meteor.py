@@ -1,7 +1,6 @@
-"""METEOR: small cases by hand, properties, and METEOR 1.5's own jar where it is installed (the extra `coco`, Java)."""
+"""METEOR without Java: small cases by hand, properties, and which of the two METEORs is taken."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -10,10 +9,8 @@ from hypothesis import strategies as st
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import meteor_jar
-from cxr_jax.evaluation.ceiling import nearest_by_text
-from cxr_jax.evaluation.floors import best_constant
-from cxr_jax.evaluation.meteor import align, meteor_from_sums, meteor_statistics
-from cxr_jax.evaluation.text_metrics import report_preparers
+from cxr_jax.evaluation.meteor import align, choose_meteor, meteor_from_sums, meteor_statistics
+from cxr_jax.evaluation.text_metrics import score_names, score_reports
 
 WORDS = st.lists(st.sampled_from(["effusion", "effusions", "no", "the", "heart", "."]), max_size=7)
 
@@ -56,8 +53,8 @@ def fewest_chunks(reference, prediction):
     """By trying every complete matching."""
     places = {}
     for word in set(prediction) & set(reference):
-        on_p = [i for i, each in enumerate(prediction) if each == word]
-        on_r = [j for j, each in enumerate(reference) if each == word]
+        on_p = [i for i, other in enumerate(prediction) if other == word]
+        on_r = [j for j, other in enumerate(reference) if other == word]
         n = min(len(on_p), len(on_r))
         places[word] = [
             list(zip(p, r, strict=True))
@@ -92,69 +89,25 @@ def test_statistics_add_up_and_score_between_nought_and_one(pairs):
     assert meteor_from_sums(whole).shape == (len(pairs),)
 
 
-@pytest.fixture(scope="module")
-def systems(shared):
-    """References and several systems' predictions on R2Gen's test split, prepared by its protocol."""
-    annotation = json.loads((shared / "data/iu_xray/r2gen_annotation.json").read_text())
-    train, val, test = ([entry["report"] for entry in annotation[name]] for name in ("train", "val", "test"))
-    prepare_reference, prepare_prediction = report_preparers("r2gen", train)
-    pool, references = list(map(prepare_prediction, train)), list(map(prepare_reference, test))
-    drawn = np.random.default_rng(0).integers(len(pool), size=len(references))
-    constant = best_constant(pool, list(map(prepare_reference, val)))
-    return references, {
-        "constant": [constant] * len(references),
-        "random": [pool[i] for i in drawn],
-        "nearest": [pool[i] for i in nearest_by_text(test, train)],
-    }
-
-
 def test_real_reports_score_as_measured(systems):
-    # The jar, with synonyms and paraphrases, gives .2240, .1578 and .4030 here: the test below holds that.
+    # The jar, with synonyms and paraphrases, gives .2240, .1578 and .4030 here: test_meteor_jar.py holds that.
     references, predictions = systems
-    found = [score(references, predictions[name]) for name in ("constant", "random", "nearest")]
-    np.testing.assert_allclose(found, [0.2240, 0.1578, 0.4030], atol=0.012)
+    scores = [score(references, predictions[name]) for name in ("constant", "random", "nearest")]
+    np.testing.assert_allclose(scores, [0.2240, 0.1578, 0.4030], atol=0.012)
 
 
-needs_jar = pytest.mark.skipif(meteor_jar.find_jar() is None, reason="METEOR's jar (extra coco) or Java is not here")
+@pytest.mark.parametrize(("jar", "name"), [("meteor-1.5.jar", "meteor"), (None, "meteor_exact_stem")])
+def test_which_one_auto_is_is_decided_when_it_is_computed(monkeypatch, tmp_path, jar, name):
+    monkeypatch.setattr(meteor_jar, "find_jar", lambda: jar and tmp_path / jar)
+    monkeypatch.setattr(meteor_jar, "jar_statistics", meteor_statistics)
+    assert choose_meteor().name == name
+    assert name in score_names()
+    assert score_reports(["effusion"], ["effusions"], "raw")[name] == pytest.approx(score(["effusion"], ["effusions"]))
+    assert choose_meteor("exact_stem").name == "meteor_exact_stem"
 
 
-# pycocoevalcap leaves its pipes open.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@needs_jar
-def test_the_jars_statistics_give_the_jars_own_scores(systems):
-    references, predictions = systems
-    jar = pytest.importorskip("pycocoevalcap.meteor.meteor").Meteor()
-    gold = {i: [report] for i, report in enumerate(references)}
-    for name, found in predictions.items():
-        corpus, segments = jar.compute_score(gold, {i: [report] for i, report in enumerate(found)})
-        statistics = meteor_jar.jar_statistics(references, found)
-        assert meteor_from_sums(statistics.sum(axis=0)) == pytest.approx(corpus, abs=1e-9), name
-        np.testing.assert_allclose(meteor_from_sums(statistics), segments, atol=1e-9)
-        assert score(references, found) == pytest.approx(corpus, abs=0.012), name
-
-
-@needs_jar
-def test_odd_texts_do_not_put_the_jar_out_of_step():
-    odd = ["a ||| b", "", "two\nlines\tand tabs", "no effusion", "\u00f6dem \u2014"]
-    scores = meteor_from_sums(meteor_jar.jar_statistics([*odd, "no effusion"], [*odd[::-1], "no effusion"]))
-    assert scores[-1] == 1
-    assert np.isfinite(scores).all()
-
-
-def test_without_the_jar_it_says_what_to_install(monkeypatch):
+def test_the_jar_is_refused_where_there_is_none(monkeypatch):
     monkeypatch.setattr(meteor_jar, "find_jar", lambda: None)
-    meteor_jar._process.cache_clear()
-    with pytest.raises(InputError, match=r"needs Java and pycocoevalcap; install both"):
-        meteor_jar.jar_statistics(["a"], ["a"])
-
-
-def test_a_jar_that_stops_is_one_line(monkeypatch, tmp_path):
-    monkeypatch.setattr(meteor_jar, "find_jar", lambda: tmp_path / "no.jar")
-    (tmp_path / "java").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "java").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    meteor_jar._process.cache_clear()
-    with pytest.raises(InputError, match="METEOR's jar has stopped") as error:
-        meteor_jar.jar_statistics(["a"], ["a"])
+    with pytest.raises(InputError, match="needs Java and pycocoevalcap; install both") as error:
+        score_reports(["a"], ["a"], "raw", meteor="jar")
     assert "\n" not in str(error.value)
-    meteor_jar._process.cache_clear()

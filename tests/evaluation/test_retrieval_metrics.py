@@ -14,7 +14,7 @@ from cxr_jax.evaluation.retrieval_metrics import (
     first_hit_ranks,
     instance_ceiling,
     instance_columns,
-    label_metrics,
+    label_columns,
     means,
     retrieval_metrics,
     tied_chance,
@@ -118,9 +118,9 @@ def test_tied_chance_is_chance_where_nothing_repeats_and_less_where_it_does():
 def test_tied_chance_of_many_groups_is_fast():
     groups = np.concatenate([np.arange(30_000), np.repeat(np.arange(3000), 9)])
     start = time.process_time()
-    found = tied_chance(groups, groups, 10)
+    chance = tied_chance(groups, groups, 10)
     assert time.process_time() - start < 1
-    assert found.mean() == pytest.approx(10 / 30_000, rel=0.6)
+    assert chance.mean() == pytest.approx(10 / 30_000, rel=0.6)
 
 
 def test_a_k_beyond_the_pool_finds_everything():
@@ -143,12 +143,12 @@ def test_instance_ceiling_is_what_the_best_ranking_reaches():
 def test_instance_recall_is_the_mean_over_random_orders_of_the_tied(problem, k):
     similarity, query_ids, target_ids = problem
     rng, draws = np.random.default_rng(0), 400
-    found = np.zeros(len(query_ids))
+    recall = np.zeros(len(query_ids))
     for _ in range(draws):
         order = np.lexsort((rng.random(similarity.shape), -similarity), axis=1)[:, :k]
-        found += (target_ids[order] == query_ids[:, None]).any(axis=1) / draws
+        recall += (target_ids[order] == query_ids[:, None]).any(axis=1) / draws
     columns = instance_columns(similarity, query_ids, target_ids, query_ids, [k])
-    np.testing.assert_allclose(columns[f"instance_recall@{k}"], found, atol=0.12)
+    np.testing.assert_allclose(columns[f"instance_recall@{k}"], recall, atol=0.12)
 
 
 def test_equal_reports_that_are_found_reach_the_ceiling_and_no_more():
@@ -222,19 +222,19 @@ def naive_label_scores(similarity, queries, targets, k):
 @given(LABEL_SETS, LABEL_SETS, st.integers(1, 7), st.integers(0, 100))
 def test_label_scores_equal_the_naive_ones(queries, targets, k, seed):
     similarity = np.random.default_rng(seed).integers(3, size=(len(queries), len(targets))).astype(np.float32)
-    found = label_metrics(similarity, queries, targets, [k])
-    assert found == pytest.approx(naive_label_scores(similarity, queries, targets, k))
+    scores = means(label_columns(similarity, queries, targets, [k]))
+    assert scores == pytest.approx(naive_label_scores(similarity, queries, targets, k))
 
 
 def test_label_scores_do_not_depend_on_the_block(monkeypatch):
     rng = np.random.default_rng(0)
     similarity, labels = rng.normal(size=(9, 9)), [set(rng.choice(list("abcd"), 2)) for _ in range(9)]
-    whole = label_metrics(similarity, labels, labels)
+    whole = means(label_columns(similarity, labels, labels))
     monkeypatch.setattr(module, "_BLOCK", 20)
-    assert label_metrics(similarity, labels, labels) == pytest.approx(whole)
-    assert label_metrics(np.eye(9), labels, labels)["label_ndcg@1"] == 1
+    assert means(label_columns(similarity, labels, labels)) == pytest.approx(whole)
+    assert means(label_columns(np.eye(9), labels, labels))["label_ndcg@1"] == 1
 
 
 def test_label_scores_of_another_shape_are_refused():
     with pytest.raises(InputError, match="does not fit 1 query and 2 target label sets"):
-        label_metrics(np.zeros((2, 2)), [{"a"}], [{"a"}, set()])
+        label_columns(np.zeros((2, 2)), [{"a"}], [{"a"}, set()])

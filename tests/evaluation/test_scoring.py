@@ -1,51 +1,71 @@
-"""Which cases an evaluation's page shows, and what it says of each."""
+"""A system as a whole: that its parts are those of the scorers, and that no text is scored twice."""
+
+from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from cxr_jax.evaluation import scoring as evaluate
+from cxr_jax.evaluation import meteor, text_metrics
+from cxr_jax.evaluation.floors import Pool
+from cxr_jax.evaluation.label_metrics import finding_f1
+from cxr_jax.evaluation.scoring import recall_both_ways, score_system
+from cxr_jax.evaluation.text_metrics import ReportScorer, score_intervals, score_names, score_reports
+from cxr_jax.labels.rules import rule_labels
 from cxr_jax.retrieval.store import Row, SplitIndex
 
-
-@given(rouge=st.lists(st.integers(0, 5), max_size=60), limit=st.integers(2, 50))
-def test_the_best_and_the_worst_are_among_the_cases(rouge, limit):
-    chosen = evaluate.chosen_cases(np.array(rouge, float), limit)
-    assert len(chosen) == min(limit, len(rouge))
-    assert chosen.tolist() == sorted(set(chosen.tolist()) & set(range(len(rouge))))
-    ranked, shown = sorted(rouge), sorted(rouge[i] for i in chosen)
-    extremes = limit // 8
-    assert shown[:extremes] == ranked[:extremes]
-    assert shown[len(shown) - extremes :] == ranked[len(ranked) - extremes :]
+TRAIN = ["Lungs clear. Heart normal.", "Large effusion on the left.", "Cardiomegaly.", "Old granuloma."]
+REFERENCES = ["Left effusion.", "The lungs are clear.", "Mild cardiomegaly. No effusion."]
+PREDICTIONS = ["Large left effusion.", "Clear lungs.", "No cardiomegaly."]
+POOL = Pool(TRAIN, TRAIN[:2])
 
 
-def test_the_other_cases_are_spread_evenly():
-    rouge = np.zeros(1000)
-    rouge[:10], rouge[990:] = 1, -1
-    others = [i for i in evaluate.chosen_cases(rouge, 80) if 10 <= i < 990]
-    assert len(others) == 60
-    assert np.ptp(np.diff(others)) <= 1
+def test_each_part_is_its_scorers():
+    metrics = score_system(POOL, REFERENCES, PREDICTIONS, "r2gen", meteor="exact_stem")
+    assert metrics["scores"] == score_reports(REFERENCES, PREDICTIONS, "r2gen", TRAIN, "exact_stem")
+    assert tuple(metrics["scores"]) == tuple(metrics["intervals"]) == score_names("exact_stem")
+    statistics = ReportScorer(REFERENCES, "r2gen", TRAIN, "exact_stem").statistics(PREDICTIONS)
+    assert metrics["intervals"] == {name: list(ends) for name, ends in score_intervals(statistics).items()}
+    assert metrics["rule_f1"] == finding_f1(rule_labels(REFERENCES), rule_labels(PREDICTIONS))
+    assert metrics["rule_f1"]["macro"] == metrics["scores"]["rule_f1_macro"]
+    for floor in metrics["floors"].values():
+        assert tuple(floor) == score_names("exact_stem")
 
 
-REPORTS = ["Left pleural effusion.", "No pleural effusion. Cardiomegaly.", "Old granuloma."]
+def test_floors_and_ceiling_come_alone_without_predictions():
+    metrics = score_system(POOL, REFERENCES, None, "raw", meteor="exact_stem")
+    assert metrics.keys() == {"protocol", "n", "floors", "ceiling"}
 
 
-def split(name, reports, attention=None):
-    rows = [Row(f"{name}{i}", f"{name}{i}", f"{name}{i}", report, ("a",), 0) for i, report in enumerate(reports)]
-    z = np.eye(len(rows), 4, dtype=np.float32)
-    return SplitIndex(name, 1, rows, z, z, [b"\xff\xd8"] * len(rows), attention)
+def test_nothing_of_a_system_is_computed_twice(monkeypatch):
+    # In lower case, so that "raw" hands them on as they are.
+    references, predictions = ([report.lower() for report in side] for side in (REFERENCES, PREDICTIONS))
+    counts = Counter()
+
+    def counted(name, function):
+        def count(*sides):
+            counts[name] += list(sides[-1]) in (references, predictions)
+            return function(*sides)
+
+        return count
+
+    monkeypatch.setattr(text_metrics, "rouge_l", counted("rouge_l", text_metrics.rouge_l))
+    monkeypatch.setattr(text_metrics, "rule_labels", counted("labels", text_metrics.rule_labels))
+    monkeypatch.setattr(meteor, "meteor_statistics", counted("meteor", meteor.meteor_statistics))
+    score_system(POOL, references, predictions, "raw", meteor="exact_stem")
+    assert counts == {"rouge_l": 1, "meteor": 1, "labels": 2}  # labels: of the references and of the predictions
 
 
-@pytest.mark.parametrize("attention", [None, np.arange(12, dtype=np.uint8).reshape(3, 2, 2)])
-def test_each_case_has_its_scores_and_its_map(attention):
-    query, train = split("q", REPORTS, attention), split("t", [REPORTS[0], "Cardiomegaly and edema.", REPORTS[2]])
-    similarity, rows = evaluate.neighbours_of(query, train, 1)
-    cases = evaluate.cases(query, train, similarity, rows, 10, 0.25)
-    assert [case.neighbours[0].report for case in cases] == [row.report for row in train.rows]
-    assert [case.rouge_l for case in cases][::2] == [1, 1]
-    # The last report names a finding, so it is not normal, and none of CheXpert's.
-    assert [case.rule_f1 for case in cases] == [1, pytest.approx(2 / 3), None]
-    for i, case in enumerate(cases):
-        assert (case.attention is None) == (attention is None)
-        assert attention is None or np.array_equal(case.attention, attention[i])
+def test_recall_is_taken_both_ways_a_study_once_among_the_reports():
+    rows = [
+        Row(f"i{i}", f"s{study}", f"p{study}", f"report {study}", ("a",) if study else (), study)
+        for i, study in enumerate([0, 0, 1, 2])
+    ]
+    z = np.eye(3, dtype=np.float32)[[0, 0, 1, 2]]
+    recall = recall_both_ways(SplitIndex("test", 1, rows, z, z, [b""] * 4))
+    for scores in recall.values():
+        assert scores["recall@1"] == scores["instance_recall@1"] == scores["median_rank"] == 1
+        assert scores["intervals"]["recall@1"] == [1, 1]
+    assert recall["image_to_text"]["chance_recall@1"] == pytest.approx(1 / 3)
+    assert recall["text_to_image"]["chance_recall@1"] == pytest.approx((2 + 1 + 1) / 3 / 4)
+    assert "label_map" in recall["image_to_text"]
+    assert "label_map" not in recall["text_to_image"]

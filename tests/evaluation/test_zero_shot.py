@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import zero_shot
-from cxr_jax.evaluation.zero_shot import Ranking, best_threshold, label_metrics, score_labels
+from cxr_jax.evaluation.zero_shot import Ranking, best_threshold, score_labels, zero_shot_metrics
 from cxr_jax.retrieval.prompts import Question
 
 # Few distinct scores, so that most samples hold ties.
@@ -72,10 +72,10 @@ def test_weighted_scores_equal_those_of_the_drawn_images(images, seed):
     weights = np.array([np.bincount(draw, minlength=len(truth)) for draw in draws]).T.astype(np.float64)
     called = score >= 0
     f1 = zero_shot.resampled_f1(truth[:, None], called[:, None], weights)[:, 0]
-    for draw, *found in zip(draws, *Ranking(truth, score).scores(weights), f1, strict=True):
+    for draw, *scores in zip(draws, *Ranking(truth, score).scores(weights), f1, strict=True):
         auroc = naive_auroc(truth[draw], score[draw])
         precision = np.nan if np.isnan(auroc) else naive_average_precision(truth[draw], score[draw])
-        assert found == pytest.approx([auroc, precision, naive_f1(truth[draw], called[draw])], nan_ok=True)
+        assert scores == pytest.approx([auroc, precision, naive_f1(truth[draw], called[draw])], nan_ok=True)
 
 
 @given(SAMPLES)
@@ -120,11 +120,11 @@ def test_intervals_match_drawing_patients_one_by_one():
     naive = []
     for _ in range(500):
         drawn = np.concatenate([np.flatnonzero(patients == p) for p in rng.integers(60, size=60)])
-        each = [
+        of_labels = [
             (naive_auroc(t, m), naive_average_precision(t, m), naive_f1(t, m >= 0.5), naive_f1(t, m >= 0))
             for t, m in zip(truth[drawn].T, margin[drawn].T, strict=True)
         ]
-        naive.append([*each, np.mean(each, axis=0)])
+        naive.append([*of_labels, np.mean(of_labels, axis=0)])
     score, low, high = score_labels(truth, margin, np.full(2, 0.5), patients, resamples=4000)
     ends = np.percentile(naive, [2.5, 97.5], axis=0)
     np.testing.assert_allclose([low, high], ends, atol=0.03)
@@ -172,53 +172,27 @@ def test_labels_that_cannot_be_measured_are_listed():
     truth[:, 1] = False
     val_truth, val_margin = drawn_labels(50, labels=3, seed=1)
     val_truth[:, 2] = False
-    found = label_metrics(list(DRAWN.values()), truth, margin, val_truth, val_margin, resamples=50)
-    first, none, no_val = found["labels"].values()
+    metrics = zero_shot_metrics(list(DRAWN.values()), truth, margin, val_truth, val_margin, resamples=50)
+    first, none, no_val = metrics["labels"].values()
     assert (none["n_positive"], none["not_measurable"]) == (0, "no positive in this split")
     assert "auroc" not in none
     assert no_val["threshold"] is no_val["f1"] is None
     assert "f1" not in no_val["intervals"]
     assert no_val["f1_at_0.5"] == pytest.approx(naive_f1(truth[:, 2], margin[:, 2] >= 0))
-    assert found["macro"]["n_labels"] == 2
-    assert found["macro"]["auroc"] == pytest.approx((first["auroc"] + no_val["auroc"]) / 2)
-    assert found["macro"]["f1"] == pytest.approx(first["f1"])
+    assert metrics["macro"]["n_labels"] == 2
+    assert metrics["macro"]["auroc"] == pytest.approx((first["auroc"] + no_val["auroc"]) / 2)
+    assert metrics["macro"]["f1"] == pytest.approx(first["f1"])
     assert first["f1"] == pytest.approx(
         naive_f1(truth[:, 0], margin[:, 0] >= best_threshold(val_truth[:, 0], val_margin[:, 0]))
     )
-    nothing = label_metrics(list(DRAWN.values()), truth & False, margin, val_truth, val_margin)
+    nothing = zero_shot_metrics(list(DRAWN.values()), truth & False, margin, val_truth, val_margin)
     assert nothing["macro"] is None
 
 
 def test_thresholds_are_of_val_and_never_of_the_split_itself():
     truth, margin = drawn_labels(80, labels=3)
     val = drawn_labels(60, labels=3, seed=1)
-    whole = label_metrics(list(DRAWN.values()), truth, margin, *val, resamples=20)["labels"]
-    other = label_metrics(list(DRAWN.values()), ~truth, -margin, *val, resamples=20)["labels"]
+    whole = zero_shot_metrics(list(DRAWN.values()), truth, margin, *val, resamples=20)["labels"]
+    other = zero_shot_metrics(list(DRAWN.values()), ~truth, -margin, *val, resamples=20)["labels"]
     for name in DRAWN:
         assert whole[name]["threshold"] == other[name]["threshold"]
-
-
-# From embeddings to margins
-
-
-def test_margins_by_hand():
-    """Two wordings along x and y stand for their middle; the negative lies along x."""
-    unit = {"x": [1.0, 0.0], "y": [0.0, 1.0], "-y": [0.0, -1.0]}
-    questions = [Question("a", ("x", "y"), ("x",), ("a",)), Question("b", ("x",), ("y", "-y"), ("b",))]
-    images = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
-    margin = zero_shot.margins(images, questions, lambda texts: np.array([unit[t] for t in texts], np.float32), 10.0)
-    # The ensemble of y and -y is nothing, not NaN.
-    np.testing.assert_allclose(margin, 10 * np.array([[0.5**0.5 - 1, 1], [0.5**0.5, 0]]), atol=1e-12)
-
-
-@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(0.1, 100))
-def test_probability_is_the_softmax_of_two_scaled_cosines(positive, negative, scale):
-    both = np.exp(scale * (np.array([positive, negative]) - max(positive, negative)))
-    assert zero_shot.probability(np.array([scale * (positive - negative)]))[0] == pytest.approx(both[0] / both.sum())
-
-
-def test_indicators_take_any_label_that_counts():
-    questions = [Question("effusion", ("y",), ("n",), ("left", "right")), Question("c", ("y",), ("n",), ("c",))]
-    rows = [frozenset({"left"}), frozenset({"right", "c"}), frozenset()]
-    assert zero_shot.indicators(rows, questions).tolist() == [[True, False], [True, True], [False, False]]
-    assert zero_shot.indicators([], questions).shape == (0, 2)

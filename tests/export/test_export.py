@@ -20,7 +20,7 @@ import cxr_jax
 from cxr_jax import retrieve
 from cxr_jax.errors import InputError
 from cxr_jax.export import __main__ as export
-from cxr_jax.retrieval import model as inference
+from cxr_jax.retrieval.model import Model
 from cxr_jax.runtime.run_folder import RunFolder, write_json
 from cxr_jax.train import train
 from cxr_jax.weights import hub
@@ -46,7 +46,7 @@ def run(tmp_path_factory) -> RunFolder:
 
 
 @pytest.fixture(scope="module")
-def model(run) -> inference.Model:
+def model(run) -> Model:
     return cxr_jax.load(run.root)
 
 
@@ -264,7 +264,7 @@ def test_a_damaged_index_or_tokenizer_is_refused(run, copy):
 
 
 def test_what_cannot_be_exported_is_refused_before_anything_is_written(run, exported, tmp_path, monkeypatch):
-    monkeypatch.setattr(inference, "load", lambda _: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(export, "load_run", lambda _: pytest.fail("a model was loaded"))
     full, unfinished = tmp_path / "full", tmp_path / "unfinished"
     full.mkdir()
     (full / "notes.txt").write_text("mine")

@@ -24,7 +24,7 @@ from cxr_jax.labels.rules import Mention, find_mentions
     ],
 )
 def test_a_mention_is_held_against_the_true_report(retrieved, true, verdict):
-    assert [each.verdict for each in judge(find_mentions(retrieved), find_mentions(true))] == [verdict]
+    assert [judged.verdict for judged in judge(find_mentions(retrieved), find_mentions(true))] == [verdict]
 
 
 STATUSES, SIDES = ("positive", "negative", "uncertain"), ("left", "right", "bilateral", "")

@@ -55,11 +55,12 @@ def test_without_ids_rows_are_taken_in_order(write):
 @given(st.lists(st.frozensets(st.sampled_from(NAMES)), min_size=1, max_size=8), st.randoms())
 def test_what_is_written_is_read(tmp_path_factory, labels, random):
     ids = [f"s{i}" for i in range(len(labels))]
-    table = [[study, *("1" if name in each else random.choice(["", "0", "0.0"]) for name in NAMES)]
-             for study, each in zip(ids, labels, strict=True)]  # fmt: skip
+    table = [[study, *("1" if name in of_study else random.choice(["", "0", "0.0"]) for name in NAMES)]
+             for study, of_study in zip(ids, labels, strict=True)]  # fmt: skip
     shuffled = random.sample(table, len(table))
-    long = [[study, name] for study, each in zip(ids, labels, strict=True) for name in (each or [""])]
-    listed = [[study, "|".join(each)] for study, each in zip(ids, labels, strict=True)]
+    pairs = list(zip(ids, labels, strict=True))
+    long = [[study, name] for study, of_study in pairs for name in (of_study or [""])]
+    listed = [[study, "|".join(of_study)] for study, of_study in pairs]
     layouts = {
         "wide": [["study_id", *NAMES], *shuffled],
         "ordered": [NAMES, *(row[1:] for row in table)],
@@ -78,13 +79,13 @@ def test_what_is_written_is_read(tmp_path_factory, labels, random):
     [
         ("study_id,Edema\na,1\n", "column study_id: 1 of 2 studies are missing .b first"),
         ("study_id,label\na,Edema\n", "column study_id: 1 of 2 studies are missing .b first"),
-        ("study_id,Edema\na,1\nb,0\na,1\n", "line 4, column study_id: a comes a second time"),
-        ("study_id,labels\na,Edema\nb,\na,Fracture\n", "line 4, column study_id: a comes a second time"),
-        ("study_id,label\na,Edema\nb,\na,Edema\n", "line 4: a has 'Edema' a second time"),
-        ("study_id,Edema\na,1\nb,yes\n", "line 3, column Edema: 'yes' is unknown; write 1"),
-        ("study_id,Edema\na,2\nb,1\n", "line 2, column Edema: '2' is unknown"),
-        ("study_id,Edema\n,1\nb,1\n", "line 2, column study_id: is blank"),
-        ("study_id,Edema\na,1\nb,1,0\n", "line 3: has 3 cells where the header has 2"),
+        ("study_id,Edema\na,1\nb,0\na,1\n", "row 4, column study_id: a comes a second time"),
+        ("study_id,labels\na,Edema\nb,\na,Fracture\n", "row 4, column study_id: a comes a second time"),
+        ("study_id,label\na,Edema\nb,\na,Edema\n", "row 4: a has 'Edema' a second time"),
+        ("study_id,Edema\na,1\nb,yes\n", "row 3, column Edema: 'yes' is unknown; write 1"),
+        ("study_id,Edema\na,2\nb,1\n", "row 2, column Edema: '2' is unknown"),
+        ("study_id,Edema\n,1\nb,1\n", "row 2, column study_id: is blank"),
+        ("study_id,Edema\na,1\nb,1,0\n", "row 3: has 3 cells for 2 columns"),
         ("study_id,Edema,Edema\na,1,1\nb,0,1\n", "column 'Edema' comes twice"),
         ("study_id,Reports\na,clear\nb,clear\n", "names no label"),
         ("Edema\n1\n0\n1\n", "has 3 rows without a column study_id for 2 studies"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_jax.evaluation.text_metrics import clean_r2gen
+from cxr_jax.evaluation.protocols import clean_r2gen
 from cxr_jax.labels.rules import OBSERVATIONS, find_mentions, label_report, rule_labels, split_sentences
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +76,7 @@ SENTENCES = {
     "No opacity to suggest pneumonia.": "-opacity -pneumonia",
     "No definite pneumothorax.": "-pneumothorax",
     "Less likely edema.": "?edema",
-    # Past, or only asked for.
+    # Past, or only looked for.
     "History of pneumonia.": "",
     "Evaluate for pneumothorax.": "",
     "If there is clinical concern for fracture, obtain dedicated views.": "",
@@ -118,8 +118,8 @@ SENTENCES = {
 def test_sentences_labelled_by_hand(sentence):
     status = {"+": POSITIVE, "-": NEGATIVE, "?": UNCERTAIN}
     wanted = {SHORT[word[1:]]: status[word[0]] for word in SENTENCES[sentence].split()}
-    found = label_report(sentence)
-    assert {name: status for name, status in found.items() if name != "No Finding"} == wanted
+    statuses = label_report(sentence)
+    assert {name: status for name, status in statuses.items() if name != "No Finding"} == wanted
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_joined_reports_have_all_their_mentions(sentences):
     for sentence in sentences:
         start = sum(len(earlier) + 1 for earlier in sentences[: len(shifted)])
         shifted.append([m._replace(start=m.start + start, end=m.end + start) for m in find_mentions(sentence)])
-    assert find_mentions(report) == [mention for each in shifted for mention in each]
+    assert find_mentions(report) == [mention for sentence in shifted for mention in sentence]
 
 
 @given(REPORTS, st.sampled_from(["The trachea is midline.", "Comparison XXXX.", "PA and lateral views.", "Stable."]))

@@ -144,14 +144,14 @@ BY_HAND = {
 
 
 def expected(said):
-    found, name = {}, ""
+    statuses, name = {}, ""
     for word in said.split():
         if word[-1] in SIGNS:
             name = SHORT[word[:-1]]
-            found[name] = (SIGNS[word[-1]], "")
+            statuses[name] = (SIGNS[word[-1]], "")
         else:
-            found[name] = (found[name][0], word)
-    return found
+            statuses[name] = (statuses[name][0], word)
+    return statuses
 
 
 @pytest.mark.parametrize(("sentence", "said"), BY_HAND.items(), ids=list(BY_HAND))

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from cxr_jax.pages import charts
+from cxr_jax.runtime.curves import LOSS, RECALL
 
 FLOORS = {
     "constant_report": {"bleu_1": 0.5, "rouge_l": 0.25},
@@ -30,23 +31,23 @@ def parse(html):
 
 def placed(html):
     """{title of a mark: the score that its place on the track stands for}, and the track's first and last place."""
-    root, found = parse(html), {}
+    root, places = parse(html), {}
     tracks = {(line.get("x1"), line.get("x2")) for line in root.iter("line") if line.get("class") == "track"}
     (ends,) = tracks
     first, last = (float(x.rstrip("%")) for x in ends)
     for mark in root.iter("svg"):
         titles = [path.findtext("title") for path in mark.findall("path")]
         if mark.get("x") and titles[0]:
-            found[titles[0]] = (float(mark.get("x").rstrip("%")) - first) / (last - first)
-    return found
+            places[titles[0]] = (float(mark.get("x").rstrip("%")) - first) / (last - first)
+    return places
 
 
 def test_each_mark_stands_at_its_score():
-    found = placed(charts.score_chart(METRICS))
-    assert len(found) == 2 * 5
-    for title, place in found.items():
+    places = placed(charts.score_chart(METRICS))
+    assert len(places) == 2 * 5
+    for title, place in places.items():
         assert place == pytest.approx(float(title.rsplit(" ", 1)[1]), abs=6e-4), title
-    assert sorted(found.values()) == pytest.approx(
+    assert sorted(places.values()) == pytest.approx(
         sorted([0.5, 0.25, 0.25, 0.125, 0, 0.375, 0.75, 1, 0.6, 0.0625]), abs=1e-4
     )
 
@@ -79,8 +80,8 @@ LINES = [
 
 
 def test_curves_run_through_their_points():
-    root = parse(charts.curves(LINES, 50))
-    assert [caption.text for caption in root.iter("figcaption")] == [title for title, _ in charts.PANELS]
+    root = parse(charts.curve_figures(LINES, 50))
+    assert [caption.text for caption in root.iter("figcaption")] == [LOSS.title, RECALL.title]
     loss, recall = root.iter("svg")
     curves = {
         path.findtext("title").rsplit(" ", 1)[0]: [
@@ -101,20 +102,20 @@ def test_curves_run_through_their_points():
 
 
 def test_a_run_without_records_has_no_curves():
-    assert charts.curves([]) == charts.curves(LINES[:1]) == ""
-    assert "validation" not in charts.curves(LINES[:11])
+    assert charts.curve_figures([]) == charts.curve_figures(LINES[:1]) == ""
+    assert "validation" not in charts.curve_figures(LINES[:11])
 
 
 def test_what_is_not_finite_leaves_a_gap():
     lines = [{"step": 0, "loss": 1.0}, {"step": 1, "loss": math.nan}, {"step": 2, "loss": 2.0}]
-    assert "nan" not in charts.curves(lines).lower()
-    assert charts.curves([{"step": s, "loss": 1.0} for s in (0, 1)])  # a flat curve has a scale too
-    assert charts.curves([{"step": 0, "loss": math.inf}, {"step": 1, "loss": math.nan}]) == ""
+    assert "nan" not in charts.curve_figures(lines).lower()
+    assert charts.curve_figures([{"step": s, "loss": 1.0} for s in (0, 1)])  # a flat curve has a scale too
+    assert charts.curve_figures([{"step": 0, "loss": math.inf}, {"step": 1, "loss": math.nan}]) == ""
 
 
 def test_long_curves_are_thinned_and_end_where_they_end():
     long = [{"step": step, "loss": 1.0 + step % 2} for step in range(20_000)]
-    (path,) = parse(charts.curves(long)).iter("path")
+    (path,) = parse(charts.curve_figures(long)).iter("path")
     points = path.get("d").split("L")
     assert 200 < len(points) <= 602
     assert path.findtext("title") == "training 2.000"

@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cxr_jax.evaluation.tables import Table
 from cxr_jax.pages import charts
-from cxr_jax.pages.page import Case, Neighbour, Table, write_page
+from cxr_jax.pages.cases import Case, RetrievedStudy
+from cxr_jax.pages.page import write_page
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))), None
@@ -39,7 +41,7 @@ def jpeg(width, height):
 
 def case(name, report, labels, rouge, rule, similarity, retrieved="No pleural effusion."):
     attention = np.array([[0, 50], [100, 200]], np.uint8)
-    neighbour = Neighbour(f"near-{name}", jpeg(8, 8), retrieved, labels, similarity)
+    neighbour = RetrievedStudy(f"near-{name}", jpeg(8, 8), retrieved, labels, similarity)
     return Case(name, jpeg(40, 20), report, labels, [neighbour], rouge, rule, attention)
 
 
@@ -115,7 +117,7 @@ def browse(address, profile):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    pictures = [charts.score_chart(METRICS), charts.curves(LINES, 3)]
+    pictures = [charts.score_chart(METRICS), charts.curve_figures(LINES, 3)]
     write_page(folder / "index.html", "Page", Table(["", "a"], [["b", "c"]]), CASES, ["A note"], pictures)
     return folder
 
@@ -150,8 +152,8 @@ def test_cases_are_ordered(seen):
 
 
 def test_cases_are_filtered(seen):
-    found = {name: (look["articles"], look["count"]) for name, look in seen.items() if name.startswith("fi")}
-    assert found == {
+    shown = {name: (look["articles"], look["count"]) for name, look in seen.items() if name.startswith("fi")}
+    assert shown == {
         "filter effusion LEFT": (["s1"], "1 of 4 cases"),
         "filter script": (["s3"], "1 of 4 cases"),
         "filter near-s4": (["s4"], "1 of 4 cases"),
@@ -186,8 +188,8 @@ def test_it_fits_a_desk_and_a_phone(seen):
 
 
 def test_the_address_keeps_the_choice(folder):
-    asked = urlencode({"finding": "Normal", "order": "best", "attention": "1", "nonsense": "x"})
-    document, console = browse(f"file://{folder}/index.html#{asked}", folder / "profile")
+    choice = urlencode({"finding": "Normal", "order": "best", "attention": "1", "nonsense": "x"})
+    document, console = browse(f"file://{folder}/index.html#{choice}", folder / "profile")
     assert not console
     shown = re.findall(r"<article([^>]*)>.*?<h2>\d+ <span class=\"id\">(\w+)", document, re.S)
     assert [name for _, name in shown] == ["s2", "s3", "s4", "s1"]

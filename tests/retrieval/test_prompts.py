@@ -155,6 +155,6 @@ def test_chexperts_file_has_its_names():
 def test_open_is_file_names_headings_that_the_release_has(shared):
     known = set()
     for study in read_studies(shared / "data" / "iu_xray"):
-        if study.captions and study.sections.get("FINDINGS"):
+        if study.image_ids and study.sections.get("FINDINGS"):
             known |= finding_labels(study.major)
     assert match_labels(read_questions(CONFIGS / "zero_shot_openi.yaml"), known, "Open-i")

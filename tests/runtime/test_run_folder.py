@@ -10,7 +10,7 @@ from cxr_jax.runtime.run_folder import RunFolder, write_json, write_text
 
 @pytest.fixture
 def config():
-    resolved = configuration.load("configs/phantom.py").to_dict()
+    resolved = configuration.load("configs/phantom.py")
     resolved["data"]["fingerprint"] = "abc"
     return resolved
 
@@ -65,16 +65,6 @@ def test_a_damaged_configuration_is_refused(tmp_path, config, text):
         with pytest.raises(InputError, match=r"config\.json: .*restore it from a copy") as error:
             use()
         assert "\n" not in str(error.value)
-
-
-def test_an_older_runs_configuration_is_filled_up_with_what_it_did(tmp_path, config):
-    run, older = RunFolder(tmp_path), json.loads(json.dumps(config))
-    for name in (*configuration.ADDED, "data.seed"):
-        section, _, key = name.rpartition(".")
-        del older[section][key]
-    run.config_file.write_text(json.dumps(older))
-    assert run.load_config() == json.loads(json.dumps(config))
-    run.start(config)
 
 
 def test_a_home_folder_is_expanded(monkeypatch, tmp_path):

@@ -6,9 +6,10 @@ import numpy as np
 import optax
 import pytest
 
+from cxr_jax.retrieval.embedding import make_encode_step
 from cxr_jax.training.losses import contrastive_loss
 from cxr_jax.training.optim import FROZEN
-from cxr_jax.training.step import Recipe, TrainState, init_state, make_encode_step, make_recipe, make_train_step
+from cxr_jax.training.step import Recipe, TrainState, init_state, make_recipe, make_train_step
 from tests.tiny import tiny_batch, tiny_resolved
 
 NO_DROPOUT = "text.dropout=0.0"

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cxr_jax.data.splits import SPLITS
 from cxr_jax.errors import InputError
-
-SPLITS = ("train", "val", "test")
 
 
 def read_lists(file: Path) -> tuple[dict[str, tuple[str, list[Any]]], list[str]]:
@@ -35,3 +34,21 @@ def read_lists(file: Path) -> tuple[dict[str, tuple[str, list[Any]]], list[str]]
     if strange:
         raise InputError(f"{file}: the list {strange[0]!r} is no split; wanted are {', '.join(SPLITS)}")
     return {split: (key, lists[key]) for split, key in keys.items()}, notes
+
+
+def r2gen_split(annotation: Path) -> dict[str, str]:
+    """Study id to "train", "val" or "test", as R2Gen's annotation.json lists them ("CXR2384_IM-0942" is study CXR2384).
+
+    Raises:
+      InputError: the file is not such an annotation, or a study is in two splits.
+    """
+    lists, _ = read_lists(annotation)
+    split_of: dict[str, str] = {}
+    for split, (key, entries) in lists.items():
+        for number, entry in enumerate(entries):
+            if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
+                raise InputError(f"{annotation}: {key}[{number}]: has no id; wanted is an object with id and report")
+            study = entry["id"].split("_")[0]
+            if split_of.setdefault(study, split) != split:
+                raise InputError(f"{annotation}: study {study} is in {split_of[study]} and in {split}; mend it")
+    return split_of

@@ -7,11 +7,13 @@ tables may be unpacked (.csv), and the one of CheXpert's labels may be absent.
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
-from cxr_jax.data.records import Record, RecordBuilder, SourceConfig, fingerprint
+from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.sources import mimic_tables as tables
 from cxr_jax.data.sources.mimic_reports import parse_sections
 from cxr_jax.data.sources.published import deals_anew, into_splits
@@ -20,55 +22,51 @@ from cxr_jax.errors import InputError
 FILES, REPORTS = "files", "mimic-cxr-reports"
 
 
-class Mimic(RecordBuilder):
-    """One record an image. The official split is kept, unless data.split asks for patients dealt 7:2:1."""
-
-    _splits: dict[str, list[Record]] | None = None
-
-    def records(self) -> dict[str, list[Record]]:
-        """Reads the release, once: its reports are a quarter of a million files.
-
-        Raises:
-          InputError: a table, a report or an image is missing or not what it should be, or a patient is in two splits.
-        """
-        if self._splits is None:
-            config = self.builder_config
-            folder = Path(config.source)
-            table = tables.need_table(folder, tables.SPLIT)
-            self._splits = into_splits(read_release(folder), config.split == "patient", config.seed, table)
-        return self._splits
-
-
-def config_for(path: str | Path, split: str, seed: int, stored_size: int, stored_format: str = "png") -> SourceConfig:
-    """The builder's configuration for a release's folder.
+def describe(data: Mapping[str, Any]) -> SourceConfig:
+    """The release's folder.
 
     The fingerprint is of the tables alone: PhysioNet's versions do not change. Who edits a report clears data.cache.
 
     Raises:
       InputError: a table or the folder of images is missing, or the split is another's.
     """
-    folder = Path(path).expanduser()
-    if not str(path) or not (folder / FILES).is_dir():
-        raise InputError(f"data.path = {str(path)!r}: there is no folder {FILES} in it; give MIMIC-CXR-JPG's folder")
-    anew = deals_anew(split, "MIMIC-CXR-JPG")
+    folder = Path(data["path"]).expanduser()
+    if not data["path"] or not (folder / FILES).is_dir():
+        raise InputError(f"data.path = {data['path']!r}: there is no folder {FILES} in it; give MIMIC-CXR-JPG's folder")
+    anew = deals_anew(data["split"], "MIMIC-CXR-JPG")
     needed = [tables.need_table(folder, name) for name in (tables.SPLIT, tables.METADATA)]
     labels = tables.find_table(folder, tables.CHEXPERT)
     digests = []
     for table in [*needed, labels] if labels else needed:
         with table.open("rb") as file:
             digests.append((table.name, hashlib.file_digest(file, "sha256").hexdigest()))
+    settings = anew, data["seed"] if anew else 0, data["stored_size"], data["stored_format"]
     return SourceConfig(
-        name=fingerprint("mimic", anew, seed if anew else 0, stored_size, stored_format, digests),
+        name=fingerprint("mimic", *settings, digests),
         description=f"MIMIC-CXR-JPG ({'dealt anew by patient' if anew else 'official split'})",
         source=str(folder),
         split="patient" if anew else "column",
-        seed=seed,
-        stored_size=stored_size,
-        stored_format=stored_format,
+        stored_size=data["stored_size"],
+        stored_format=data["stored_format"],
     )
 
 
-def read_release(folder: Path) -> list[tuple[Record, str]]:
+def records(data: Mapping[str, Any]) -> list[Record]:
+    """One record an image of a study that has findings or an impression; see `read_release`."""
+    return read_release(Path(data["path"]).expanduser())
+
+
+def splits(data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Record]]:
+    """The official split, unless data.split asks for patients dealt 7:2:1.
+
+    Raises:
+      InputError: a patient is in two splits.
+    """
+    table = tables.need_table(Path(data["path"]).expanduser(), tables.SPLIT)
+    return into_splits(records, deals_anew(data["split"], "MIMIC-CXR-JPG"), data["seed"], table)
+
+
+def read_release(folder: Path) -> list[Record]:
     """Every image of a study that has findings or an impression, with its official split.
 
     Says on stderr how many studies have neither.
@@ -82,7 +80,7 @@ def read_release(folder: Path) -> list[tuple[Record, str]]:
     views, labels = tables.read_views(folder), tables.read_labels(folder)
     apart = folder / REPORTS / FILES
     reports = apart if apart.is_dir() else folder / FILES
-    found: list[tuple[Record, str]] = []
+    records: list[Record] = []
     missing: dict[str, list[Path]] = {"report": [], "image": []}
     without = 0
     for study, images in tqdm(studies.items(), desc="reading reports", unit="study", leave=False, disable=None):
@@ -106,18 +104,19 @@ def read_release(folder: Path) -> list[tuple[Record, str]]:
                     raise InputError(
                         f"{table}: has no row of dicom_id {image.dicom_id}; take both tables of one version"
                     )
-                record = Record(
-                    image_id=image.dicom_id,
-                    image=file,
-                    study_id=study,
-                    patient_id=subject,
-                    view=views[image.dicom_id],
-                    findings=sections["findings"],
-                    impression=sections["impression"],
-                    indication=sections["indication"],
-                    labels=labels.get(study, ()),
+                records.append(
+                    Record(
+                        image_id=image.dicom_id,
+                        image=file,
+                        study_id=study,
+                        patient_id=subject,
+                        view=views[image.dicom_id],
+                        findings=sections["findings"],
+                        impression=sections["impression"],
+                        labels=labels.get(study, ()),
+                        split=image.split,
+                    )
                 )
-                found.append((record, image.split))
     for kind, files in missing.items():
         if files:
             raise InputError(
@@ -126,7 +125,7 @@ def read_release(folder: Path) -> list[tuple[Record, str]]:
             )
     if without:
         print(f"{folder}: {without} studies without findings and impression are left out", file=sys.stderr)
-    return found
+    return records
 
 
 def _read_report(file: Path) -> dict[str, str] | None:

@@ -10,10 +10,10 @@ HEADERS = {
         r"IMPRESSIONS?(?: AND |/| / | & )FINDINGS?",
     ),
     "impression": (r"IMPRESSIONS?", r"CONCLUSIONS?"),
-    "indication": (r"INDICATIONS?", r"(?:CLINICAL )?HISTORY", r"CLINICAL (?:INDICATION|INFORMATION)",
-                   r"REASON FOR (?:THE )?(?:EXAM|EXAMINATION|STUDY)"),
     # These only end the section above them.
-    "": (r"COMPARISONS?", r"TECHNIQUES?", r"EXAM(?:INATION)?S?", r"STUDY", r"PROCEDURE", r"RECOMMENDATIONS?(?:\(S\))?",
+    "": (r"INDICATIONS?", r"(?:CLINICAL )?HISTORY", r"CLINICAL (?:INDICATION|INFORMATION)",
+         r"REASON FOR (?:THE )?(?:EXAM|EXAMINATION|STUDY)", r"COMPARISONS?", r"TECHNIQUES?",
+         r"EXAM(?:INATION)?S?", r"STUDY", r"PROCEDURE", r"RECOMMENDATIONS?(?:\(S\))?",
          r"NOTIFICATIONS?", r"ADDENDUM", r"PROVISIONAL FINDINGS IMPRESSION(?: \(PFI\))?",
          r"WET READ(?: VERSION[^\n:]*)?"),
 }  # fmt: skip
@@ -25,7 +25,7 @@ RULE = re.compile(r"^[ \t]*[_=-]{8,}[ \t]*$", re.MULTILINE)  # longer than the _
 
 
 def parse_sections(report: str) -> dict[str, str]:
-    """A report's text to {"findings", "impression", "indication"}: each on one line, '' where the report has none.
+    """A report's text to {"findings", "impression"}: each on one line, '' where the report has none.
 
     A header stands at the start of a line, in any case. What stands above the last line FINAL REPORT is dropped: wet
     reads, and addenda, whose report follows in full. Sections of one name are joined in their order, for a report may
@@ -33,12 +33,12 @@ def parse_sections(report: str) -> dict[str, str]:
     """
     *_, report = FINAL_REPORT.split("\n".join(report.splitlines()))
     report = RULE.sub("", report)
-    found: dict[str, list[str]] = {field: [] for field in HEADERS}
+    sections: dict[str, list[str]] = {field: [] for field in HEADERS}
     headers = list(HEADER.finditer(report))
     starts = [header.start() for header in headers] + [len(report)]
     for header, end in zip(headers, starts[1:], strict=True):
-        found[_field(header[1] or header[2])].append(report[header.end() : end])
-    return {field: _one_line(texts) for field, texts in found.items() if field}
+        sections[_field(header[1] or header[2])].append(report[header.end() : end])
+    return {field: _one_line(texts) for field, texts in sections.items() if field}
 
 
 def _field(header: str) -> str:

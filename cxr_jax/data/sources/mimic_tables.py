@@ -1,14 +1,11 @@
 """MIMIC-CXR-JPG's tables: which image is of which study, patient, split and view, and CheXpert's labels of a study."""
 
-import csv
-import gzip
 import re
-import zlib
-from collections.abc import Iterator
-from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
+from cxr_jax.csv_table import Table
+from cxr_jax.data.views import view_of
 from cxr_jax.errors import InputError
 
 SPLIT, METADATA, CHEXPERT = (f"mimic-cxr-2.0.0-{name}" for name in ("split", "metadata", "chexpert"))
@@ -63,18 +60,19 @@ def read_images(folder: Path) -> list[Image]:
     images: list[Image] = []
     subject_of: dict[str, str] = {}
     seen: set[str] = set()
-    for number, (dicom_id, study_id, subject_id, split) in _rows(file, (*IDS, "split")):
-        for (name, (pattern, wanted)), value in zip(IDS.items(), (dicom_id, study_id, subject_id), strict=True):
-            if not pattern.fullmatch(value):
-                raise InputError(f"{file} row {number}: {name} is {value[:80]!r}; wanted are {wanted}")
+    for row in Table(file, (*IDS, "split")):
+        dicom_id, study_id, subject_id, split = (row.cells[name] for name in (*IDS, "split"))
+        for name, (pattern, wanted) in IDS.items():
+            if not pattern.fullmatch(row.cells[name]):
+                raise InputError(f"{file} {row.where}: {name} is {row.cells[name][:80]!r}; wanted are {wanted}")
         if split not in SPLIT_NAMES:
-            raise InputError(f"{file} row {number}: split is {split!r}; it is one of {', '.join(SPLIT_NAMES)}")
+            raise InputError(f"{file} {row.where}: split is {split!r}; it is one of {', '.join(SPLIT_NAMES)}")
         if dicom_id in seen:
-            raise InputError(f"{file} row {number}: dicom_id {dicom_id} is there twice; remove one row")
+            raise InputError(f"{file} {row.where}: dicom_id {dicom_id} is there twice; remove one row")
         seen.add(dicom_id)
         if subject_of.setdefault(study_id, subject_id) != subject_id:
             raise InputError(
-                f"{file} row {number}: study_id {study_id} is of subject_id {subject_id} and of "
+                f"{file} {row.where}: study_id {study_id} is of subject_id {subject_id} and of "
                 f"{subject_of[study_id]}; mend one"
             )
         images.append(Image(dicom_id, study_id, subject_id, SPLIT_NAMES[split]))
@@ -87,16 +85,8 @@ def read_views(folder: Path) -> dict[str, str]:
     Raises:
       InputError: no such table, or it is damaged or lacks a column.
     """
-    positions = (cells for _, cells in _rows(need_table(folder, METADATA), ("dicom_id", "ViewPosition")))
-    return {dicom_id: view_of(position) for dicom_id, position in positions}
-
-
-def view_of(position: str) -> str:
-    """AP, PA and their kinds ("AP AXIAL") are frontal, LATERAL, LL, RL and "XTABLE LATERAL" lateral, others ""."""
-    words = position.upper().split()
-    if words[:1] in (["AP"], ["PA"]):
-        return "frontal"
-    return "lateral" if words in (["LL"], ["RL"]) or words[-1:] == ["LATERAL"] else ""
+    table = Table(need_table(folder, METADATA), ("dicom_id", "ViewPosition"))
+    return {row.cells["dicom_id"]: view_of(row.cells["ViewPosition"]) for row in table}
 
 
 def read_labels(folder: Path) -> dict[str, tuple[str, ...]]:
@@ -107,36 +97,9 @@ def read_labels(folder: Path) -> dict[str, tuple[str, ...]]:
     """
     file = find_table(folder, CHEXPERT)
     labels: dict[str, tuple[str, ...]] = {}
-    for number, (study_id, *cells) in _rows(file, ("study_id", *FINDINGS)) if file else ():
-        strange = set(cells) - {"", "1", "0", "-1", "1.0", "0.0", "-1.0"}
+    for row in Table(file, ("study_id", *FINDINGS)) if file else ():
+        strange = {row.cells[name] for name in FINDINGS} - {"", "1", "0", "-1", "1.0", "0.0", "-1.0"}
         if strange:
-            raise InputError(
-                f"{file} row {number}: has a cell {min(strange)[:80]!r}; wanted are 1.0, 0.0, -1.0 or none"
-            )
-        labels[study_id] = tuple(f for f, cell in zip(FINDINGS, cells, strict=True) if cell in ("1", "1.0"))
+            raise InputError(f"{file} {row.where}: has a cell {min(strange)[:80]!r}; wanted are 1.0, 0.0, -1.0 or none")
+        labels[row.cells["study_id"]] = tuple(name for name in FINDINGS if row.cells[name] in ("1", "1.0"))
     return labels
-
-
-def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """The cells of `columns` of each row, stripped, with its number in a spreadsheet: the header is row 1."""
-    try:
-        with _open(file) as handle:
-            reader = csv.reader(handle, strict=True)
-            header = [cell.strip() for cell in next(reader, [])]
-            for name in columns:
-                if name not in header:
-                    raise InputError(f"{file}: has no column {name}; download it again")
-            places = [header.index(name) for name in columns]
-            for number, cells in enumerate(reader, start=2):
-                if cells and len(cells) != len(header):
-                    raise InputError(f"{file} row {number}: has {len(cells)} cells for {len(header)} columns; mend it")
-                if cells:
-                    yield number, [cells[place].strip() for place in places]
-    except (EOFError, OSError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file}: damaged, or not a CSV in UTF-8 ({error}); download it again") from error
-
-
-def _open(file: Path) -> TextIOWrapper:
-    if file.suffix == ".gz":
-        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-    return file.open(newline="", encoding="utf-8-sig")

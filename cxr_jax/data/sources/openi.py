@@ -1,27 +1,30 @@
 """IU X-ray from the release that Open-i publishes, unpacked or as the two archives that are downloaded.
 
 In one folder: `ecgen-radiology/*.xml` or `NLMCXR_reports.tgz`, and `NLMCXR_png/*.png` or `NLMCXR_png.tgz`. The phantom
-writes the same layout, so the builder that is practised on drawings is the one that reads the real thing.
+has the same layout, so what is practised on drawings is what reads the real thing.
 """
 
-from functools import cached_property
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cxr_jax.data import archives
-from cxr_jax.data.records import SPLITS, Record, RecordBuilder, SourceConfig, fingerprint, split_by_group
+from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.reports import choose_section
+from cxr_jax.data.sources.annotation import r2gen_split
+from cxr_jax.data.sources.openi_download import fetch_release
 from cxr_jax.data.sources.openi_release import (
     ARCHIVES,
     IMAGES,
     OFFICIAL,
     REPORTS,
-    ReleaseCounts,
     is_here,
     read_release,
     source_files,
 )
 from cxr_jax.data.sources.openi_views import TABLES
-from cxr_jax.data.splits import r2gen_split, strict_split
+from cxr_jax.data.splits import SPLITS, split_by_group, strict_split
 from cxr_jax.errors import InputError
 from cxr_jax.phantom.release import RELEASE_FILE
 
@@ -33,89 +36,37 @@ REAL, DRAWN, REHEARSAL = (
 )
 
 
-class Openi(RecordBuilder):
-    """One record an image of the release; a study without findings and impression, or without image, is left out."""
-
-    @cached_property
-    def _release(self) -> tuple[list[Record], ReleaseCounts]:
-        return read_release(Path(self.builder_config.source), Path(self.builder_config.cache))
-
-    def records(self) -> dict[str, list[Record]]:
-        """Splits by study; Open-i has no patient ids, so a study is its own patient.
-
-        `paper`: 7:2:1, seeded. `r2gen`: the published lists; a study in none of them is left out. `strict`: 7:2:1, and
-        no near-copy of a report in another split.
-        """
-        config, (records, _) = self.builder_config, self._release
-        if config.split == "r2gen":
-            split_of = r2gen_split(Path(config.annotation))
-        elif config.split == "strict":
-            texts = {r.study_id: choose_section(r.findings, r.impression, config.section) for r in records}
-            split_of = strict_split(texts, config.seed)
-        else:
-            split_of = split_by_group((r.study_id for r in records), config.seed)
-        splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
-        for record in records:
-            if record.study_id in split_of:
-                splits[split_of[record.study_id]].append(record)
-        return splits
-
-    def summary(self) -> list[str]:
-        """The counts of the release and of its splits; of what is not drawn, beside the official ones."""
-        config, (_, counts) = self.builder_config, self._release
-        splits = ", ".join(
-            f"{name} {len({r.study_id for r in part}):,} studies ({len(part):,} images)"
-            for name, part in self.records().items()
-        )
-        if config.split == "r2gen":
-            splits += f"; of {len(r2gen_split(Path(config.annotation))):,} studies listed"
-        official = None if config.description == DRAWN else OFFICIAL
-        return [f"{config.source}: {config.description}", *counts.lines(official), f"  {config.split} split: {splits}"]
-
-
-def config_for(
-    path: str | Path,
-    split: str,
-    seed: int,
-    stored_size: int,
-    stored_format: str = "png",
-    *,
-    cache: Path,
-    annotation: str = "",
-    section: str = "findings",
-) -> SourceConfig:
-    """The builder's configuration for a release's folder.
-
-    Args:
-      cache: the folder below which an archive of images is unpacked.
-      annotation: R2Gen's annotation.json, where it does not lie in the release's folder; of the split `r2gen`.
-      section: the part of a report that the split `strict` compares.
+def describe(data: Mapping[str, Any]) -> SourceConfig:
+    """The release in data.path, downloaded first where data.download says so; the split in use is `_split_in_use`'s.
 
     Raises:
-      InputError: the folder is not a release, or the split is not one of a release's.
+      InputError: the folder is not a release, the split is not one of a release's, or the download fails.
     """
-    folder = Path(path).expanduser()
-    split = {"auto": "paper"}.get(split, split)
-    if split not in ("paper", "r2gen", "strict"):
-        raise InputError(f"data.split = {split}: a release is split by study; set data.split=paper, r2gen or strict")
+    if not data["path"]:
+        raise InputError("data.path is not set; --config.data.path=FOLDER names the folder of the Open-i release")
+    folder = Path(data["path"]).expanduser()
+    if data["download"]:
+        fetch_release(folder)
+    split = _split_in_use(data)
     missing = [name for name in (REPORTS, IMAGES) if not is_here(folder, name)]
     if missing:
         raise InputError(
-            f"data.path = {path}: there is no folder {' and no folder '.join(missing)} in it, nor "
+            f"data.path = {folder}: there is no folder {' and no folder '.join(missing)} in it, nor "
             f"{' nor '.join(ARCHIVES[name] for name in missing)}; download NLMCXR_reports.tgz and NLMCXR_png.tgz from "
             "Open-i (https://openi.nlm.nih.gov/faq, Indiana University - Chest X-rays) and put both into that folder, "
             "or set --config.data.download=true"
         )
-    listed = _annotation(folder, annotation) if split == "r2gen" else None
-    contents = [*(folder / table for table in TABLES), *([listed] if listed else [])]
+    contents = [folder / table for table in TABLES]
+    if split == "r2gen":
+        contents.append(_annotation(data))
     sources = [source_files(folder, name) for name in (REPORTS, IMAGES)]
     name = fingerprint(
         "openi",
         split,
-        0 if split == "r2gen" else seed,
-        section if split == "strict" else "",
-        stored_size,
-        stored_format,
+        0 if split == "r2gen" else data["seed"],
+        data["section"] if split == "strict" else "",
+        data["stored_size"],
+        data["stored_format"],
         *(file.read_bytes() if file.is_file() else b"" for file in contents),
         *(archives.checksum(files[0]) for files in sources if files and files[0].suffix == ".tgz"),
         files=[file for files in sources for file in files],
@@ -126,13 +77,63 @@ def config_for(
         description=_description(folder),
         source=str(folder),
         split=split,
-        seed=seed,
-        stored_size=stored_size,
-        stored_format=stored_format,
-        cache=str(cache),
-        annotation=str(listed or ""),
-        section=section,
+        stored_size=data["stored_size"],
+        stored_format=data["stored_format"],
     )
+
+
+def records(data: Mapping[str, Any]) -> list[Record]:
+    """One record an image of the release; a study without findings and impression, or without image, is left out.
+
+    Says on stderr what the release holds, and where it differs from the official one unless it is drawn.
+
+    Raises:
+      InputError: as `read_release`.
+    """
+    folder = Path(data["path"]).expanduser()
+    records, counts = read_release(folder, Path(data["cache"]).expanduser())
+    description = _description(folder)
+    lines = [f"{folder}: {description}", *counts.lines(None if description == DRAWN else OFFICIAL)]
+    print("\n".join(lines), file=sys.stderr, flush=True)
+    return records
+
+
+def splits(data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Record]]:
+    """Splits by study; Open-i has no patient ids, so a study is its own patient. Says on stderr how large they are.
+
+    `paper`: 7:2:1, seeded. `r2gen`: the published lists; a study in none of them is left out. `strict`: 7:2:1, and no
+    near-copy of a report's data.section in another split.
+
+    Raises:
+      InputError: R2Gen's lists are not what they should be.
+    """
+    split, listed = _split_in_use(data), ""
+    if split == "r2gen":
+        split_of = r2gen_split(_annotation(data))
+        listed = f"; of {len(split_of):,} studies listed"
+    elif split == "strict":
+        texts = {r.study_id: choose_section(r.findings, r.impression, data["section"]) for r in records}
+        split_of = strict_split(texts, data["seed"])
+    else:
+        split_of = split_by_group((record.study_id for record in records), data["seed"])
+    parts: dict[str, list[Record]] = {name: [] for name in SPLITS}
+    for record in records:
+        if record.study_id in split_of:
+            parts[split_of[record.study_id]].append(record)
+    sizes = ", ".join(
+        f"{name} {len({record.study_id for record in part}):,} studies ({len(part):,} images)"
+        for name, part in parts.items()
+    )
+    print(f"  {split} split: {sizes}{listed}", file=sys.stderr, flush=True)
+    return parts
+
+
+def _split_in_use(data: Mapping[str, Any]) -> str:
+    """data.split; "paper" where that is "auto"."""
+    split = {"auto": "paper"}.get(data["split"], data["split"])
+    if split not in ("paper", "r2gen", "strict"):
+        raise InputError(f"data.split = {split}: a release is split by study; set data.split=paper, r2gen or strict")
+    return split
 
 
 def _description(folder: Path) -> str:
@@ -142,7 +143,9 @@ def _description(folder: Path) -> str:
     return REHEARSAL if b'"rehearsal"' in (folder / RELEASE_FILE).read_bytes() else DRAWN
 
 
-def _annotation(folder: Path, given: str) -> Path:
+def _annotation(data: Mapping[str, Any]) -> Path:
+    """R2Gen's annotation.json: data.annotation, or that in the release's folder."""
+    given, folder = data["annotation"], Path(data["path"]).expanduser()
     candidates = [Path(given).expanduser()] if given else [folder / name for name in ANNOTATIONS]
     for file in candidates:
         if file.is_file():

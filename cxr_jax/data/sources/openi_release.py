@@ -59,14 +59,13 @@ OFFICIAL = ReleaseCounts(reports=3955, images=7470, with_findings=3425, without_
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """One report of the release, and the ids and captions of its images."""
+    """One report of the release, and the ids of its images."""
 
     file: str
     study_id: str
     sections: Mapping[str, str]  # by label: FINDINGS, IMPRESSION, INDICATION, COMPARISON
-    major: tuple[str, ...]
-    automatic: tuple[str, ...]
-    captions: Mapping[str, str]  # by image id
+    major: tuple[str, ...]  # MeSH terms that people gave it
+    image_ids: tuple[str, ...]
 
 
 def read_release(folder: Path, cache: Path) -> tuple[list[Record], ReleaseCounts]:
@@ -81,7 +80,7 @@ def read_release(folder: Path, cache: Path) -> tuple[list[Record], ReleaseCounts
     owner: dict[str, Study] = {}
     records = []
     for study in studies:
-        for image_id, caption in study.captions.items():
+        for image_id in study.image_ids:
             if image_id in owner:
                 raise InputError(
                     f"{study.file}: image {image_id} is also in {Path(owner[image_id].file).name}; remove one report"
@@ -95,18 +94,16 @@ def read_release(folder: Path, cache: Path) -> tuple[list[Record], ReleaseCounts
                         study_id=study.study_id,
                         patient_id=study.study_id,
                         view=views.get(plain_id(image_id), ""),
-                        **{name: study.sections.get(name.upper(), "") for name in ("findings", "impression")},
-                        **{name: study.sections.get(name.upper(), "") for name in ("indication", "comparison")},
-                        caption=caption,
+                        findings=study.sections.get("FINDINGS", ""),
+                        impression=study.sections.get("IMPRESSION", ""),
                         labels=study.major,
-                        terms=study.automatic,
                     )
                 )
     counts = ReleaseCounts(
         reports=len(studies),
         images=len(owner),
         with_findings=sum(bool(study.sections.get("FINDINGS")) for study in studies),
-        without_image=sum(not study.captions for study in studies),
+        without_image=sum(not study.image_ids for study in studies),
         missing_files=len(owner.keys() - available.keys()),
         unnamed_files=len(available.keys() - owner.keys()),
         unknown_views=sum(not record.view for record in records),
@@ -152,8 +149,7 @@ def parse_study(content: bytes, file: str) -> Study:
         study_id=str(identifier.get("id")),
         sections={e.get("Label", ""): (e.text or "").strip() for e in root.iter("AbstractText")},
         major=tuple((e.text or "").strip() for e in root.iterfind("MeSH/major")),
-        automatic=tuple((e.text or "").strip() for e in root.iterfind("MeSH/automatic")),
-        captions={e.get("id", ""): (e.findtext("caption") or "").strip() for e in root.iter("parentImage")},
+        image_ids=tuple(dict.fromkeys(e.get("id", "") for e in root.iter("parentImage"))),
     )
 
 

@@ -1,13 +1,11 @@
 """Which of Open-i's images are frontal and which lateral: the release itself does not say, two tables beside it do."""
 
-import csv
-import gzip
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-from cxr_jax.errors import InputError
+from cxr_jax.csv_table import Row, Table
+from cxr_jax.data.views import view_of
 
 PROJECTIONS, DICOM = "indiana_projections.csv", "nlmcxr_dicom_metadata.csv.gz"
 TABLES = (PROJECTIONS, DICOM)
@@ -34,9 +32,9 @@ def plain_id(image_id: str) -> str:
 def _read_projections(table: Path) -> dict[str, str]:
     """Kaggle's table, of 7,466 of the 7,470 images."""
     return {
-        plain_id(f"CXR{row['filename'].split('.')[0]}"): row["projection"].strip().lower()
+        plain_id(f"CXR{row.cells['filename'].split('.')[0]}"): view
         for row in _rows(table, "filename", "projection")
-        if row["projection"].strip().lower() in ("frontal", "lateral")
+        if (view := view_of(row.cells["projection"]))
     }
 
 
@@ -46,25 +44,13 @@ def _read_dicom(table: Path) -> dict[str, str]:
     Against the table of projections: what it calls lateral is so in 866 of 867 cases, AP is frontal in 410 of 423. PA
     stands in the headers of 1,368 laterals too and says nothing; the other 5,000 or so of 7,469 have no entry.
     """
-    views = {}
-    for row in _rows(table, "imageid", "View Position"):
-        position = row["View Position"].strip().upper()
-        if "LATERAL" in position or position in ("LL", "RL"):
-            views[plain_id(row["imageid"])] = "lateral"
-        elif position == "AP":
-            views[plain_id(row["imageid"])] = "frontal"
-    return views
+    return {
+        plain_id(row.cells["imageid"]): view
+        for row in _rows(table, "imageid", "View Position")
+        if (view := view_of(row.cells["View Position"])) and not row.cells["View Position"].upper().startswith("PA")
+    }
 
 
-def _rows(table: Path, *columns: str) -> Iterator[dict[str, str]]:
-    if not table.is_file():
-        return
-    try:
-        opened = gzip.open if table.suffix == ".gz" else open
-        with opened(table, "rt", newline="", encoding="utf-8-sig") as file:
-            for row in csv.DictReader(file):
-                if any(row.get(column) is None for column in columns):
-                    raise InputError(f"{table}: wanted is a CSV in UTF-8 with the columns {' and '.join(columns)}")
-                yield row
-    except (UnicodeDecodeError, csv.Error, EOFError, zlib.error, OSError) as error:
-        raise InputError(f"{table}: not a CSV in UTF-8 ({error}); download it again") from error
+def _rows(table: Path, *columns: str) -> Iterable[Row]:
+    """The table's rows; none where it is absent or empty."""
+    return Table(table, columns) if table.is_file() and table.stat().st_size else ()

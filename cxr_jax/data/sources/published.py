@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from cxr_jax.data.records import SPLITS, Record, split_by_group
+from cxr_jax.data.records import Record
+from cxr_jax.data.splits import SPLITS, split_by_group
 from cxr_jax.errors import InputError
 
 KEPT, DEALT = ("auto", "column"), ("paper", "patient")
@@ -23,9 +24,7 @@ def deals_anew(split: str, release: str) -> bool:
     return split in DEALT
 
 
-def into_splits(
-    published: Iterable[tuple[Record, str]], anew: bool, seed: int, source: Path
-) -> dict[str, list[Record]]:
+def into_splits(records: Iterable[Record], anew: bool, seed: int, source: Path) -> dict[str, list[Record]]:
     """Records under the split that is published with each, or dealt 7:2:1 by patient, in the order given.
 
     By patient in any case: who has one study is dealt by study, and who has many must not be on both sides.
@@ -33,15 +32,15 @@ def into_splits(
     Raises:
       InputError: the published split has a patient in two splits.
     """
-    published = list(published)
+    records = list(records)
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
-    home = split_by_group((record.patient_id for record, _ in published), seed) if anew else {}
-    for record, split in published:
-        own = home.setdefault(record.patient_id, split)
-        if not anew and own != split:
+    home = split_by_group((record.patient_id for record in records), seed) if anew else {}
+    for record in records:
+        own = home.setdefault(record.patient_id, record.split)
+        if not anew and own != record.split:
             raise InputError(
-                f"{source}: {record.image_id}: patient {record.patient_id} is in {split} and in {own}; keep a patient "
-                "in one split, or set data.split=patient"
+                f"{source}: {record.image_id}: patient {record.patient_id} is in {record.split} and in {own}; keep a "
+                "patient in one split, or set data.split=patient"
             )
         splits[own].append(record)
     return splits

@@ -10,12 +10,14 @@ taken for lateral. (Open-i's table of projections, in Open-i's order, has it so 
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cxr_jax.data.records import SPLITS, Record, RecordBuilder, SourceConfig, fingerprint
+from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.sources.annotation import read_lists
 from cxr_jax.data.sources.published import deals_anew, into_splits
+from cxr_jax.data.splits import SPLITS
 from cxr_jax.errors import InputError
 
 ANNOTATION, IMAGES = "annotation.json", "images"
@@ -27,64 +29,71 @@ ORIGINS = {
 }
 
 
-class R2Gen(RecordBuilder):
-    """One record an image. R2Gen's split is kept, unless data.split asks for patients dealt 7:2:1."""
-
-    def records(self) -> dict[str, list[Record]]:
-        """Reads annotation.json anew.
-
-        Raises:
-          InputError: an entry is not what it should be, or a patient is in two splits.
-        """
-        config = self.builder_config
-        published, _ = read_annotation(Path(config.source))
-        return into_splits(published, config.split == "patient", config.seed, Path(config.source) / ANNOTATION)
-
-
-def config_for(path: str | Path, split: str, seed: int, stored_size: int, stored_format: str = "png") -> SourceConfig:
-    """The builder's configuration for a folder in R2Gen's layout; says on stderr what had to be taken for granted.
+def describe(data: Mapping[str, Any]) -> SourceConfig:
+    """The folder; says on stderr what had to be taken for granted.
 
     Raises:
       InputError: the folder has not that layout, annotation.json is not what it should be, or the split is another's.
     """
-    folder = Path(path).expanduser()
-    if not str(path) or not (folder / ANNOTATION).is_file() or not (folder / IMAGES).is_dir():
+    folder = Path(data["path"]).expanduser()
+    if not data["path"] or not (folder / ANNOTATION).is_file() or not (folder / IMAGES).is_dir():
         raise InputError(
-            f"data.path = {str(path)!r}: lacks {ANNOTATION} or the folder {IMAGES}; give the folder that holds R2Gen's "
-            "two"
+            f"data.path = {data['path']!r}: lacks {ANNOTATION} or the folder {IMAGES}; give the folder that holds "
+            "R2Gen's two"
         )
-    anew = deals_anew({"r2gen": "auto"}.get(split, split), "R2Gen's release")
+    anew = _deals_anew(data)
     published, notes = read_annotation(folder)
     for note in notes:
         print(note, file=sys.stderr)
-    files = [record.image for record, _ in published]
+    settings = anew, data["seed"] if anew else 0, data["stored_size"], data["stored_format"]
     text = (folder / ANNOTATION).read_bytes()
     return SourceConfig(
-        name=fingerprint("r2gen", anew, seed if anew else 0, stored_size, stored_format, text, files=files),
-        description=_describe([record.image_id for record, _ in published], anew),
+        name=fingerprint("r2gen", *settings, text, files=[record.image for record in published]),
+        description=_description([record.image_id for record in published], anew),
         source=str(folder),
         split="patient" if anew else "column",
-        seed=seed,
-        stored_size=stored_size,
-        stored_format=stored_format,
+        stored_size=data["stored_size"],
+        stored_format=data["stored_format"],
     )
 
 
-def read_annotation(folder: Path) -> tuple[list[tuple[Record, str]], list[str]]:
-    """(Every image that has a report, with R2Gen's split for it; lines about what was taken for granted).
+def records(data: Mapping[str, Any]) -> list[Record]:
+    """One record an image that has a report.
+
+    Raises:
+      InputError: an entry of annotation.json is not what it should be.
+    """
+    return read_annotation(Path(data["path"]).expanduser())[0]
+
+
+def splits(data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Record]]:
+    """R2Gen's own, unless data.split asks for patients dealt 7:2:1.
+
+    Raises:
+      InputError: a patient is in two splits.
+    """
+    return into_splits(records, _deals_anew(data), data["seed"], Path(data["path"]).expanduser() / ANNOTATION)
+
+
+def _deals_anew(data: Mapping[str, Any]) -> bool:
+    return deals_anew({"r2gen": "auto"}.get(data["split"], data["split"]), "R2Gen's release")
+
+
+def read_annotation(folder: Path) -> tuple[list[Record], list[str]]:
+    """(Every image that has a report, with R2Gen's split; lines about what was taken for granted).
 
     Raises:
       InputError: not JSON, not the lists it should hold, or an entry that is wrong: named by list and place in it.
     """
     file = folder / ANNOTATION
     lists, notes = read_lists(file)
-    published: list[tuple[Record, str]] = []
+    published: list[Record] = []
     homes: dict[str, str] = {}  # of ids and of images
     empty = 0
     for split, (key, entries) in lists.items():
         for number, entry in enumerate(entries):
             where = f"{file}: {key}[{number}]"
-            records = _read_entry(entry, where, folder / IMAGES)
+            of_entry = _read_entry(entry, split, where, folder / IMAGES)
             for name in (f"id {entry['id']}", *(f"image {path}" for path in entry["image_path"])):
                 if name in homes:
                     raise InputError(f"{where}: {name} is also in {homes[name]}; remove one of the two")
@@ -93,13 +102,13 @@ def read_annotation(folder: Path) -> tuple[list[tuple[Record, str]], list[str]]:
             if said != split and (key == split or said in SPLITS):
                 raise InputError(f"{where}: split is {said!r} in the list {key}; move the entry or mend its split")
             empty += not entry["report"].strip()
-            published += [(record, split) for record in records if record.findings]
+            published += [record for record in of_entry if record.findings]
     if empty:
         notes.append(f"{file}: {empty} entries without a report are left out")
     return published, notes
 
 
-def _read_entry(entry: Any, where: str, images: Path) -> list[Record]:
+def _read_entry(entry: Any, split: str, where: str, images: Path) -> list[Record]:
     """An entry's records, one an image."""
     if not isinstance(entry, dict):
         raise InputError(f"{where}: is {type(entry).__name__}; wanted is an object with id, report and image_path")
@@ -130,12 +139,13 @@ def _read_entry(entry: Any, where: str, images: Path) -> list[Record]:
             patient_id=str(entry.get("subject_id", study)),
             view=view,
             findings=entry["report"].strip(),
+            split=split,
         )
         for place, (path, view) in enumerate(zip(paths, views, strict=True))
     ]
 
 
-def _describe(image_ids: list[str], anew: bool) -> str:
+def _description(image_ids: list[str], anew: bool) -> str:
     """Which data and which split these are, going by their ids: a claim about quality names its data."""
     known = [name for name, pattern in ORIGINS.items() if all(map(pattern.fullmatch, image_ids))]
     if not image_ids or not known:

@@ -1,6 +1,7 @@
 import csv
 import gzip
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from cxr_jax.data import images, pipeline
 from cxr_jax.data.sources import mimic
 from cxr_jax.data.sources import mimic_tables as tables
 from cxr_jax.errors import InputError
-from tests.data.test_pipeline import make_config
+from tests.data import settings
+from tests.data.settings import make_config, make_data
 
 SIDE = 16
 SPLITS = ["train"] * 12 + ["validate"] * 4 + ["test"] * 4
@@ -72,9 +74,16 @@ def load(folder, split="auto", **data):
     return pipeline.load_splits(config)
 
 
+def data_of(folder, split="auto", seed=0):
+    return make_data(Path(folder).parent / "cache", dataset="mimic", path=folder, split=split, seed=seed)
+
+
+def describe(folder, split="auto", seed=0):
+    return mimic.describe(data_of(folder, split, seed))
+
+
 def read(folder, split="auto"):
-    config = mimic.config_for(folder, split, 0, SIDE)
-    return mimic.Mimic(config=config, data_dir=str(folder / "cache")).records()
+    return settings.read(mimic, data_of(folder, split))
 
 
 def refused(folder, split="auto"):
@@ -106,18 +115,6 @@ def test_section_and_view(release):
     assert splits["train"].reports[0] == "Report 50000000. In short 50000000."
 
 
-@pytest.mark.parametrize(
-    ("positions", "view"),
-    [
-        (["PA", "AP", "ap", "AP AXIAL", "PA LLD", "AP RLD"], "frontal"),
-        (["LATERAL", "LL", "RL", "XTABLE LATERAL"], "lateral"),
-        (["", "LAO", "RAO", "LPO", "SWIMMERS", "AXIAL"], ""),
-    ],
-)
-def test_views(positions, view):
-    assert {tables.view_of(position) for position in positions} == {view}
-
-
 def test_chexpert_labels(release):
     columns = ["subject_id", "study_id", "No Finding", *tables.FINDINGS]
     certain = {"Edema": "1.0", "Pneumonia": "-1.0", "Fracture": "0.0", "Lung Opacity": "1"}
@@ -125,9 +122,9 @@ def test_chexpert_labels(release):
         ["10000000", "50000000", "", *(certain.get(name, "") for name in tables.FINDINGS)],
         ["10000000", "50000001", "1.0", *[""] * 13],
     ]
-    before = mimic.config_for(release, "auto", 0, SIDE).name
+    before = describe(release).name
     write_table(release, tables.CHEXPERT, columns, rows)
-    assert mimic.config_for(release, "auto", 0, SIDE).name != before
+    assert describe(release).name != before
     labels = load(release)[0]["train"].labels
     assert labels[:4] == [frozenset({"Edema", "Lung Opacity"})] * 2 + [frozenset()] * 2
     rows[1][4] = "yes"
@@ -143,18 +140,15 @@ def test_dealt_anew_by_patient(release, split):
     assert "patient 10000000 is in val and in train" in refused(release)
     homes = {name: {r.patient_id for r in part} for name, part in read(release, split).items()}
     assert len(set.union(*homes.values())) == sum(map(len, homes.values())) == 5
-    assert "dealt anew by patient" in mimic.config_for(release, split, 0, SIDE).description
-    names = {
-        mimic.config_for(release, s, n, SIDE).name for s, n in (("auto", 0), ("column", 1), (split, 0), (split, 1))
-    }
+    assert "dealt anew by patient" in describe(release, split).description
+    names = {describe(release, s, n).name for s, n in (("auto", 0), ("column", 1), (split, 0), (split, 1))}
     assert len(names) == 3
 
 
 def test_studies_without_text_are_left_out_and_counted_once(release, capsys):
     report_file(release, 2).write_text(" FINAL REPORT\n COMPARISON: None.\n")
     report_file(release, 4).write_text(" FINAL REPORT\n IMPRESSION: Clear.\n")
-    builder = mimic.Mimic(config=mimic.config_for(release, "auto", 0, SIDE), data_dir=str(release / "cache"))
-    assert len(builder.records()["train"]) == len(builder.records()["train"]) == 10
+    assert len(load(release, section="impression")[0]["train"]) == 10
     assert capsys.readouterr().err.count("1 studies without findings and impression are left out") == 1
 
 
@@ -164,12 +158,12 @@ def test_studies_without_text_are_left_out_and_counted_once(release, capsys):
 def test_another_folder(tmp_path):
     for path in ("", tmp_path):
         with pytest.raises(InputError, match=r"data\.path = '.*there is no folder files in it"):
-            mimic.config_for(path, "auto", 0, SIDE)
+            describe(path)
 
 
 def test_a_split_that_it_has_not(release):
     with pytest.raises(InputError, match=r"data\.split = r2gen: MIMIC-CXR-JPG has a split of its own"):
-        mimic.config_for(release, "r2gen", 0, SIDE)
+        describe(release, "r2gen")
 
 
 @pytest.mark.parametrize("name", [tables.SPLIT, tables.METADATA])

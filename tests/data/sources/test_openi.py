@@ -9,12 +9,15 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from cxr_jax.data import records, reports, splits
+from cxr_jax.data import reports, splits
+from cxr_jax.data.prepare import prepare
 from cxr_jax.data.sources import openi
 from cxr_jax.data.sources import openi_release as release_files
 from cxr_jax.data.sources import openi_views as views
 from cxr_jax.errors import InputError
 from cxr_jax.phantom import release as phantom
+from tests.data import settings
+from tests.data.settings import make_data
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +30,14 @@ def release(drawn, tmp_path):
     return shutil.copytree(drawn, tmp_path / "release")
 
 
-def config_for(folder, split, seed, stored_size, **more):
-    return openi.config_for(folder, split, seed, stored_size, cache=folder.parent / "cache", **more)
+def data_of(folder, split="paper", seed=0, stored_size=32, **more):
+    return make_data(
+        folder.parent / "cache", dataset="openi", path=folder, split=split, seed=seed, stored_size=stored_size, **more
+    )
+
+
+def describe(folder, split="paper", seed=0, stored_size=32, **more):
+    return openi.describe(data_of(folder, split, seed, stored_size, **more))
 
 
 def read(folder):
@@ -40,17 +49,13 @@ def report_file(release, number):
 
 
 def test_every_image_carries_its_studys_report(release):
-    found = read(release)
-    assert [r.study_id for r in found] == [f"CXR{n}" for n in range(1, 11) for _ in range(2)]
-    for record in found:
+    records = read(release)
+    assert [r.study_id for r in records] == [f"CXR{n}" for n in range(1, 11) for _ in range(2)]
+    for record in records:
         _, report = phantom.study_findings_and_report(1, int(record.study_id.removeprefix("CXR")))
         assert record.findings == report.findings
         assert record.impression == report.impression
-        assert record.indication == report.indication
-        assert record.comparison == report.comparison
         assert record.labels == tuple(report.tags)
-        assert record.terms == tuple(tag.split("/")[0].lower() for tag in report.tags if tag != "normal")
-        assert record.caption == f"Drawn chest radiograph, {record.view}"
         assert record.patient_id == record.study_id
         assert record.image == release / release_files.IMAGES / f"{record.image_id}.png"
         assert record.image.is_file()
@@ -58,25 +63,22 @@ def test_every_image_carries_its_studys_report(release):
 
 
 def test_splits_hold_every_record_once_and_no_study_twice(release):
-    builder = openi.Openi(config=config_for(release, "paper", 0, 32), data_dir=str(release / "cache"))
-    splits = builder.records()
+    splits = settings.read(openi, data_of(release))
     assert {name: len(part) for name, part in splits.items()} == {"train": 14, "val": 4, "test": 2}
     homes = {name: {r.study_id for r in part} for name, part in splits.items()}
     assert sum(map(len, homes.values())) == 10
 
 
 def test_a_release_is_stored_with_its_texts_labels_and_views(release, tmp_path):
-    builder = records.prepare(openi.Openi, config_for(release, "auto", 0, 32), tmp_path / "cache")
+    builder = prepare(data_of(release, "auto"))
     given = {r.image_id: r for r in read(release)}
-    for split in records.SPLITS:
+    for split in splits.SPLITS:
         for fields in builder.as_data_source(split):
             record = given.pop(fields["image_id"].decode())
             assert fields["findings"].decode() == record.findings
             assert fields["view"].decode() == record.view
-            for name in ("comparison", "indication", "impression", "caption"):
-                assert fields[name].decode() == getattr(record, name)
-            for name in ("labels", "terms"):
-                assert tuple(term.decode() for term in fields[name]) == getattr(record, name)
+            assert fields["impression"].decode() == record.impression
+            assert tuple(term.decode() for term in fields["labels"]) == record.labels
             assert fields["image"].shape == (32, 32, 1)
     assert not given
 
@@ -87,12 +89,12 @@ def test_without_a_table_no_view_is_known(release):
 
 
 def test_another_table_of_views_makes_another_data_set(release):
-    name = config_for(release, "paper", 0, 32).name
+    name = describe(release).name
     table = release / views.PROJECTIONS
     table.write_text(table.read_text().replace("Lateral", "Frontal"))  # of the same size
-    assert config_for(release, "paper", 0, 32).name != name
+    assert describe(release).name != name
     table.unlink()
-    assert config_for(release, "paper", 0, 32).name != name
+    assert describe(release).name != name
 
 
 def test_studies_without_image_or_report_are_left_out(release):
@@ -141,22 +143,22 @@ def test_bad_tables_are_refused(release, content):
 def test_missing_folders_are_refused(release, folder):
     (release / folder).rename(release / "elsewhere")
     with pytest.raises(InputError, match=rf"data\.path = .*release: there is no folder {folder}") as error:
-        config_for(release, "paper", 0, 32)
+        describe(release)
     for part in ("https://openi.nlm.nih.gov/faq", "NLMCXR_reports.tgz", "NLMCXR_png.tgz", "into that folder"):
         assert part in str(error.value)
 
 
 def test_other_splits_are_refused(release):
     with pytest.raises(InputError, match=r"data\.split = patient"):
-        config_for(release, "patient", 0, 32)
+        describe(release, "patient")
 
 
 def test_fingerprint_does_not_depend_on_the_folder_but_on_seed_and_size(release):
-    name = config_for(release, "paper", 0, 32).name
-    assert config_for(release, "paper", 1, 32).name != name
-    assert config_for(release, "paper", 0, 33).name != name
+    name = describe(release).name
+    assert describe(release, seed=1).name != name
+    assert describe(release, stored_size=33).name != name
     moved = release.rename(release.with_name("moved"))
-    assert config_for(moved, "paper", 0, 32).name == name
+    assert describe(moved).name == name
 
 
 # Archives
@@ -177,9 +179,9 @@ def test_archives_are_read_as_folders_are(drawn, release, packed):
     for name in packed:
         pack(release, name, "ecgen-radiology/" if name == release_files.REPORTS else "./")
     expected = {r.image_id: (r, r.image.read_bytes()) for r in read(drawn)}
-    found = read(release)
-    assert [r.image_id for r in found] == list(expected)
-    for record in found:
+    records = read(release)
+    assert [r.image_id for r in records] == list(expected)
+    for record in records:
         same, content = expected[record.image_id]
         assert record.image.read_bytes() == content
         assert dataclasses.replace(record, image=same.image) == same
@@ -190,12 +192,11 @@ def test_a_prepared_archive_is_not_unpacked_again(release, capsys):
     for name in (release_files.REPORTS, release_files.IMAGES):
         pack(release, name)
     cache = release.parent / "cache"
-    config = config_for(release, "paper", 0, 32)
-    records.prepare(openi.Openi, config, cache)
+    prepare(data_of(release))
     assert "10 reports" in capsys.readouterr().err
     for folder in cache.glob("openi-images-*"):
         shutil.rmtree(folder)
-    again = records.prepare(openi.Openi, config_for(release, "paper", 0, 32), cache)
+    again = prepare(data_of(release))
     assert len(again.as_data_source("train")) == 14
     assert not list(cache.glob("openi-images-*"))
     assert capsys.readouterr().err == ""
@@ -204,11 +205,11 @@ def test_a_prepared_archive_is_not_unpacked_again(release, capsys):
 def test_another_archive_makes_another_data_set(release):
     pack(release, release_files.REPORTS)
     archive = release / release_files.ARCHIVES[release_files.REPORTS]
-    name = config_for(release, "paper", 0, 32).name
+    name = describe(release).name
     content = bytearray(archive.read_bytes())
     content[-6] ^= 1
     archive.write_bytes(content)
-    assert config_for(release, "paper", 0, 32).name != name
+    assert describe(release).name != name
     with pytest.raises(InputError, match=r"NLMCXR_reports\.tgz: damaged"):
         read(release)
 
@@ -279,7 +280,7 @@ def test_differences_from_the_official_release_are_stated():
 def test_a_release_is_counted_when_it_is_prepared(release, capsys, is_drawn):
     if not is_drawn:
         (release / phantom.RELEASE_FILE).unlink()
-    records.prepare(openi.Openi, config_for(release, "strict", 0, 32), release.parent / "cache")
+    prepare(data_of(release, "strict"))
     text = capsys.readouterr().err
     assert "strict split: train 7 studies (14 images)" in text
     assert ("official release: 3,955; 3,945 fewer" in text) != is_drawn
@@ -289,14 +290,10 @@ def test_a_release_is_counted_when_it_is_prepared(release, capsys, is_drawn):
 # Splits
 
 
-def studies_of(builder):
-    return {name: {r.study_id for r in part} for name, part in builder.records().items()}
-
-
-def build(release, split, **more):
-    config = config_for(release, split, 0, 32, **more)
-    assert config.split == split
-    return openi.Openi(config=config, data_dir=str(release.parent / "cache"))
+def studies_of(release, split, **more):
+    assert describe(release, split, **more).split == split
+    parts = settings.read(openi, data_of(release, split, **more))
+    return {name: {r.study_id for r in part} for name, part in parts.items()}
 
 
 @pytest.mark.parametrize("place", ["annotation.json", "r2gen_annotation.json", "../mine.json"])
@@ -305,18 +302,17 @@ def test_r2gens_lists_are_found_and_followed(release, place):
     text = json.dumps({name: [{"id": study} for study in ids] for name, ids in lists.items()})
     (release / place).write_text(text)
     more = {"annotation": str(release / place)} if ".." in place else {}
-    found = studies_of(build(release, "r2gen", **more))
-    assert found == {"train": {"CXR1", "CXR4"}, "val": {"CXR2"}, "test": {"CXR10"}}
-    name = config_for(release, "r2gen", 0, 32, **more).name
+    assert studies_of(release, "r2gen", **more) == {"train": {"CXR1", "CXR4"}, "val": {"CXR2"}, "test": {"CXR10"}}
+    name = describe(release, "r2gen", **more).name
     (release / place).write_text(text.replace("CXR10_", "CXR9_"))
-    assert config_for(release, "r2gen", 0, 32, **more).name != name
+    assert describe(release, "r2gen", **more).name != name
 
 
 def test_r2gen_without_its_lists_is_refused(release):
     with pytest.raises(InputError, match=r"data\.split = r2gen: there is no .*annotation\.json.*data\.annotation"):
-        config_for(release, "r2gen", 0, 32)
+        describe(release, "r2gen")
     with pytest.raises(InputError, match=r"there is no /nowhere\.json;"):
-        config_for(release, "r2gen", 0, 32, annotation="/nowhere.json")
+        describe(release, "r2gen", annotation="/nowhere.json")
 
 
 def test_strict_keeps_copies_of_the_section_together(release):
@@ -327,8 +323,8 @@ def test_strict_keeps_copies_of_the_section_together(release):
         report_file(release, number).write_text(f"{text[:start]}The heart is large{'.' * number}{text[end:]}")
     names = set()
     for section in ("findings", "impression"):
-        names.add(config_for(release, "strict", 0, 32, section=section).name)
-        homes = studies_of(build(release, "strict", section=section))
+        names.add(describe(release, "strict", section=section).name)
+        homes = studies_of(release, "strict", section=section)
         texts = {r.study_id: reports.choose_section(r.findings, r.impression, section) for r in read(release)}
         cluster = dict(zip(texts, splits.near_copies(list(texts.values())), strict=True))
         for one, other in itertools.combinations(homes.values(), 2):
@@ -352,19 +348,18 @@ def test_every_real_report_is_read_from_the_archive(real_studies):
     for study in real_studies.values():
         assert set(study.sections) == {"COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION"}
         assert all(study.major)
-    assert sum(len(study.automatic) for study in real_studies.values()) == 7047
-    assert "Xray Chest PA and Lateral" in real_studies["CXR1"].captions["CXR1_1_IM-0001-3001"]
+    assert "CXR1_1_IM-0001-3001" in real_studies["CXR1"].image_ids
 
 
 def test_the_real_release_is_counted_and_its_images_find_their_studies(shared):
     folder = shared / "data" / "iu_xray"
-    found, counts = release_files.read_release(folder, folder)
+    records, counts = release_files.read_release(folder, folder)
     official = dataclasses.replace(release_files.OFFICIAL, missing_files=7470 - 8)
     assert dataclasses.replace(counts, unknown_views=0) == official
-    assert len({r.image_id for r in found}) == len(found) == 8
-    assert {r.study_id for r in found} == {f"CXR{n}" for n in (7, 25, 54, 303, 1900)}
-    assert Counter(r.view for r in found) == {"frontal": 5, "lateral": 3}
-    for record in found:
+    assert len({r.image_id for r in records}) == len(records) == 8
+    assert {r.study_id for r in records} == {f"CXR{n}" for n in (7, 25, 54, 303, 1900)}
+    assert Counter(r.view for r in records) == {"frontal": 5, "lateral": 3}
+    for record in records:
         assert record.image_id.startswith(f"{record.study_id}_")
         assert record.findings
         assert record.labels
@@ -372,7 +367,7 @@ def test_the_real_release_is_counted_and_its_images_find_their_studies(shared):
 
 def test_of_nearly_every_real_image_the_view_is_known(shared, real_studies):
     known = views.read_views(shared / "data" / "iu_xray")
-    ids = [image for study in real_studies.values() for image in study.captions]
+    ids = [image for study in real_studies.values() for image in study.image_ids]
     assert sum(views.plain_id(image) in known for image in ids) == 7466
 
 
@@ -383,12 +378,12 @@ def test_r2gens_reports_are_the_real_findings(shared, real_studies):
     for entry in itertools.chain.from_iterable(lists.values()):
         study = real_studies[entry["id"].split("_")[0]]
         assert entry["report"].split() == study.sections["FINDINGS"].split()
-        assert len(study.captions) >= len(entry["image_path"]) == 2
+        assert len(study.image_ids) >= len(entry["image_path"]) == 2
 
 
 def test_the_strict_split_of_the_real_reports(real_studies):
     texts = {name: study.sections["FINDINGS"] for name, study in real_studies.items() if study.sections["FINDINGS"]}
-    texts = {name: text for name, text in texts.items() if real_studies[name].captions}
+    texts = {name: text for name, text in texts.items() if real_studies[name].image_ids}
     start = time.perf_counter()
     split_of = splits.strict_split(texts, 0)
     assert time.perf_counter() - start < 10

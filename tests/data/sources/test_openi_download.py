@@ -16,16 +16,16 @@ from tests.tiny import tiny_config
 
 
 class Server(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, counts what is asked for, and cuts the files in `CUT` short."""
+    """Serves a folder, keeps what is requested, and cuts the files in `CUT` short."""
 
-    asked: list[str]
+    requests: list[str]
     cut: set[str]
 
     def log_message(self, *_):
         pass
 
     def do_GET(self):
-        self.asked.append(self.path)
+        self.requests.append(self.path)
         super().do_GET()
 
     def copyfile(self, source, outputfile):
@@ -35,7 +35,7 @@ class Server(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    handler = type("Handler", (Server,), {"asked": [], "cut": set()})
+    handler = type("Handler", (Server,), {"requests": [], "cut": set()})
     address = ("127.0.0.1", 0)
     with http.server.ThreadingHTTPServer(address, functools.partial(handler, directory=tmp_path / "served")) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
@@ -65,16 +65,16 @@ def test_the_release_is_fetched_read_and_not_fetched_again(served, server, tmp_p
     folder = tmp_path / "new" / "release"
     assert sum(map(len, load(folder, tmp_path).values())) == 20
     assert sorted(file.name for file in folder.iterdir()) == sorted(download.ARCHIVES.values())
-    assert server.asked == [f"/{archive}" for archive in download.ARCHIVES.values()]
+    assert server.requests == [f"/{archive}" for archive in download.ARCHIVES.values()]
     load(folder, tmp_path)
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_what_is_here_already_is_kept(served, server, tmp_path):
     folder = tmp_path / "release"
     (folder / "NLMCXR_png").mkdir(parents=True)
     download.fetch_release(folder)
-    assert server.asked == ["/NLMCXR_reports.tgz"]
+    assert server.requests == ["/NLMCXR_reports.tgz"]
 
 
 @pytest.mark.parametrize("fault", ["missing", "cut short", "no network"])

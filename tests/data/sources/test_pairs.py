@@ -1,11 +1,16 @@
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cxr_jax.data import images, records
+from cxr_jax.data import images
+from cxr_jax.data.prepare import prepare
 from cxr_jax.data.sources import pairs
+from cxr_jax.data.splits import SPLITS
 from cxr_jax.errors import InputError
+from tests.data import settings
+from tests.data.settings import make_data
 
 COLUMNS = ("image", "report", "patient_id", "study_id", "view", "split", "labels")
 
@@ -32,13 +37,20 @@ def plain_rows(count, **columns):
     ]
 
 
+def data_of(table, split="auto", seed=0):
+    return make_data(Path(table).parent / "cache", csv=table, split=split, seed=seed)
+
+
+def describe(table, split="auto", seed=0):
+    return pairs.describe(data_of(table, split, seed))
+
+
 def read(table, split="auto", seed=0):
-    builder = pairs.Pairs(config=pairs.config_for(table, split, seed, 16), data_dir=str(table.parent / "cache"))
-    return builder.records()
+    return settings.read(pairs, data_of(table, split, seed))
 
 
 def build(table, split="auto"):
-    return records.prepare(pairs.Pairs, pairs.config_for(table, split, 0, 16), table.parent / "cache")
+    return prepare(data_of(table, split))
 
 
 def refused(table, split="auto"):
@@ -97,7 +109,7 @@ def test_what_is_stored_is_what_the_row_says(tmp_path):
     table = write_table(tmp_path / "source", rows)
     builder = build(table)
     seen = set()
-    for split in records.SPLITS:
+    for split in SPLITS:
         for fields in builder.as_data_source(split):
             number = int(fields["image_id"].decode().split(":")[0])
             assert np.all(fields["image"] == number)
@@ -112,10 +124,10 @@ def test_one_image_may_stand_in_several_rows(tmp_path):
         {"image": "0.png", "report": f"Sentence {i}.", "patient_id": "P0"} for i in range(3)
     ]
     table = write_table(tmp_path, rows)
-    found = [r for part in read(table).values() for r in part]
-    assert len({r.image_id for r in found}) == len(found) == 13
+    given = [r for part in read(table).values() for r in part]
+    assert len({r.image_id for r in given}) == len(given) == 13
     builder = build(table)
-    assert sum(len(builder.as_data_source(split)) for split in records.SPLITS) == 13
+    assert sum(len(builder.as_data_source(split)) for split in SPLITS) == 13
 
 
 def test_images_of_one_name_in_many_folders_are_many_studies(tmp_path):
@@ -127,8 +139,8 @@ def test_images_of_one_name_in_many_folders_are_many_studies(tmp_path):
 def test_absolute_paths(tmp_path):
     write_table(tmp_path / "images", plain_rows(10))
     rows = [row | {"image": str(tmp_path / "images" / row["image"])} for row in plain_rows(10)]
-    found = [r for part in read(write_table(tmp_path / "table", rows)).values() for r in part]
-    assert all(r.image == tmp_path / "images" / f"{r.findings[7:-1]}.png" for r in found)
+    given = [r for part in read(write_table(tmp_path / "table", rows)).values() for r in part]
+    assert all(r.image == tmp_path / "images" / f"{r.findings[7:-1]}.png" for r in given)
 
 
 def test_a_byte_order_mark_and_blanks_round_names_are_accepted(tmp_path):
@@ -164,19 +176,19 @@ def test_the_split_column_rules_unless_patient_is_asked_for(tmp_path):
 def test_the_seed_matters_only_where_it_deals(tmp_path):
     table = write_table(tmp_path, plain_rows(3, split=lambda i: ["train", "val", "test"][i]))
     cases = [("column", 0), ("column", 1), ("auto", 2), ("patient", 0), ("patient", 1)]
-    names = [pairs.config_for(table, split, seed, 16).name for split, seed in cases]
+    names = [describe(table, split, seed).name for split, seed in cases]
     assert names[0] == names[1] == names[2]
     assert len(set(names)) == 3
 
 
 def test_fingerprint_follows_text_and_images_but_not_the_folder(tmp_path):
     table = write_table(tmp_path / "one", plain_rows(4))
-    name = pairs.config_for(table, "auto", 0, 16).name
-    assert pairs.config_for(write_table(tmp_path / "two", plain_rows(4)), "auto", 0, 16).name == name
+    name = describe(table).name
+    assert describe(write_table(tmp_path / "two", plain_rows(4))).name == name
     (tmp_path / "one" / "2.png").write_bytes(b"longer" * 99)
-    assert pairs.config_for(table, "auto", 0, 16).name != name
+    assert describe(table).name != name
     table = write_table(tmp_path / "two", [*plain_rows(3), {"image": "3.png", "report": "Report 4."}])
-    assert pairs.config_for(table, "auto", 0, 16).name != name
+    assert describe(table).name != name
 
 
 # What is refused
@@ -185,7 +197,7 @@ def test_fingerprint_follows_text_and_images_but_not_the_folder(tmp_path):
 def test_a_missing_table(tmp_path):
     for path in ("", tmp_path / "none.csv", tmp_path):
         with pytest.raises(InputError, match=r"data\.csv = .*no such file"):
-            pairs.config_for(path, "auto", 0, 16)
+            describe(path)
 
 
 @pytest.mark.parametrize("column", ["image", "report"])
@@ -208,7 +220,7 @@ def test_an_empty_cell_is_named_by_its_row(tmp_path, column):
     rows = plain_rows(5)
     rows[0]["report"] = "Two\nlines."
     rows[3][column] = "  "
-    assert f"row 5: {column} is empty" in refused(write_table(tmp_path, rows))
+    assert f"row 5 (line 6): {column} is empty" in refused(write_table(tmp_path, rows))
 
 
 def test_blank_lines_count_as_rows_but_are_no_error(tmp_path):
@@ -269,15 +281,17 @@ def test_split_column_asked_for_but_absent(tmp_path):
     table = write_table(tmp_path, plain_rows(3))
     assert "has no column split" in refused(table, "column")
     with pytest.raises(InputError, match=r"data\.split = paper"):
-        pairs.config_for(table, "paper", 0, 16)
+        describe(table, "paper")
 
 
 def test_other_encodings(tmp_path):
     table = write_table(tmp_path, plain_rows(3))
     table.write_bytes(table.read_text().replace("Report", "Größe").encode("latin-1"))
     assert "not a CSV in UTF-8" in refused(table)
-    table.write_bytes(table.read_text(encoding="latin-1").encode("utf-16"))
+    table.write_bytes(table.read_text(encoding="latin-1").encode("utf-16-le"))  # without its mark
     assert "not a CSV in UTF-8" in refused(table)
+    table.write_bytes(table.read_bytes().decode("utf-16-le").encode("utf-16"))
+    assert [r.findings for part in read(table).values() for r in part] == ["Größe 0.", "Größe 1.", "Größe 2."]
 
 
 # Real data
@@ -287,9 +301,9 @@ def test_the_covid_collection_builds(shared, tmp_path):
     table = shared / "data" / "covid_cxr" / "pairs.csv"
     with table.open(newline="", encoding="utf-8") as file:
         given = list(csv.DictReader(file))
-    builder = records.prepare(pairs.Pairs, pairs.config_for(table, "auto", 0, 64), tmp_path / "cache")
+    builder = prepare(data_of(table) | {"stored_size": 64, "cache": str(tmp_path / "cache")})
     patients, reports = {}, []
-    for split in records.SPLITS:
+    for split in SPLITS:
         for fields in builder.as_data_source(split):
             patients.setdefault(fields["patient_id"].decode(), set()).add(split)
             reports.append(fields["findings"].decode())

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ import pytest
 from cxr_jax.data import images, pipeline
 from cxr_jax.data.sources import r2gen
 from cxr_jax.errors import InputError
-from tests.data.test_pipeline import make_config
+from tests.data import settings
+from tests.data.settings import make_config, make_data
 
 SIDE = 16
 
@@ -59,12 +61,16 @@ def load(folder, split="auto", **data):
     return pipeline.load_splits(config)
 
 
-def config_for(folder, split="auto", seed=0):
-    return r2gen.config_for(folder, split, seed, SIDE)
+def data_of(folder, split="auto", seed=0):
+    return make_data(Path(folder) / "cache", dataset="r2gen", path=folder, split=split, seed=seed)
+
+
+def describe(folder, split="auto", seed=0):
+    return r2gen.describe(data_of(folder, split, seed))
 
 
 def read(folder, split="auto"):
-    return r2gen.R2Gen(config=config_for(folder, split), data_dir=str(folder / "cache")).records()
+    return settings.read(r2gen, data_of(folder, split))
 
 
 def refused(folder, split="auto"):
@@ -94,8 +100,8 @@ def test_the_second_of_two_images_is_lateral_and_no_other(tmp_path):
     table["test"][0]["image_path"].pop()
     table["test"][1]["image_path"].append("CXR9_IM-0009/2.png")
     published, _ = r2gen.read_annotation(write_tree(tmp_path, table))
-    for record, split in published:
-        second_of_two = split != "test" and record.image_id.endswith("/1")
+    for record in published:
+        second_of_two = record.split != "test" and record.image_id.endswith("/1")
         assert record.view == ("lateral" if second_of_two else "")
 
 
@@ -110,7 +116,7 @@ def test_the_form_for_mimic(tmp_path):
 def test_other_data_do_not_pass_for_r2gens(tmp_path):
     table = table_of(iu_entry)
     table["val"][0]["id"] = "mine"
-    assert config_for(write_tree(tmp_path, table)).description == (
+    assert describe(write_tree(tmp_path, table)).description == (
         "images and reports in R2Gen's layout (their own split)"
     )
 
@@ -120,7 +126,7 @@ def test_dealt_anew_by_patient(tmp_path, split):
     table = table_of(lambda n, s: mimic_entry(n, s, subject=10_000_000 + n % 10), train=30, val=10, test=0)
     folder = write_tree(tmp_path, table)
     assert "10000000 is in val and in train" in refused(folder)
-    assert "dealt anew by patient" in config_for(folder, split).description
+    assert "dealt anew by patient" in describe(folder, split).description
     splits = read(folder, split)
     patients = {name: {r.patient_id for r in part} for name, part in splits.items()}
     assert {name: len(part) for name, part in patients.items()} == {"train": 7, "val": 2, "test": 1}
@@ -129,19 +135,19 @@ def test_dealt_anew_by_patient(tmp_path, split):
 
 def test_the_fingerprint_follows_what_is_read_but_not_the_folder(tmp_path):
     one, two = (write_tree(tmp_path / name, table_of(iu_entry)) for name in ("one", "two"))
-    name = config_for(one).name
-    assert config_for(two).name == config_for(two, seed=1).name == config_for(two, "column").name == name
-    assert config_for(two, "patient").name not in (name, config_for(two, "patient", seed=1).name)
+    name = describe(one).name
+    assert describe(two).name == describe(two, seed=1).name == describe(two, "column").name == name
+    assert describe(two, "patient").name not in (name, describe(two, "patient", seed=1).name)
     (one / "images" / "CXR1_IM-0001" / "0.png").write_bytes(b"longer" * 99)
-    assert config_for(one).name != name
+    assert describe(one).name != name
 
 
 def test_a_mangled_test_key_is_accepted_and_said(tmp_path, capsys):
     table = table_of(iu_entry)
     folder = write_tree(tmp_path, {"t3st" if key == "test" else key: part for key, part in table.items()})
     published, _ = r2gen.read_annotation(folder)
-    assert sum(split == "test" for _, split in published) == 4
-    config_for(folder)
+    assert sum(record.split == "test" for record in published) == 4
+    describe(folder)
     assert "has no list test; 't3st' is taken for it" in capsys.readouterr().err
 
 
@@ -161,12 +167,12 @@ def test_a_folder_of_another_layout(tmp_path, name):
     (folder / name).rename(folder / "elsewhere")
     for path in (folder, "", tmp_path / "none"):
         with pytest.raises(InputError, match=r"data\.path = '.*lacks annotation\.json or the folder images"):
-            r2gen.config_for(path, "auto", 0, SIDE)
+            describe(path)
 
 
 def test_a_split_that_it_has_not(tmp_path):
     with pytest.raises(InputError, match=r"data\.split = other: .*data\.split=auto"):
-        config_for(write_tree(tmp_path, table_of(iu_entry)), "other")
+        describe(write_tree(tmp_path, table_of(iu_entry)), "other")
 
 
 @pytest.mark.parametrize("text", [b"", b'{"train": [', b"\xff\xfe\x00", b"[" * 100_000])
@@ -246,8 +252,8 @@ def test_the_published_annotation_reads_whole(shared, tmp_path):
     (tmp_path / "annotation.json").write_bytes(text)
     published, notes = r2gen.read_annotation(tmp_path)
     assert not notes
-    studies = {name: {r.study_id for r, split in published if split == name} for name in ("train", "val", "test")}
+    studies = {name: {r.study_id for r in published if r.split == name} for name in ("train", "val", "test")}
     assert {name: len(part) for name, part in studies.items()} == {"train": 2069, "val": 296, "test": 590}
     assert len(published) == 2 * 2955
-    assert all(record.findings for record, _ in published)
-    assert config_for(tmp_path).description == "IU X-ray (R2Gen's release, R2Gen's split)"
+    assert all(record.findings for record in published)
+    assert describe(tmp_path).description == "IU X-ray (R2Gen's release, R2Gen's split)"

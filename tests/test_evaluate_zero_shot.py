@@ -1,4 +1,4 @@
-"""`retrieve --zero_shot` on a tiny run: what it writes agrees with the Python door and with counting pairs."""
+"""`evaluate --zero_shot` on a tiny run: what it writes agrees with the Python API and with counting pairs."""
 
 import json
 
@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 import cxr_jax
-from cxr_jax import retrieve
+from cxr_jax import evaluate
 from cxr_jax.data import images, pipeline
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.zero_shot import SCORES
-from cxr_jax.retrieval import model as inference
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.train import train
 from tests.evaluation.test_zero_shot import naive_auroc, naive_average_precision, naive_f1
@@ -34,23 +33,23 @@ def splits(config):
 
 
 @pytest.fixture
-def asked(splits, tmp_path):
+def questions(splits, tmp_path):
     """Any finding on the right; any on the left; and one that no study of test has."""
     every = sorted({label for split in splits.values() for labels in split.labels for label in labels})
     right, left = ([label for label in every if f"/{side}" in label] for side in ("right", "left"))
     absent = [label for label in every if not any(label in labels for labels in splits["test"].labels)]
-    questions = {
+    entries = {
         "On the right": {"positive": ["The right is abnormal."], "negative": ["All is normal."], "labels": right},
         "On the left": {"labels": left},
         absent[0].upper(): {},
     }
-    (tmp_path / "labels.yaml").write_text(json.dumps(questions))  # JSON is YAML
+    (tmp_path / "labels.yaml").write_text(json.dumps(entries))  # JSON is YAML
     return tmp_path / "labels.yaml", {"On the right": set(right), "On the left": set(left)}, absent[0]
 
 
-def test_what_is_written_agrees_with_the_door_and_with_counting(run, splits, asked, capsys):
-    file, counts, absent = asked
-    retrieve.main(["--workdir", str(run.root), "--zero_shot", str(file)])
+def test_what_is_written_agrees_with_the_api_and_with_counting(run, splits, questions, capsys):
+    file, counts, absent = questions
+    evaluate.main(["--workdir", str(run.root), "--zero_shot", str(file)])
     printed = capsys.readouterr().out
     written = run.evaluation("test") / "zero_shot.json"
     metrics = json.loads(written.read_text())
@@ -106,7 +105,7 @@ def table(splits, tmp_path):
 
 def test_another_tools_labels_stand_in_for_the_datas_own(run, splits, table, capsys):
     arguments, has_edema = table()
-    retrieve.main(["--workdir", str(run.root), *arguments])
+    evaluate.main(["--workdir", str(run.root), *arguments])
     metrics = json.loads((run.evaluation("test") / "zero_shot.json").read_text())
     entry, test = metrics["labels"]["edema"], splits["test"]
     truth = np.array([has_edema[study] for study in test.study_ids])
@@ -121,16 +120,16 @@ def test_another_tools_labels_stand_in_for_the_datas_own(run, splits, table, cap
 
 
 def test_another_tools_labels_must_be_of_all_studies(run, table, monkeypatch):
-    monkeypatch.setattr(inference, "load", lambda workdir: pytest.fail("loaded"))
+    monkeypatch.setattr(cxr_jax, "load", lambda workdir: pytest.fail("loaded"))
     arguments, _ = table(["test"])  # thresholds are chosen on val
     with pytest.raises(InputError, match=r"labels\.csv: column study_id: .* studies are missing"):
-        retrieve.main(["--workdir", str(run.root), *arguments])
+        evaluate.main(["--workdir", str(run.root), *arguments])
     with pytest.raises(InputError, match=r"--labels: got 2 files; .* one with --zero_shot"):
-        retrieve.main(["--workdir", str(run.root), *arguments, arguments[-1]])
+        evaluate.main(["--workdir", str(run.root), *arguments, arguments[-1]])
 
 
-def test_on_val_itself_it_says_so(run, asked, capsys):
-    retrieve.main(["--workdir", str(run.root), "--zero_shot", str(asked[0]), "--split", "val"])
+def test_on_val_itself_it_says_so(run, questions, capsys):
+    evaluate.main(["--workdir", str(run.root), "--zero_shot", str(questions[0]), "--split", "val"])
     assert "which is this split itself" in capsys.readouterr().out
     assert (run.evaluation("val") / "zero_shot.json").is_file()
 
@@ -138,28 +137,23 @@ def test_on_val_itself_it_says_so(run, asked, capsys):
 def test_a_label_that_the_data_lack_is_refused(run, tmp_path):
     (tmp_path / "labels.yaml").write_text("Cardiomegali: {}")
     with pytest.raises(InputError, match=r"labels\.yaml: no image .* Cardiomegali \(near it: Cardiomegaly\)"):
-        retrieve.main(["--workdir", str(run.root), "--zero_shot", str(tmp_path / "labels.yaml")])
-
-
-def test_single_images_are_the_doors(run, asked):
-    with pytest.raises(InputError, match=r"--zero_shot: scores a split.*zero_shot\(images"):
-        retrieve.main(["--workdir", str(run.root), "--zero_shot", str(asked[0]), "--image", "a.png"])
+        evaluate.main(["--workdir", str(run.root), "--zero_shot", str(tmp_path / "labels.yaml")])
 
 
 def test_a_faulty_file_is_found_before_the_model_is_loaded(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(inference, "load", lambda workdir: pytest.fail("loaded"))
+    monkeypatch.setattr(cxr_jax, "load", lambda workdir: pytest.fail("loaded"))
     (tmp_path / "labels.yaml").write_text("- Cardiomegaly")
     with pytest.raises(InputError, match="holds no mapping"):
-        retrieve.main(["--workdir", str(run.root), "--zero_shot", str(tmp_path / "labels.yaml")])
+        evaluate.main(["--workdir", str(run.root), "--zero_shot", str(tmp_path / "labels.yaml")])
     (tmp_path / "labels.yaml").write_text("Cardiomegaly: {}")
     with pytest.raises(InputError, match="holds no run"):
-        retrieve.main(["--workdir", str(tmp_path), "--zero_shot", str(tmp_path / "labels.yaml")])
+        evaluate.main(["--workdir", str(tmp_path), "--zero_shot", str(tmp_path / "labels.yaml")])
 
 
-def test_the_doors_probabilities_of_opposite_questions_add_up_to_one(run):
+def test_the_apis_probabilities_of_opposite_questions_add_up_to_one(run):
     model = cxr_jax.load(run.root)
     grey = np.random.default_rng(0).integers(0, 256, (3, 40, 50), dtype=np.uint8)
     sides = ["There is an effusion."], ["There is no effusion."]
-    found = model.zero_shot(grey, {"yes": sides, "no": sides[::-1]})
-    np.testing.assert_allclose(found["yes"] + found["no"], 1, atol=1e-6)
+    chances = model.zero_shot(grey, {"yes": sides, "no": sides[::-1]})
+    np.testing.assert_allclose(chances["yes"] + chances["no"], 1, atol=1e-6)
     assert model.zero_shot([], ["Edema"])["Edema"].shape == (0,)

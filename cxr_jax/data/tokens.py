@@ -1,0 +1,44 @@
+"""Tokens of reports: a vocabulary learnt from them, and the arrays that the text tower reads."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tokenizers import BertWordPieceTokenizer
+from transformers import BertTokenizerFast, PreTrainedTokenizerBase
+
+from cxr_jax.data.reports import encoded_text
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def learn_wordpiece(reports: Sequence[str], vocab_size: int = 2000) -> PreTrainedTokenizerBase:
+    """An uncased WordPiece vocabulary learnt from `reports`, as a BERT tokenizer; equal reports give equal numbers."""
+    learner = BertWordPieceTokenizer(lowercase=True)
+    split, normalize = learner.pre_tokenizer.pre_tokenize_str, learner.normalizer.normalize_str
+    words = {word for report in reports for word, _ in split(normalize(report))}
+    # Named beforehand, in order: the learner numbers them as it meets them in a hash map, and its ties go by number.
+    inner = [f"##{character}" for character in sorted({character for word in words for character in word[1:]})]
+    learner.train_from_iterator(
+        list(reports),
+        vocab_size=vocab_size,
+        min_frequency=2,
+        show_progress=False,
+        special_tokens=[*SPECIAL_TOKENS, *inner],
+    )
+    # Anew from the vocabulary: the learner does not put [CLS] and [SEP] round a report.
+    tokenizer = BertWordPieceTokenizer(learner.get_vocab(), lowercase=True)
+    return BertTokenizerFast(tokenizer_object=tokenizer._tokenizer, do_lower_case=True)
+
+
+def tokenize(
+    tokenizer: Any, reports: Sequence[str], max_tokens: int, xxxx: str = "keep"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reports, as `encoded_text`, to (token_ids, token_mask), int32 (n, max_tokens), cut or padded to that.
+
+    Args:
+      xxxx: `data.xxxx`, "keep" or "drop".
+    """
+    texts = [encoded_text(report, xxxx) for report in reports]
+    encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=max_tokens)
+    return np.asarray(encoded["input_ids"], np.int32), np.asarray(encoded["attention_mask"], np.int32)

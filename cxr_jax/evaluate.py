@@ -1,0 +1,305 @@
+"""Evaluates: a run's split, or any system's reports, beside floors and ceiling.
+
+    python -m cxr_jax.evaluate --workdir DIR [--split test]         scores, predictions.jsonl and a page of cases
+    python -m cxr_jax.evaluate --workdir DIR --compare DIR|FILE     the same, and a paired test against another system
+    python -m cxr_jax.evaluate --workdir DIR --zero_shot YAML       labels by opposite sentences: AUROC and F1
+    python -m cxr_jax.evaluate --annotation FILE                    floors and ceiling of R2Gen's annotation.json
+    python -m cxr_jax.evaluate --annotation FILE|--workdir DIR --score predictions.jsonl
+                                                                    any system's reports beside the same floors
+
+The run's folder is all that is needed. Retrieved reports always come from the training split. A system's lines hold
+study_id and prediction; what a run writes as predictions.jsonl holds more. Labels of another tool, CheXbert's say, are
+taken from CSVs: --labels FILE with --zero_shot, in place of the data's own; --labels REFERENCES PREDICTIONS with
+--score.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cxr_jax
+from cxr_jax.data.reports import group_ids
+from cxr_jax.errors import ArgumentParser, InputError, run_command
+from cxr_jax.evaluation import comparison, predictions, scoring, tables
+from cxr_jax.evaluation.floors import Pool
+from cxr_jax.evaluation.protocols import PROTOCOLS
+from cxr_jax.evaluation.retrieval_metrics import random_chance, tied_chance
+from cxr_jax.evaluation.zero_shot import zero_shot_metrics
+from cxr_jax.labels.csv_files import read_labels
+from cxr_jax.labels.indicators import indicators
+from cxr_jax.pages import charts
+from cxr_jax.pages.cases import cases_of
+from cxr_jax.pages.page import write_page
+from cxr_jax.retrieval.prompts import match_labels, read_questions
+from cxr_jax.retrieval.search import neighbours_of
+from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.retrieval.zero_shot import margins
+from cxr_jax.runtime import parallel
+from cxr_jax.runtime.run_folder import RunFolder, write_json, write_text
+
+PAGE_CASES = 200
+
+
+def evaluate_split(
+    workdir: str | Path, split: str = "test", protocol: str = "r2gen", top_k: int = 3, other: str = ""
+) -> Path:
+    """Scores a split, prints the tables and writes metrics.json, predictions.jsonl, tables.md and index.html.
+
+    Args:
+      other: a run's folder that has been scored, or a predictions.jsonl, to compare with.
+
+    Returns:
+      the folder that they are in, `eval/<split>`.
+
+    Raises:
+      InputError: the folder holds no finished run, the run no such split, or the other is of other images.
+    """
+    run = RunFolder(workdir)
+    config = run.load_config()
+    others = predictions.read_predictions(predictions_file(other, split)) if other else []
+    query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
+    dataset, data_split = config["data"]["description"], config["data"]["split_used"]
+    similarity, rows = neighbours_of(query, train, top_k)
+    metrics = scoring.evaluate(train, val, query, rows, dataset, protocol, data_split)
+
+    lines = scoring.prediction_lines(query, train, similarity, rows)
+    if others:
+        reports = [train.rows[i].report for i in train.one_row_per_study()]
+        metrics["comparison"] = {"with": other, "scores": comparison.compare(lines, others, protocol, reports)}
+
+    scores, recall = tables.score_table(metrics), tables.recall_table(metrics)
+    title = (
+        f"{dataset}, split by {data_split}: {split} split, {len(query)} images, protocol {protocol}, "
+        f"pool of {len(train)} training reports"
+    )
+    print(f"{title}\n\n{tables.format_table(*scores)}\n\n{tables.format_table(*recall)}\n")
+    if others:
+        difference = tables.comparison_table(metrics["comparison"]["scores"])
+        print(f"{run.root} minus {other}\n{tables.format_table(*difference)}\n")
+
+    folder = run.evaluation(split)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "metrics.json", metrics)
+    write_text(folder / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_text(folder / "tables.md", tables.markdown(metrics, lines))
+    # DenseNet halves the side twice, and once more between any two blocks.
+    cell = 2 ** (len(config["image"]["block_sizes"]) + 1) / config["image_size"]
+    cases = cases_of(query, train, similarity, rows, PAGE_CASES, cell)
+    notes = [
+        f"{dataset}, split by {data_split}. Checkpoint of step {query.step}. "
+        f"Scores: protocol {protocol}, all {len(query)} images.",
+        f"{len(cases)} of {len(query)} cases are shown: the {PAGE_CASES // 8} best and the {PAGE_CASES // 8} worst by "
+        "ROUGE-L, the others evenly spread."
+        if len(cases) < len(query)
+        else "All cases are shown.",
+    ]
+    pictures = [charts.score_chart(metrics), charts.curve_figures(run.metrics(), query.step)]
+    write_page(folder / "index.html", f"{split}: true and retrieved reports", scores, cases, notes, pictures)
+    print(f"page: {folder / 'index.html'}")
+    return folder
+
+
+def predictions_file(given: str, split: str) -> Path:
+    """The predictions file that a run's folder, or the file itself, stands for."""
+    if not Path(given).is_dir():
+        return Path(given)
+    file = RunFolder(given).evaluation(split) / "predictions.jsonl"
+    if not file.is_file():
+        raise InputError(
+            f"{file}: is not there; score that run first: python -m cxr_jax.evaluate --workdir {given} --split {split}"
+        )
+    return file
+
+
+def score_file(
+    file: str, workdir: str, annotation: str, split: str, protocol: str, labels: tuple[str, str] | None = None
+) -> None:
+    """Scores any system's reports beside floors and ceiling, which come alone where `file` is empty.
+
+    Without `workdir` and `annotation` it is the run that the file lies in, as RUN/eval/SPLIT/predictions.jsonl.
+
+    Args:
+      labels: CSVs of the references' labels and of the predictions', see `predictions.label_scores`.
+
+    Raises:
+      InputError: a file is not what it should be, or does not answer every study of the split.
+    """
+    if not workdir and not annotation:
+        run_folder, split = _run_around(Path(file))
+        workdir = str(run_folder)
+    if annotation:
+        (pool, reports), source = predictions.read_annotation(Path(annotation), split), annotation
+    else:
+        run = RunFolder(workdir)
+        query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
+        first = [train.rows[i] for i in train.one_row_per_study()]
+        pool, source = Pool([row.report for row in first], [row.report for row in val.rows]), workdir
+        reports = {row.study_id: row.report for row in query.rows}
+    if not file:
+        metrics = scoring.score_system(pool, list(reports.values()), None, protocol)
+    else:
+        lines = predictions.read_predictions(Path(file))
+        references = predictions.references_of(lines, reports, file)
+        of_labels = predictions.label_scores(lines, reports, labels, file) if labels else None
+        metrics = scoring.score_system(pool, references, [line["prediction"] for line in lines], protocol)
+    print(f"{source}: {split} split, {metrics['n']} reports, protocol {protocol}, {len(pool.train)} training reports\n")
+    print(tables.format_table(*tables.score_table(metrics, Path(file).name)))
+    if not file:
+        groups = group_ids(list(reports.values()))
+        chances = {"in random order": random_chance, "with equal reports tied": tied_chance}
+        said = (
+            "/".join(f"{chance(groups, groups, k).mean():.3f}" for k in (1, 5, 10)) + f" {order}"
+            for order, chance in chances.items()
+        )
+        print(f"\nrecall@1/5/10 among them by chance: {', '.join(said)}")
+    else:
+        if of_labels:
+            print(f"\n{tables.format_table(*tables.label_table(of_labels))}")
+            for key in ("scores", "intervals"):
+                metrics[key] |= of_labels.pop(key)
+            metrics["labels"] = of_labels
+        written = Path(file).with_suffix(".metrics.json")
+        write_json(written, {"predictions": file, "source": source, "split": split, **metrics})
+        print(f"\nscores: {written}")
+
+
+def _run_around(file: Path) -> tuple[Path, str]:
+    """The run's folder and the split that a predictions file lies in."""
+    folders = file.absolute().parents
+    if len(folders) < 3 or folders[1].name != "eval" or not RunFolder(folders[2]).config_file.is_file():
+        raise InputError(
+            f"{file}: lies in no run's folder, so its floors have no training reports; name a run's folder "
+            "(--workdir) or R2Gen's annotation.json (--annotation)"
+        )
+    return folders[2], folders[0].name
+
+
+def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test", labels_from: str = "") -> Path:
+    """Scores a split's labels, prints the table and writes `eval/<split>/zero_shot.json`, which it returns.
+
+    Images are not read again: the index has their embeddings.
+
+    Args:
+      prompts: a labels.yaml, see `cxr_jax.retrieval.prompts`.
+      labels_from: a CSV of another tool's labels of val and of the split (`cxr_jax.labels.csv_files`), which then
+        stand in for the data's own.
+
+    Raises:
+      InputError: a file is not in its form or asks for a label that the data lack, or the folder holds no finished
+        run, or the run no such split.
+    """
+    questions = read_questions(Path(prompts))
+    run = RunFolder(workdir)
+    config = run.load_config()
+    held_out = {name: SplitIndex.load(run.index, name) for name in ("val", "test")}
+    query, val = held_out[split], held_out["val"]
+    given = {name: _given_labels(labels_from, held_out[name]) for name in sorted({split, "val"}) if labels_from}
+    parallel.cache_compilations(Path(config["data"]["cache"]).expanduser() / "compiled")
+    model = cxr_jax.load(workdir)
+    rows = {"train": model.pool.rows, **{name: index.rows for name, index in held_out.items()}}
+    labels = given or {name: [frozenset(row.labels) for row in of_split] for name, of_split in rows.items()}
+    known = {label for of_split in labels.values() for study in of_split for label in study}
+    questions = match_labels(questions, known, str(prompts))
+
+    images = np.concatenate([query.image_embeddings, val.image_embeddings])
+    margin, val_margin = np.split(margins(images, questions, model.encode_text, model.scale), [len(query)])
+    columns = [question.labels for question in questions]
+    truth, val_truth = (indicators(labels[name], columns) for name in (split, "val"))
+    patients = [row.patient_id for row in query.rows]
+    metrics: dict[str, Any] = {
+        "dataset": config["data"]["description"],
+        "data_split": config["data"]["split_used"],
+        "split": split,
+        "step": query.step,
+        "labels_from": labels_from or "the data set",
+        "n": len(query),
+        "n_patients": len(set(patients)),
+        "scale": model.scale,
+        "thresholds": "highest F1 on val",
+        **zero_shot_metrics(questions, truth, margin, val_truth, val_margin, patients),
+    }
+    own = ", which is this split itself: F1 is too good" if split == "val" else ""
+    origin = f", labels of {labels_from}" if labels_from else ""
+    print(
+        f"{metrics['dataset']}, split by {metrics['data_split']}: {split} split, {len(query)} images of "
+        f"{len(set(patients))} patients, zero-shot by {prompts}{origin}\n\n"
+        f"{tables.format_table(*tables.zero_shot_table(metrics))}\n\n"
+        f"F1 at the threshold that is best on val{own}. A guess has AUROC .500 and as average precision the share.\n"
+    )
+    folder = run.evaluation(split)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "zero_shot.json"
+    write_json(file, metrics)
+    print(f"scores and sentences: {file}")
+    return file
+
+
+def _given_labels(file: str, index: SplitIndex) -> list[frozenset[str]]:
+    """Each image's labels: those that the CSV gives its study."""
+    studies = list(dict.fromkeys(row.study_id for row in index.rows))
+    labels = dict(zip(studies, read_labels(Path(file), studies), strict=True))
+    return [labels[row.study_id] for row in index.rows]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = ArgumentParser(
+        prog="python -m cxr_jax.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workdir", default="", metavar="DIR", help="a run's folder")
+    parser.add_argument("--split", default="test", choices=("val", "test"), help="the split to score (test)")
+    parser.add_argument("--protocol", default="r2gen", choices=PROTOCOLS, help="how reports are scored (r2gen)")
+    parser.add_argument("--top_k", type=int, default=3, metavar="K", help="how many reports to retrieve (3)")
+    parser.add_argument("--compare", default="", metavar="DIR|FILE", help="another run, or its predictions.jsonl")
+    parser.add_argument("--score", default="", metavar="FILE", help="any system's predictions.jsonl to score instead")
+    parser.add_argument("--annotation", default="", metavar="FILE", help="R2Gen's annotation.json, in place of a run")
+    parser.add_argument(
+        "--zero_shot", default="", metavar="YAML", help="labels and sentences (configs/zero_shot_*.yaml)"
+    )
+    parser.add_argument("--labels", nargs="+", default=[], metavar="CSV", help="labels of another tool, see above")
+    arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
+    _check(arguments)
+    if arguments.score or arguments.annotation:
+        labels = (arguments.labels[0], arguments.labels[1]) if arguments.labels else None
+        score_file(
+            arguments.score, arguments.workdir, arguments.annotation, arguments.split, arguments.protocol, labels
+        )
+    elif arguments.zero_shot:
+        zero_shot_split(arguments.workdir, arguments.zero_shot, arguments.split, *arguments.labels)
+    else:
+        evaluate_split(arguments.workdir, arguments.split, arguments.protocol, arguments.top_k, arguments.compare)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuses at once arguments that do not go together."""
+    if arguments.top_k < 1:
+        raise InputError(f"--top_k {arguments.top_k}: must be at least 1")
+    if not (arguments.workdir or arguments.annotation or arguments.score):
+        raise InputError("--workdir: is missing; name a run's folder (or --annotation FILE, see --help)")
+    _refuse_together(arguments)
+    wanted = 2 if arguments.score else 1 if arguments.zero_shot and not arguments.annotation else 0
+    if arguments.labels and len(arguments.labels) != wanted:
+        raise InputError(
+            f"--labels: got {len(arguments.labels)} files; takes two with --score, of the references and of the "
+            "predictions, one with --zero_shot, and none else"
+        )
+
+
+def _refuse_together(arguments: argparse.Namespace) -> None:
+    for name, others in (
+        ("annotation", ("workdir", "compare", "zero_shot")),
+        ("score", ("compare", "zero_shot")),
+        ("zero_shot", ("compare",)),
+    ):
+        for other in others:
+            if getattr(arguments, name) and getattr(arguments, other):
+                raise InputError(f"--{name} and --{other}: do not go together; give one of them")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,100 @@
+"""What the audit counts, on data whose faults are planted, and on R2Gen's published split."""
+
+import numpy as np
+
+from cxr_jax.data import images, reports
+from cxr_jax.data.pipeline import Split
+from cxr_jax.data.sources.annotation import r2gen_split
+from cxr_jax.data.sources.openi_release import read_studies
+from cxr_jax.evaluation.audit import audit, audit_tables
+
+
+def split_of(name, texts, pixels=None, patients=None, labels=None, normal=None, groups=None):
+    count = len(texts)
+    pixels = pixels or [np.random.default_rng([len(name), i]).integers(0, 255, (8, 9), np.uint8) for i in range(count)]
+    return Split(
+        name=name,
+        source=[{"image": images.encode_png(image)} for image in pixels],
+        record=np.arange(count),
+        image_ids=[f"{name}{i}.png" for i in range(count)],
+        study_ids=[f"{name}{i}" for i in range(count)],
+        patient_ids=patients or [f"{name}-patient{i}" for i in range(count)],
+        reports=list(texts),
+        labels=labels or [frozenset()] * count,
+        normal=normal or [False] * count,
+        group_ids=np.zeros(count, np.int32) if groups is None else groups,
+    )
+
+
+def with_groups(**texts):
+    numbers = iter(reports.group_ids([text for split in texts.values() for text in split]))
+    return {name: np.array([next(numbers) for _ in split], np.int32) for name, split in texts.items()}
+
+
+def test_planted_leaks_are_found():
+    long = "the heart is normal in size and the lungs are clear without any effusion or pneumothorax seen"
+    texts = {
+        "train": [long, "No acute disease.", "Large left effusion."],
+        "val": ["Something else entirely."],
+        "test": [long + " today", "NO acute disease", "Nodule in the right upper lobe."],
+    }
+    groups = with_groups(**texts)
+    shared = np.full((8, 9), 7, np.uint8)
+    shared[0] = 200
+    blank = np.full((8, 9), 3, np.uint8)
+    other = np.arange(72, dtype=np.uint8).reshape(8, 9)
+    result = audit(
+        {
+            "train": split_of(
+                "train", texts["train"], [shared, other, other + 1], ["a", "b", "c"], groups=groups["train"]
+            ),
+            "val": split_of("val", texts["val"], groups=groups["val"]),
+            "test": split_of("test", texts["test"], [shared, blank, other + 2], list("bxy"), groups=groups["test"]),
+        }
+    )
+    assert result["leaks"]["test"] == {
+        "exact": 1,
+        "near": 2,
+        "studies": 0,
+        "of_studies": 3,
+        "patients": 1,
+        "of_patients": 3,
+        "images": 1,
+        "of_images": 3,
+    }
+    assert result["leaks"]["val"]["near"] == 0
+    assert result["blank_images"] == {"train": [], "val": [], "test": ["test1.png"]}
+    assert result["splits"]["train"]["normal"] is None
+    assert "1 of 3 (33.3%)" in audit_tables(result)["What training has already seen"].rows[0]
+
+
+def test_r2gen_split_leaks_as_it_is_known_to(shared):
+    folder = shared / "data" / "iu_xray"
+    studies = {study.study_id: study for study in read_studies(folder)}
+    members = {"train": [], "val": [], "test": []}
+    for study, split in r2gen_split(folder / "r2gen_annotation.json").items():
+        members[split].append(studies[study])
+    texts = {name: [study.sections["FINDINGS"] for study in split] for name, split in members.items()}
+    groups = with_groups(**texts)
+    pixel = np.zeros((1, 1), np.uint8)
+    result = audit(
+        {
+            name: split_of(
+                name,
+                texts[name],
+                [pixel] * len(split),
+                labels=[reports.finding_labels(study.major) for study in split],
+                normal=[reports.says_normal(study.major) for study in split],
+                groups=groups[name],
+            )
+            for name, split in members.items()
+        }
+    )
+    assert result["leaks"]["test"]["exact"] == 277
+    assert [round(result["ceilings"]["test"][k], 3) for k in (1, 5, 10)] == [0.668, 0.875, 0.951]
+    assert [round(result["chances"]["test"][order][10], 3) for order in ("random", "tied")] == [0.064, 0.02]
+    assert ("test, by group: chance, equal reports tied", "0.003", "0.011", "0.020") in audit_tables(result)[
+        "Recall within reach, image → report, for reports repeat"
+    ].rows
+    assert round(result["splits"]["train"]["normal"], 2) == 0.33
+    assert round(result["splits"]["test"]["normal"], 2) == 0.52

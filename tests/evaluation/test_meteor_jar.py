@@ -1,0 +1,53 @@
+"""METEOR 1.5's own jar, where it is installed (the extra `coco`, Java): its statistics against its scores."""
+
+import numpy as np
+import pytest
+
+from cxr_jax.errors import InputError
+from cxr_jax.evaluation import meteor_jar
+from cxr_jax.evaluation.meteor import meteor_from_sums, meteor_statistics
+
+needs_jar = pytest.mark.skipif(meteor_jar.find_jar() is None, reason="METEOR's jar (extra coco) or Java is not here")
+
+
+# pycocoevalcap leaves its pipes open.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@needs_jar
+def test_the_jars_statistics_give_the_jars_own_scores(systems):
+    references, predictions = systems
+    jar = pytest.importorskip("pycocoevalcap.meteor.meteor").Meteor()
+    gold = {i: [report] for i, report in enumerate(references)}
+    for name, system in predictions.items():
+        corpus, segments = jar.compute_score(gold, {i: [report] for i, report in enumerate(system)})
+        statistics = meteor_jar.jar_statistics(references, system)
+        assert meteor_from_sums(statistics.sum(axis=0)) == pytest.approx(corpus, abs=1e-9), name
+        np.testing.assert_allclose(meteor_from_sums(statistics), segments, atol=1e-9)
+        ours = meteor_from_sums(meteor_statistics(references, system).sum(axis=0))
+        assert ours == pytest.approx(corpus, abs=0.012), name
+
+
+@needs_jar
+def test_odd_texts_do_not_put_the_jar_out_of_step():
+    odd = ["a ||| b", "", "two\nlines\tand tabs", "no effusion", "\u00f6dem \u2014"]
+    scores = meteor_from_sums(meteor_jar.jar_statistics([*odd, "no effusion"], [*odd[::-1], "no effusion"]))
+    assert scores[-1] == 1
+    assert np.isfinite(scores).all()
+
+
+def test_without_the_jar_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(meteor_jar, "find_jar", lambda: None)
+    meteor_jar._process.cache_clear()
+    with pytest.raises(InputError, match=r"needs Java and pycocoevalcap; install both"):
+        meteor_jar.jar_statistics(["a"], ["a"])
+
+
+def test_a_jar_that_stops_is_one_line(monkeypatch, tmp_path):
+    monkeypatch.setattr(meteor_jar, "find_jar", lambda: tmp_path / "no.jar")
+    (tmp_path / "java").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "java").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    meteor_jar._process.cache_clear()
+    with pytest.raises(InputError, match="METEOR's jar has stopped") as error:
+        meteor_jar.jar_statistics(["a"], ["a"])
+    assert "\n" not in str(error.value)
+    meteor_jar._process.cache_clear()
