@@ -23,7 +23,7 @@ VARIANTS = {
     "no_spatial_attention": {"image.spatial_attention": False},
     "mean_pooling": {"image.pooling": "mean"},
     "frozen_bert": {"text.num_prompts": 0},
-    "finetune_bert": {"text.num_prompts": 0, "text.frozen": False},
+    "finetune_bert": {"text.num_prompts": 0, "text.frozen": False, "optim.bert_learning_rate": 2e-5},  # rate: unstated
     "unscaled_prompts": {"text.scaled_prompts": False},
 }
 
@@ -41,13 +41,19 @@ def get_config(variant: str = "") -> ConfigDict:
     config.compute_dtype = "bfloat16"  # unstated
     config.log_every = 50
     config.eval_every = 500
+    config.checkpoint_every = 0
+    config.checkpoint_minutes = 15.0
+    config.nan = "stop"
+    config.profile_steps = ""
+    config.tensorboard = False
+    config.wandb = ""
 
     config.data = ConfigDict()
     config.data.dataset = "openi"
     config.data.path = ""
     config.data.download = False
     config.data.csv = ""
-    config.data.split = "paper"  # section IV: 7:2:1
+    config.data.split = "auto"  # of openi: section IV's 7:2:1, `paper`
     config.data.seed = 0  # unstated
     config.data.annotation = ""
     config.data.section = "findings"  # unstated
@@ -56,6 +62,8 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.stored_size = 336
     config.data.stored_format = "png"
     config.data.cache = "~/.cache/cxr_jax"
+    config.data.cache_local = ""
+    config.data.fingerprint_by = "mtime"
     config.data.augment = True  # unstated
     config.data.num_threads = 8
     config.data.num_studies = 3955  # of a drawn release of the same size
@@ -91,6 +99,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.optim.image_rate = 1.0
     config.optim.text_rate = 1.0
     config.optim.layer_decay = 1.0
+    config.optim.bert_learning_rate = 0.0
     config.optim.warmup_steps = 500
     config.optim.weight_decay = 0.05
     config.optim.b2 = 0.98

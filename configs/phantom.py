@@ -56,4 +56,5 @@ def get_config(variant: str = "") -> ConfigDict:
     config.optim.b2 = 0.999
 
     config.update_from_flattened_dict(configuration.variant_changes(BASE, variant))
+    config.optim.bert_learning_rate = 0.0  # its BERT is not fine-tuned: nothing is pretrained
     return config

@@ -47,6 +47,16 @@ SCHEMA = {
     ),
     "log_every": Key(int, "steps between two lines of metrics"),
     "eval_every": Key(int, "steps between two validations, each followed by a checkpoint"),
+    "checkpoint_every": Key(int, "steps between two checkpoints, validations apart; 0 for none"),
+    "checkpoint_minutes": Key(float, "minutes between two checkpoints, validations apart; 0 for none"),
+    "nan": Key(
+        str,
+        "what becomes of a step whose loss or gradients are not finite: the run ends, or it does not count",
+        ("stop", "skip"),
+    ),
+    "profile_steps": Key(str, "FIRST:LAST: steps that a trace is written of, into profile/; empty for none"),
+    "tensorboard": Key(bool, "metrics go to TensorBoard as well (tensorboard/ in the run's folder)"),
+    "wandb": Key(str, "the Weights & Biases project that metrics go to as well; empty for none"),
     "data.dataset": Key(str, "which data set: how its files are laid out", DATASETS),
     "data.path": Key(str, "openi, r2gen, mimic, phantom: the release's folder; phantom draws it where it is missing"),
     "data.download": Key(bool, "openi: fetch the archives that data.path lacks from Open-i (14 GB)"),
@@ -74,6 +84,14 @@ SCHEMA = {
     "data.stored_size": Key(int, "short side in pixels at which images are stored, once, before training"),
     "data.stored_format": Key(str, "png: without loss; jpeg: smaller, and faster to decode", ("png", "jpeg")),
     "data.cache": Key(str, "folder for prepared data sets"),
+    "data.cache_local": Key(
+        str, "folder of this machine's own for prepared data sets, each node preparing them once; empty: data.cache"
+    ),
+    "data.fingerprint_by": Key(
+        str,
+        "what tells a changed file from the one that was prepared: size and mtime, or (all read at each start) content",
+        ("mtime", "content"),
+    ),
     "data.augment": Key(bool, "shift, scale, turn and re-expose training images slightly; never flip them"),
     "data.num_threads": Key(int, "threads that decode images"),
     "data.num_studies": Key(int, "phantom: studies to draw"),
@@ -109,6 +127,9 @@ SCHEMA = {
     "optim.learning_rate": Key(float, "AdamW's, at its peak"),
     "optim.image_rate": Key(float, "the image tower's learning rate over that"),
     "optim.text_rate": Key(float, "the text tower's learning rate over that"),
+    "optim.bert_learning_rate": Key(
+        float, "BERT's own weights' learning rate at its peak; 0: as the rest of its tower"
+    ),
     "optim.layer_decay": Key(float, "of the learning rate, a layer of BERT or DenseNet further down; 1 for none"),
     "optim.warmup_steps": Key(int, "linear from 0; then a cosine to 0 at num_steps"),
     "optim.weight_decay": Key(float, "of matrices and kernels"),
@@ -119,13 +140,18 @@ POSITIVE = ("num_steps", "batch_size", "image_size", "embed_dim", "temperature",
             "data.stored_size", "data.num_threads", "data.num_studies", "image.growth_rate", "image.multi_scale_width",
             "optim.learning_rate", "optim.image_rate", "optim.text_rate", "optim.layer_decay",
             "optim.clip_norm")  # fmt: skip
-NOT_NEGATIVE = ("seed", "data.seed", "text.num_prompts", "text.projection_layers", "optim.warmup_steps",
+NOT_NEGATIVE = ("seed", "checkpoint_every", "checkpoint_minutes", "data.seed", "text.num_prompts",
+                "text.projection_layers", "optim.bert_learning_rate", "optim.warmup_steps",
                 "optim.weight_decay")  # fmt: skip
 FRACTIONS = ("text.dropout", "optim.b2")
 MIN_IMAGE_SIZE = 32  # halved five times
 MIN_TOKENS = 3  # [CLS], one word, [SEP]
 # What may change between a run and its continuation without changing what is computed.
-FREE_KEYS = ("log_every", "data.path", "data.download", "data.csv", "data.annotation", "data.cache", "data.num_threads")
+FREE_KEYS = ("log_every", "checkpoint_every", "checkpoint_minutes", "nan", "profile_steps", "tensorboard", "wandb",
+             "data.path", "data.download", "data.csv", "data.annotation", "data.cache", "data.cache_local",
+             "data.num_threads")  # fmt: skip
+# What may change all the same, and changes the rest of the run: its folder records it.
+CHANGEABLE_KEYS = ("num_steps", "eval_every")
 
 
 def read(path: str | Path, variant: str = "") -> ConfigDict:
@@ -247,7 +273,21 @@ def check(config: Mapping[str, Any], source: str) -> None:
                 re.compile(pattern)
             except (re.error, TypeError) as error:
                 raise InputError(f"{source}: {name} holds {pattern!r}, no regular expression ({error})") from error
+    if flat["profile_steps"]:
+        profiled_steps(flat["profile_steps"], source)
     check_positions(config, source)
+
+
+def profiled_steps(text: str, source: str = "profile_steps") -> range:
+    """The steps of `FIRST:LAST`, both among them; none of an empty text.
+
+    Raises:
+      InputError: it is not of that form.
+    """
+    match = re.fullmatch(r"(\d+):(\d+)", text)
+    if text and (match is None or not 0 < int(match[1]) <= int(match[2])):
+        raise InputError(f"{source}: profile_steps = {text!r} must be FIRST:LAST, steps from 1 on")
+    return range(int(match[1]), int(match[2]) + 1) if match else range(0)
 
 
 def check_positions(config: Mapping[str, Any], source: str) -> None:
@@ -279,9 +319,9 @@ def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What differs between a run's configuration and another, one `key: old → new` each, FREE_KEYS aside."""
+    """What differs between two configurations, one `key: old → new` each, FREE_KEYS and CHANGEABLE_KEYS aside."""
     old, new = flatten(old), flatten(new)
-    names = [name for name in dict.fromkeys([*old, *new]) if name not in FREE_KEYS]
+    names = [name for name in dict.fromkeys([*old, *new]) if name not in (*FREE_KEYS, *CHANGEABLE_KEYS)]
     return [f"{n}: {old.get(n)} → {new.get(n)}" for n in names if _plain(old.get(n)) != _plain(new.get(n))]
 
 

@@ -40,7 +40,8 @@ from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.zero_shot import margins
 from cxr_jax.runtime import parallel
-from cxr_jax.runtime.run_folder import RunFolder, write_json, write_text
+from cxr_jax.runtime.files import write_json, write_text
+from cxr_jax.runtime.run_folder import RunFolder
 
 PAGE_CASES = 200
 

@@ -2,12 +2,15 @@
 
     python -m cxr_jax.train --config configs/base.py --workdir DIR [--config.batch_size=128 …]
 
-A folder that holds a checkpoint is resumed, and ends as if it had never been broken off.
+A folder that holds a checkpoint is resumed, and ends as if it had never been broken off; a finished one is left as it
+is. SIGTERM, SIGUSR1, Ctrl-C or the end of --max_hours save at once and end with exit code 75, Ctrl-C with 130: the same
+command goes on from there. The processes of a cluster job find each other (docs/cluster.md).
 """
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,108 +18,180 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerBase
 
+import cxr_jax
 from cxr_jax import config as configuration
 from cxr_jax.data import pipeline
 from cxr_jax.data.records import SourceConfig
-from cxr_jax.data.reports import encoded_text
-from cxr_jax.data.tokens import learn_wordpiece, tokenize
-from cxr_jax.errors import ArgumentParser, InputError, run_command
+from cxr_jax.data.tokens import tokenize
+from cxr_jax.errors import ArgumentParser, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
+from cxr_jax.evaluation.tables import format_table
 from cxr_jax.models.dual_encoder import inverse_temperature
-from cxr_jax.retrieval.embedding import embed_split, index_split, make_encode_step
-from cxr_jax.retrieval.model import load_variables
-from cxr_jax.runtime import parallel
+from cxr_jax.retrieval.embedding import Encoders, Tokens, compiled_encoders, embed_split, index_split
+from cxr_jax.retrieval.model import load_variables, zeros_like_variables
+from cxr_jax.runtime import lock, parallel, processes
+from cxr_jax.runtime.metric_writers import open_writers
 from cxr_jax.runtime.run_folder import RunFolder
-from cxr_jax.training.checkpoint import Checkpoints
-from cxr_jax.training.loop import BEST_METRIC, RECALL_RANKS, restore_or_init, run_steps
+from cxr_jax.runtime.stopping import Stopper
+from cxr_jax.training.checkpoint import Checkpoints, newest_step
+from cxr_jax.training.loop import BEST_METRIC, RECALL_RANKS, Loop, is_validated
 from cxr_jax.training.losses import contrastive_loss
-from cxr_jax.training.step import Recipe, TrainState, count_parameters, make_recipe
-from cxr_jax.weights.bert import complete_bert_config
-from cxr_jax.weights.tokenizer import load_tokenizer
+from cxr_jax.training.start import (
+    RESOLVED,
+    Start,
+    compile_step,
+    find_tokenizer,
+    keep_tokenizer,
+    resolve,
+    restore_or_init,
+)
+from cxr_jax.training.step import Recipe, TrainState, count_parameters, make_recipe, parameters_by_part
 from cxr_jax.weights.towers import resolve_towers
 
-# What is not known of a run's configuration before its BERT and its data are read.
-RESOLVED = ("text.bert", "data.fingerprint", "data.description", "data.split_used")
+UNFINISHED = "unfinished"  # there from the first start until the index is whole
 VALIDATION_ROWS = 2048  # of a larger validation split, the first this many are looked at while training
 
-Tokens = tuple[np.ndarray, np.ndarray]  # ids and mask, see `tokenize`
 
-
-def train(config: Mapping[str, Any], workdir: str | Path) -> RunFolder:
+def train(
+    config: Mapping[str, Any], workdir: str | Path, stopper: Stopper | None = None, dry_run: bool = False
+) -> RunFolder:
     """The whole of training; returns the run's folder, with its index built.
 
+    Args:
+      stopper: entered; it tells when to stop. None for never.
+      dry_run: compile the step, say what it costs, and end; the folder is not made.
+
     Raises:
-      InputError: bad input, found before the first step.
-      KeyboardInterrupt: on SIGINT or SIGTERM, after a checkpoint of the step at hand.
+      InputError: bad input, most of it found before the first step; a loss that is not finite; a full disk.
+      Preempted, KeyboardInterrupt: it was told to stop, and what there was is saved.
     """
-    run = RunFolder(workdir)
+    run, stopper = RunFolder(workdir), stopper or Stopper()
     # What can be refused at once is, before data is prepared.
     parallel.check_batch_size(config["batch_size"])
     config = resolve_towers(config, run.load_config() if run.config_file.is_file() else None)
     run.check(config, but=RESOLVED)
-    splits, source = pipeline.load_splits(config)
-    tokenizer = find_tokenizer(run, config, splits["train"].reports)
-    config = resolve(config, tokenizer, source)
-    text_keys = config["text"]["max_tokens"], config["data"]["xxxx"]
-    tokens = {name: tokenize(tokenizer, split.reports, *text_keys) for name, split in splits.items()}
-    batches = pipeline.train_batches(splits["train"], tokens["train"], config, parallel.process())
-    run.start(config)
-    tokenizer.save_pretrained(run.tokenizer)
-
-    recipe = make_recipe(config, parallel.AXIS)
-    checkpoints = Checkpoints(run.checkpoints, BEST_METRIC)
-    state, first_step, notes = restore_or_init(checkpoints, recipe, config, batches)
-    announce(run, config, splits, state, recipe, first_step, notes)
-    encode_step = parallel.pmap(make_encode_step(recipe.model))
-    validation = partial(validate, encode_step, split=splits["val"], tokens=tokens["val"], config=config)
-    best = run_steps(run, config, recipe, checkpoints, state, batches, validation)
-    build_index(run, config, splits, tokens, encode_step, best)
+    with contextlib.ExitStack() as stack:
+        if processes.is_primary() and not dry_run:
+            run.make()
+            stack.enter_context(lock.hold(run.lock_file, f"--workdir {run.root}"))
+        processes.barrier("locked")
+        if is_finished(run, config):
+            tell(f"{run.root}: is finished; nothing is left to do")
+            return run
+        if processes.is_primary() and not dry_run:
+            (run.root / UNFINISHED).touch()
+        with stopper.losing_nothing("preparing the data"):
+            splits, source = load_splits(config)
+            tokens, config = read_texts(run, config, splits, source, dry_run)
+        batches = pipeline.train_batches(
+            splits["train"], tokens["train"], config, (processes.index(), processes.count())
+        )
+        with stopper.losing_nothing("reading the weights"):
+            recipe = make_recipe(config, parallel.AXIS)
+            checkpoints = None
+            if processes.is_primary():
+                checkpoints = Checkpoints(run.checkpoints, recipe.labels) if not dry_run else None
+            start = restore_or_init(checkpoints, recipe, config, batches)
+        announce(run, config, splits, recipe, start)
+        with stopper.losing_nothing("compiling"):
+            state = parallel.replicate(start.state)
+            train_step, cost = compile_step(recipe, config, state)
+            encoders = compiled_encoders(recipe.model, config, variables_of(state))
+        if dry_run:
+            describe_step(recipe, config, start, cost)
+            return run
+        primary = processes.is_primary()
+        loop = Loop(
+            config=config,
+            folder=run.root,
+            train_step=train_step,
+            batches=batches,
+            study_ids=splits["train"].study_ids,
+            validate=partial(validate, encoders=encoders, split=splits["val"], tokens=tokens["val"], config=config),
+            checkpoints=checkpoints,
+            writers=open_writers(run.metrics_file, config, start.step) if primary else [],
+            stopper=stopper,
+            first_step=start.step,
+            best=start.best,
+            validated=not is_validated(start.step, config) or has_validation(run, start.step),
+            flops=cost["flops"],
+        )
+        best = loop.run(state)
+        with stopper.losing_nothing("indexing"):
+            build_index(run, config, splits, tokens, encoders, best)
     return run
 
 
-def find_tokenizer(run: RunFolder, config: Mapping[str, Any], train_reports: Sequence[str]) -> PreTrainedTokenizerBase:
-    """The run's own tokenizer, the pretrained BERT's, or one learnt from the training reports."""
-    if run.config_file.is_file() and run.tokenizer.is_dir():
-        return load_tokenizer(run.tokenizer)
-    pretrained = config["text"]["pretrained"]
-    if pretrained:
-        return load_tokenizer(pretrained)
-    return learn_wordpiece([encoded_text(report, config["data"]["xxxx"]) for report in train_reports])
+def is_finished(run: RunFolder, config: Mapping[str, Any]) -> bool:
+    """Whether the last step is done and every split that training indexes is, by its best checkpoint."""
+    done = newest_step(run.checkpoints) == config["num_steps"] and all(
+        (run.index / f"{name}.npz").is_file() for name in ("train", "val")
+    )
+    return bool(processes.from_primary("finished", "yes" if done and not (run.root / UNFINISHED).exists() else ""))
 
 
-def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, source: SourceConfig) -> dict[str, Any]:
-    """The configuration with nothing left to look up: a learnt vocabulary's size, and what the data is.
+def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, pipeline.Split], SourceConfig]:
+    """`pipeline.load_splits`, prepared by one process: of the job, or, where data.cache_local is set, of each node."""
+    first = processes.node_first if config["data"].get("cache_local") else processes.primary_first
+    with first("prepare"):
+        return pipeline.load_splits(config)
 
-    Raises:
-      InputError: the pretrained BERT's tokenizer is not its own.
-    """
-    text = config["text"]
-    if text["pretrained"]:
-        last, words = max(tokenizer.get_vocab().values()), text["bert"]["vocab_size"]
-        if last >= words:  # XLA would silently clamp the look-up
-            raise InputError(
-                f"text.pretrained = {text['pretrained']}: its tokenizer counts to {last} and its weights know {words} "
-                "words; give it the tokenizer that it was trained with"
-            )
-    else:
-        text = text | {"bert": complete_bert_config({**text["bert"], "vocab_size": len(tokenizer)})}
-    data = config["data"] | {
-        "fingerprint": source.name,
-        "description": source.description,
-        "split_used": source.split,
-    }
-    return {**config, "text": text, "data": data}
+
+def read_texts(
+    run: RunFolder,
+    config: Mapping[str, Any],
+    splits: Mapping[str, pipeline.Split],
+    source: SourceConfig,
+    dry_run: bool,
+) -> tuple[dict[str, Tokens], dict[str, Any]]:
+    """Every split's tokens, and the configuration resolved; the run's folder has both tokenizer and configuration."""
+    with processes.primary_first("tokenizer"):
+        tokenizer = find_tokenizer(run, config, splits["train"].reports)
+        config = resolve(config, tokenizer, source)
+        if processes.is_primary() and not dry_run:
+            facts = {"processes": processes.count(), "devices": parallel.describe(), "version": cxr_jax.__version__}
+            run.start(config, **facts)
+            keep_tokenizer(run, tokenizer)
+    text_keys = config["text"]["max_tokens"], config["data"]["xxxx"]
+    return {name: tokenize(tokenizer, split.reports, *text_keys) for name, split in splits.items()}, config
+
+
+def variables_of(state: TrainState) -> dict[str, Any]:
+    """What a model is applied with."""
+    return {"params": state.params, "batch_stats": state.batch_stats}
+
+
+def has_validation(run: RunFolder, step: int) -> bool:
+    """Whether metrics.jsonl has a validation of the step, by the primary's word."""
+    has = processes.is_primary() and any(line["step"] == step and BEST_METRIC in line for line in run.metrics())
+    return bool(processes.from_primary("validated", "yes" if has else ""))
 
 
 def validate(
-    encode_step: Any, state: TrainState, split: pipeline.Split, tokens: Tokens, config: Mapping[str, Any]
+    state: TrainState,
+    check: Callable[[], None],
+    encoders: Encoders,
+    split: pipeline.Split,
+    tokens: Tokens,
+    config: Mapping[str, Any],
 ) -> dict[str, float]:
-    """Loss (mean over batches of the training size, in order) and group-aware recall, image → report, on a split."""
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    part = split.take(np.arange(min(VALIDATION_ROWS, len(split))))
-    part, z_v, z_t, _ = embed_split(encode_step, variables, part, tokens, config)
+    """Loss (mean over batches of the training size, in order) and group-aware recall, image → report, on a split.
+
+    Args:
+      state: replicated.
+      check: called between batches; what it raises ends the validation.
+    """
+    rows = np.arange(min(VALIDATION_ROWS, len(split)))
+    part = split.take(rows)
+    tokens = tokens[0][rows], tokens[1][rows]
+
+    def checked(batches: Iterable[Any]) -> Iterator[Any]:
+        for batch in batches:
+            check()
+            yield batch
+
+    part, z_v, z_t, _ = embed_split(encoders, variables_of(state), part, tokens, config, checked)
     size = min(config["batch_size"], len(part))
     scale = inverse_temperature(parallel.unreplicate(state.params["log_scale"]))
     losses = [
@@ -133,30 +208,55 @@ def build_index(
     config: Mapping[str, Any],
     splits: Mapping[str, pipeline.Split],
     tokens: Mapping[str, Tokens],
-    encode_step: Any,
+    encoders: Encoders,
     step: int,
 ) -> None:
-    """Embeds every split with the checkpoint of a step and keeps that in the run's folder."""
-    variables = parallel.replicate(load_variables(run, config, step))
+    """Embeds every split with the checkpoint of a step; the primary keeps that in the run's folder."""
+    primary = processes.is_primary()
+    variables = load_variables(run, config, step) if primary else zeros_like_variables(config)
+    variables = parallel.replicate(parallel.from_primary(variables))
     for name, split in splits.items():
-        progress = partial(tqdm, desc=f"indexing {name}", unit="batch", leave=False)
-        embedded = embed_split(encode_step, variables, split, tokens[name], config, progress)
-        index_split(step, *embedded).save(run.index)
+        progress = partial(tqdm, desc=f"indexing {name}", unit="batch", leave=False, disable=None)
+        embedded = embed_split(encoders, variables, split, tokens[name], config, progress)
+        if primary:
+            index_split(step, *embedded).save(run.index)
+    if primary:
+        (run.root / UNFINISHED).unlink()
 
 
 def announce(
-    run: RunFolder, config: Any, splits: Any, state: TrainState, recipe: Recipe, first_step: int, notes: Sequence[str]
+    run: RunFolder, config: Mapping[str, Any], splits: Mapping[str, pipeline.Split], recipe: Recipe, start: Start
 ) -> None:
     """Says what is about to be trained, on what, and from where."""
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
-    total, trained = count_parameters(recipe, state.params)
-    print(
+    total, trained = count_parameters(recipe, start.state.params)
+    tell(
         f"{config['data']['dataset']}, split by {config['data']['split_used']}: {sizes} pairs; "
         f"{total:,} parameters, {trained:,} trained; {parallel.describe()}"
     )
-    for note in notes:
-        print(note)
-    print(f"{run.root}: {f'resuming at step {first_step}' if first_step else 'a new run'}", flush=True)
+    for note in start.notes:
+        tell(note)
+    tell(f"{run.root}: {f'resuming at step {start.step}' if start.step else 'a new run'}")
+
+
+def describe_step(recipe: Recipe, config: Mapping[str, Any], start: Start, cost: Mapping[str, float]) -> None:
+    """What a dry run prints: the parameters by part, and what the compiled step costs."""
+    rows = [
+        [name, f"{total:,}", f"{trained:,}"]
+        for name, (total, trained) in parameters_by_part(recipe, start.state.params).items()
+    ]
+    tell(format_table(["parameters", "all", "trained"], rows))
+    tell(
+        f"\nbatch {config['batch_size']} over {parallel.describe()}, {config['num_steps']:,} steps; a step, by XLA's "
+        f"own analysis: {cost['flops'] / 1e9:,.2f} GFLOP in all, {cost['temporary_bytes'] / 2**20:,.0f} MiB of "
+        f"temporaries and {cost['argument_bytes'] / 2**20:,.0f} MiB of arguments a device"
+    )
+
+
+def tell(text: str) -> None:
+    """A line on standard output, by the primary alone."""
+    if processes.is_primary():
+        print(text, flush=True)
 
 
 def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -170,6 +270,14 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
     )
     parser.add_argument("--config", required=True, metavar="FILE[:VARIANT]", help="a configuration file, see configs/")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder; made, or resumed")
+    parser.add_argument(
+        "--distributed",
+        default="auto",
+        choices=processes.MODES,
+        help="join the job's processes where the launcher says that there are several; on: there must be; off: never",
+    )
+    parser.add_argument("--max_hours", type=float, default=0, metavar="H", help="save and end with 75 after so long")
+    parser.add_argument("--dry_run", action="store_true", help="say what would be trained and what a step costs; end")
     arguments, rest = parser.parse_known_args(argv)
     return arguments, configuration.overrides(rest)
 
@@ -178,10 +286,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     arguments, overrides = parse_arguments(sys.argv[1:] if argv is None else argv)
     config = configuration.load(arguments.config, overrides)
-    parallel.start()
-    parallel.cache_compilations(Path(config["data"]["cache"]).expanduser() / "compiled")
-    run = train(config, arguments.workdir)
-    print(f"done: {run.root}; now evaluate it:\n  python -m cxr_jax.evaluate --workdir {run.root}")
+    with processes.together(arguments.distributed), Stopper(arguments.max_hours) as stopper:
+        parallel.cache_compilations(Path(config["data"]["cache"]).expanduser() / "compiled")
+        run = train(config, arguments.workdir, stopper, arguments.dry_run)
+        if not arguments.dry_run:
+            tell(f"done: {run.root}; now evaluate it:\n  python -m cxr_jax.evaluate --workdir {run.root}")
 
 
 if __name__ == "__main__":

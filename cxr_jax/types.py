@@ -26,4 +26,5 @@ class Batch(TypedDict):
     token_ids: np.ndarray  # int32 (B, L)
     token_mask: np.ndarray  # int32 (B, L), 1 for a real token
     group_id: np.ndarray  # int32 (B,), shared by equal normalised reports
+    row: np.ndarray  # int32 (B,), where the example stands in its split
     weight: np.ndarray  # float32 (B,), 0 for the padding of the last batch

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from cxr_jax.data import dicom
 from cxr_jax.errors import InputError
 
+THUMBNAIL = 256  # pixels, long side
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", *dicom.SUFFIXES)
 
 
@@ -118,6 +119,12 @@ ENCODERS: dict[str, Callable[[np.ndarray], bytes]] = {
     "png": encode_png,
     "jpeg": functools.partial(encode_jpeg, quality=95),
 }
+
+
+def thumbnail(image: np.ndarray) -> bytes:
+    """uint8 (H, W) as a JPEG of at most THUMBNAIL pixels on its long side."""
+    long_side = max(image.shape)
+    return encode_jpeg(shrink(image, max(1, round(THUMBNAIL * min(image.shape) / long_side))))
 
 
 def decode(encoded: bytes) -> np.ndarray:

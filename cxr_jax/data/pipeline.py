@@ -2,15 +2,15 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import grain
 import numpy as np
-import tensorflow_datasets as tfds
 
-from cxr_jax.data import images, reports
+from cxr_jax.data import images, reports, side_files
 from cxr_jax.data.prepare import prepare
-from cxr_jax.data.records import RecordBuilder, SourceConfig
+from cxr_jax.data.records import SourceConfig
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.errors import InputError
 from cxr_jax.types import Batch
@@ -30,6 +30,7 @@ class Split:
     labels: list[frozenset[str]]
     normal: list[bool]  # whether the source says so; no label may also mean that nobody looked
     group_ids: np.ndarray
+    thumbnails: Sequence[bytes] | None = None  # of the whole split, as `source`; where None, they are made
 
     def __len__(self) -> int:
         return len(self.reports)
@@ -38,7 +39,7 @@ class Split:
         """The split of these rows only, in their order."""
         columns: dict[str, Any] = {}
         for field in dataclasses.fields(self):
-            if field.name not in ("name", "source"):
+            if field.name not in ("name", "source", "thumbnails"):
                 column = getattr(self, field.name)
                 columns[field.name] = column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
         return dataclasses.replace(self, **columns)
@@ -46,6 +47,12 @@ class Split:
     def encoded_image(self, row: int) -> bytes:
         """The stored image of a row, encoded."""
         return self.source[int(self.record[row])]["image"]
+
+    def thumbnail(self, row: int) -> bytes:
+        """A row's image as a small JPEG, see `images.thumbnail`."""
+        if self.thumbnails is None:
+            return images.thumbnail(images.decode(self.encoded_image(row)))
+        return self.thumbnails[int(self.record[row])]
 
 
 def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], SourceConfig]:
@@ -60,7 +67,9 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], SourceConf
     """
     data = config["data"]
     builder = prepare(data)
-    splits = {name: _read_split(builder, name, data) for name in SPLITS if name in builder.info.splits}
+    table = side_files.read_rows(Path(builder.data_path))
+    parts = {part[0]: _read_split(*part, data) for part in side_files.by_split(builder, table)}
+    splits = {name: parts[name] for name in SPLITS if name in parts}
     for name in ("train", "val"):
         if not len(splits[name]):
             raise InputError(
@@ -68,6 +77,29 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], SourceConf
                 f"data.view={data['view']}; choose others"
             )
     return _share_group_ids({name: split for name, split in splits.items() if len(split)}), builder.builder_config
+
+
+class _Share(grain.MapDataset):
+    """What one process of several takes of each global batch: rows [p L, (p + 1) L) of it; an epoch's rest goes.
+
+    It maps positions alone, so a position means the same step on any number of processes.
+    """
+
+    def __init__(self, parent: grain.MapDataset, batch_size: int, index: int, count: int):
+        super().__init__(parent)
+        self._rows, self._batch_size = len(parent), batch_size
+        self._local = batch_size // count
+        self._first = index * self._local
+
+    def __len__(self) -> int:
+        return self._rows // self._batch_size * self._local
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.slice(index)
+        epoch, place = divmod(index, len(self))
+        step, row = divmod(place, self._local)
+        return self._parent[epoch * self._rows + step * self._batch_size + self._first + row]
 
 
 def train_batches(
@@ -78,16 +110,22 @@ def train_batches(
 ) -> grain.DatasetIterator:
     """Endless shuffled batches; an epoch's last, incomplete batch is dropped. The iterator's state can be got and set.
 
+    Order and augmentation hang on the seed alone: the processes' parts, put together, are what one process would get,
+    and a state that was got on one number of processes can be set on another.
+
     Args:
       tokens: `tokens.tokenize`'s result for the split.
-      shard: (index, count) of this process; each of `count` yields its own part of every global batch.
+      shard: (index, count) of this process; each of `count` yields its own rows of every global batch, in their order.
 
     Raises:
-      InputError: a batch is larger than the data.
+      InputError: a batch is larger than the data, or cannot be shared equally.
     """
     index, count = shard
-    local_batch = config["batch_size"] // count
-    if len(split) // count < local_batch:
+    if config["batch_size"] % count:
+        raise InputError(
+            f"batch_size = {config['batch_size']} cannot be shared by {count} processes; use a multiple of that"
+        )
+    if len(split) < config["batch_size"]:
         raise InputError(
             f"batch_size = {config['batch_size']} is larger than the training split ({len(split)} pairs); lower it"
         )
@@ -98,11 +136,11 @@ def train_batches(
         image = images.augment(stored, size, rng) if augmented else images.fit_square(stored, size)
         return _example(split, tokens, row, image)
 
-    # Equal parts: else one process would begin the next epoch, with rows that another has yet to read in this one.
-    whole = len(split) // count * count
-    dataset = grain.MapDataset.range(len(split)).seed(config["seed"]).shuffle()[index:whole:count].random_map(load)
+    # [:] takes all, but its node counts in the seed that random_map derives: without it every run's images change.
+    dataset = grain.MapDataset.range(len(split)).seed(config["seed"]).shuffle()[:].random_map(load)
+    dataset = _Share(dataset, config["batch_size"], index, count)
     # Batched within the epoch: no batch ever holds the same example twice, which the loss would take for a negative.
-    dataset = dataset.batch(local_batch, drop_remainder=True).repeat()
+    dataset = dataset.batch(config["batch_size"] // count, drop_remainder=True).repeat()
     threads = config["data"]["num_threads"]
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
     return iter(dataset.to_iter_dataset(options))
@@ -137,33 +175,39 @@ def _example(split: Split, tokens: tuple[np.ndarray, np.ndarray], row: int, imag
         "token_ids": tokens[0][row],
         "token_mask": tokens[1][row],
         "group_id": split.group_ids[row],
+        "row": np.int32(row),
         "weight": np.float32(1),
     }
 
 
-def _read_split(builder: RecordBuilder, name: str, data: Mapping[str, Any]) -> Split:
-    """Reads all but the pixels of a split, and keeps the rows that have the section and the view asked for."""
-    source = builder.as_data_source(name, decoders={"image": tfds.decode.SkipDecoding()})
-    order: list[int] = []
-    columns: list[tuple[Any, ...]] = []
-    for index in range(len(source)):
-        fields = source[index]
-        text = {k: v.decode() for k, v in fields.items() if isinstance(v, bytes) and k != "image"}
-        report = reports.choose_section(text["findings"], text["impression"], data["section"])
-        lateral = text["view"] == "lateral"
+def _read_split(
+    name: str,
+    source: Any,
+    rows: Sequence[Mapping[str, Any]],
+    thumbnails: Sequence[bytes],
+    data: Mapping[str, Any],
+) -> Split:
+    """The rows of a split that have the section and the view asked for, ordered by image id."""
+    kept, texts = [], []
+    for row in rows:
+        report = reports.choose_section(row["findings"], row["impression"], data["section"])
+        lateral = row["view"] == "lateral"
         if report and {"frontal": not lateral, "lateral": lateral}.get(data["view"], True):
-            order.append(index)
-            terms = [label.decode() for label in fields["labels"]]
-            findings, is_normal = reports.finding_labels(terms), reports.says_normal(terms)
-            columns.append((text["image_id"], text["study_id"], text["patient_id"], report, findings, is_normal))
-    # TFDS stores in a hashed order; by id, rows come in the same order whatever wrote them.
-    by_id = sorted(range(len(order)), key=lambda i: columns[i][0])
-    image_ids, study_ids, patient_ids, texts, labels, normal = (
-        [columns[i][field] for i in by_id] for field in range(6)
+            kept.append(row)
+            texts.append(report)
+    return Split(
+        name=name,
+        source=source,
+        record=np.array([row["position"] for row in kept], np.int64),
+        image_ids=[row["image_id"] for row in kept],
+        study_ids=[row["study_id"] for row in kept],
+        patient_ids=[row["patient_id"] for row in kept],
+        reports=texts,
+        labels=[reports.finding_labels(row["labels"]) for row in kept],
+        normal=[reports.says_normal(row["labels"]) for row in kept],
+        group_ids=np.zeros(len(kept), np.int32),
+        thumbnails=thumbnails,
     )
-    record = np.array([order[i] for i in by_id], np.int64)
-    groups = np.zeros(len(by_id), np.int32)
-    return Split(name, source, record, image_ids, study_ids, patient_ids, texts, labels, normal, groups)
 
 
 def _share_group_ids(splits: Mapping[str, Split]) -> dict[str, Split]:

@@ -1,49 +1,173 @@
-"""Data sets stored once, before training: found below `data.cache`, or built there, whole or not at all."""
+"""Data sets stored once, before training: found below `data.cache`, or built there; what is half done is never seen."""
 
 import contextlib
 import io
 import itertools
 import logging
-from collections.abc import Iterator, Mapping
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import tensorflow_datasets as tfds
+from tqdm import tqdm
 
-from cxr_jax.data.records import RecordBuilder
-from cxr_jax.data.sources import source_of
+from cxr_jax.data import images, lock, shards, side_files
+from cxr_jax.data.encoders import MIN_IMAGES, Encoded, cores, encode_files
+from cxr_jax.data.records import Record, RecordBuilder, SourceConfig, fingerprint
+from cxr_jax.data.sources import Source, source_of
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.errors import InputError
 
+# What says which set it is, without a look at its files: a broken-off preparation is found again by it.
+DEFINING_KEYS = ("dataset", "path", "csv", "annotation", "split", "seed", "section", "num_studies", "stored_size",
+                 "stored_format")  # fmt: skip
+LINE_SECONDS = 30
 
-def prepare(data: Mapping[str, Any]) -> RecordBuilder:
-    """The stored set that a configuration's `data` names; a broken-off or refused build leaves nothing behind.
+
+def prepare(
+    data: Mapping[str, Any],
+    workers: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    beam_runner: str = "",
+) -> RecordBuilder:
+    """The stored set that a configuration's `data` names, read by TFDS; beside its records lie `side_files`.
+
+    What is missing is built, and a broken-off build gone on with: of what it had finished nothing is done again. Any
+    number of processes may ask for the same set; one builds it while the others wait.
+
+    Args:
+      workers: processes that read and encode images; all cores where None.
+      say: is told how far it is, where no progress bar is seen, and at the end how long it took.
+      beam_runner: builds by Beam, on this runner, instead.
 
     Raises:
-      InputError: the source is not what it should be, an image is missing or damaged, or the training or validation
-        split is empty.
+      InputError: the source is not what it should be, an image is missing or damaged, the training or validation
+        split is empty, or the set cannot be written.
     """
     source = source_of(data["dataset"])
     config = source.describe(data)
-    cache = Path(data["cache"]).expanduser()
-    with _quiet():
-        builder = RecordBuilder(config=config, data_dir=str(cache), file_format="array_record")
-    if not Path(builder.data_path).is_dir():
-        builder.splits = source.splits(data, source.records(data))
-        for split in ("train", "val"):
-            if not builder.splits.get(split):
-                sizes = ", ".join(f"{name} {len(builder.splits.get(name, []))}" for name in SPLITS)
-                raise InputError(
-                    f"{config.source}: the {split} split is empty ({sizes}); add data or change data.split"
-                )
-        for record in itertools.chain.from_iterable(builder.splits.values()):
-            if not record.image.is_file():  # before the first of ten thousand images is decoded
-                raise InputError(f"{config.source}: {record.image}: no such image; mend the path or leave the row out")
-        # TFDS draws bars of its own for every internal pass; the builder's count images.
-        tfds.disable_progress_bar()
-        with _quiet():
-            builder.download_and_prepare()
+    cache = Path(data["cache_local"] or data["cache"]).expanduser()
+    if not is_whole(builder := _builder(config, cache)):
+        unfinished = cache / "unfinished" / fingerprint(*(data.get(key) for key in DEFINING_KEYS))
+        try:
+            with lock.hold(unfinished.with_suffix(".lock"), "preparing this data set") as alone:
+                if not is_whole(builder := _builder(config, cache)):
+                    splits = _splits(source, config, data)
+                    if beam_runner:
+                        from cxr_jax.data import beam
+
+                        scratch = _builder(config, unfinished.with_suffix(".beam"))
+                        beam.build(scratch, splits, beam_runner, Path(builder.data_path))
+                        shutil.rmtree(unfinished.with_suffix(".beam"), ignore_errors=True)
+                    else:
+                        _build(builder, splits, unfinished, alone, workers or cores(), say)
+            with contextlib.suppress(OSError):  # where others are at work there, it stays
+                unfinished.parent.rmdir()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(f"{cache}: cannot be written ({reason}); make room, or change data.cache") from error
+        builder = _builder(config, cache)
     return builder
+
+
+def is_whole(builder: RecordBuilder) -> bool:
+    """Whether the set is stored."""
+    return Path(builder.data_path).is_dir()
+
+
+def verify(builder: RecordBuilder) -> int:
+    """Reads all that is stored and holds it against the table beside it; how many images that were.
+
+    Raises:
+      InputError: something is missing, damaged or in another place than the table says.
+    """
+    folder = Path(builder.data_path)
+    count = 0
+    table = side_files.read_rows(folder)
+    for split, source, rows, thumbnails in side_files.by_split(builder, table):
+
+        def look(row: Mapping[str, Any], source: Any = source, thumbnails: Any = thumbnails) -> str:
+            try:
+                fields = source[row["position"]]
+                shape = images.decode(fields["image"]).shape
+                images.decode(thumbnails[row["position"]])
+            except Exception as error:  # whatever damaged bytes make the readers raise
+                return " ".join(str(error).split()) or type(error).__name__
+            same = fields["image_id"].decode() == row["image_id"] and shape == (row["height"], row["width"])
+            return "" if same else "another image is in its place"
+
+        if len(source) != len(rows):
+            raise InputError(
+                f"{folder}: {split} has {len(source)} records and {len(rows)} rows; delete it, and prepare it again"
+            )
+        with ThreadPoolExecutor(cores()) as threads:
+            bar = tqdm(threads.map(look, rows), desc=f"verifying {split}", total=len(rows), leave=False, disable=None)
+            for row, fault in zip(rows, bar, strict=True):
+                if fault:
+                    raise InputError(
+                        f"{folder}: {split} image {row['image_id']}: {fault}; delete that folder, and prepare it again"
+                    )
+        count += len(rows)
+    return count
+
+
+def _builder(config: SourceConfig, cache: Path) -> RecordBuilder:
+    with _quiet():
+        return RecordBuilder(config=config, data_dir=str(cache), file_format="array_record")
+
+
+def _splits(source: Source, config: SourceConfig, data: Mapping[str, Any]) -> dict[str, Sequence[Record]]:
+    splits = source.splits(data, source.records(data))
+    for split in ("train", "val"):
+        if not splits.get(split):
+            sizes = ", ".join(f"{name} {len(splits.get(name, []))}" for name in SPLITS)
+            raise InputError(f"{config.source}: the {split} split is empty ({sizes}); add data or change data.split")
+    return {name: records for name, records in splits.items() if records}
+
+
+def _build(
+    builder: RecordBuilder,
+    splits: Mapping[str, Sequence[Record]],
+    folder: Path,
+    alone: bool,
+    workers: int,
+    say: Callable[[str], None],
+) -> None:
+    """Stores the set by way of `folder`, where finished shards outlast whatever breaks it off."""
+    planned = shards.plan(splits, builder)
+    folder.mkdir(exist_ok=True)
+    if alone:
+        shards.sweep(folder, planned)
+    missing = [shard for shard in planned if not (folder / shard.name).is_dir()]
+    total, count = (sum(len(shard.records) for shard in part) for part in (planned, missing))
+    workers = max(1, min(workers, count // MIN_IMAGES))
+    start = time.monotonic()
+    paths = [record.image for shard in missing for record in shard.records]
+    config = builder.builder_config
+    with encode_files(paths, config.stored_size, config.stored_format, workers) as encoded:
+        counted = _counted(encoded, total - count, total, say)
+        for shard in missing:
+            shards.write(folder, shard, itertools.islice(counted, len(shard.records)), builder)
+    seconds = time.monotonic() - start
+    with _quiet():
+        shards.publish(folder, planned, builder)
+    shutil.rmtree(folder, ignore_errors=True)
+    kept = f", {total - count:,} were there" if count < total else ""
+    say(f"{count:,} images in {seconds:.1f} s{kept}: {count / max(seconds, 1e-9):.1f} images/s, {workers} processes")
+
+
+def _counted(encoded: Iterable[Encoded], kept: int, total: int, say: Callable[[str], None]) -> Iterator[Encoded]:
+    """Passes them on, under a progress bar on a terminal, with a line now and then elsewhere."""
+    start = said = time.monotonic()
+    bar = tqdm(encoded, desc="preparing", unit="image", initial=kept, total=total, leave=False, disable=None)
+    for done, image in enumerate(bar, 1):
+        yield image
+        now = time.monotonic()
+        if bar.disable and now - said > LINE_SECONDS:
+            said = now
+            say(f"{kept + done:,} of {total:,} images, {done / (now - start):.1f} images/s")
 
 
 @contextlib.contextmanager

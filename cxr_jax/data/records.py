@@ -5,14 +5,14 @@ import dataclasses
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
-from cxr_jax.data.images import ENCODERS, read_grey, shrink
+from cxr_jax.data.encoders import Encoded, encode_file
 
 TEXTS = ("image_id", "study_id", "patient_id", "view", "findings", "impression")
 
@@ -47,11 +47,11 @@ class SourceConfig(tfds.core.BuilderConfig):
 
 
 class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """Stores records, which are put into `splits` before it prepares them; once stored, it needs none."""
+    """A stored set to TFDS: what is in a record, and, where Beam stores it, `splits`, which are put in before."""
 
     name = "records"
-    # Goes up with the features below: a set that was stored with others is built again.
-    VERSION = tfds.core.Version("1.2.0")
+    # Goes up with the features below and with what lies beside them: a set that was stored otherwise is built again.
+    VERSION = tfds.core.Version("1.3.0")
     BUILDER_CONFIGS: ClassVar[list[SourceConfig]] = []
     splits: Mapping[str, Sequence[Record]] = {}
 
@@ -64,24 +64,47 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
         }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
-    def _split_generators(self, dl_manager: Any) -> Mapping[str, Iterator[tuple[str, dict[str, Any]]]]:
+    def _split_generators(self, dl_manager: Any) -> Mapping[str, Any]:
         del dl_manager  # everything is on this machine's disk
-        return {split: self._generate_examples(split, records) for split, records in self.splits.items() if records}
+        return {split: self._generate_examples(records) for split, records in self.splits.items() if records}
 
-    def _generate_examples(self, split: str, records: Iterable[Record]) -> Iterator[tuple[str, dict[str, Any]]]:
-        encode = ENCODERS[self.builder_config.stored_format]
-        for record in tqdm(records, desc=f"preparing {split}", unit="image", leave=False, disable=None):
-            image = shrink(read_grey(record.image), self.builder_config.stored_size)
-            fields = {name: getattr(record, name) for name in TEXTS}
-            yield record.image_id, fields | {"image": io.BytesIO(encode(image)), "labels": list(record.labels)}
+    def _generate_examples(self, records: Sequence[Record]) -> Any:
+        """A Beam transform: the records, and what `example` makes of each."""
+        import apache_beam
+
+        store = partial(_keyed_example, self.builder_config.stored_size, self.builder_config.stored_format)
+        return apache_beam.Create(records) | apache_beam.Map(store)
 
 
-def fingerprint(*parts: Any, files: Iterable[Path] = ()) -> str:
-    """A short name for what a data set is made of: settings, and the names and sizes of its files."""
+def example(record: Record, encoded: Encoded) -> dict[str, Any]:
+    """What is stored of a record, as RecordBuilder's features take it."""
+    texts = {name: getattr(record, name) for name in TEXTS}
+    return texts | {"labels": list(record.labels), "image": io.BytesIO(encoded.image)}
+
+
+def _keyed_example(stored_size: int, stored_format: str, record: Record) -> tuple[str, dict[str, Any]]:
+    return record.image_id, example(record, encode_file(record.image, stored_size, stored_format))
+
+
+def fingerprint(*parts: Any, files: Iterable[Path] = (), by: str = "mtime") -> str:
+    """A short name for what a data set is made of: settings, and its files' names and what `by` says.
+
+    Args:
+      by: "mtime": sizes, and times of change in ns, which copies have to preserve; "content": every byte, which is
+        read anew each time; "size": sizes alone, where what is in the files is known otherwise.
+    """
     digest = hashlib.sha256()
     for part in parts:
         digest.update(repr(part).encode() + b"\0")
     for file in sorted(files):
         with contextlib.suppress(OSError):  # a missing file is the reader's to complain about
-            digest.update(f"{file.name}:{os.stat(file).st_size}\0".encode())
+            digest.update(f"{file.name}:{_identity(file, by)}\0".encode())
     return digest.hexdigest()[:12]
+
+
+def _identity(file: Path, by: str) -> str:
+    if by == "content":
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    stat = os.stat(file)
+    return f"{stat.st_size}:{stat.st_mtime_ns}" if by == "mtime" else str(stat.st_size)

@@ -15,6 +15,8 @@ from cxr_jax.models.vision import VisionEncoder
 from cxr_jax.types import Image, Scalar, TokenIds, TokenMask
 
 MAX_SCALE = 100.0  # CLIP's clip of 1/τ
+# A little below its logarithm: at the clip itself, and past it, the parameter has no gradient and would stay for good.
+MAX_LOG_SCALE = float(np.log(MAX_SCALE)) - 1e-6
 
 
 def l2_normalize(z: Float[Array, "... E"]) -> Float[Array, "... E"]:

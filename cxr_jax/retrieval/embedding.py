@@ -1,65 +1,148 @@
 """Streams a split through both encoders, and keeps what comes out as its index."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from cxr_jax.data import images, pipeline
+from cxr_jax.data import pipeline
 from cxr_jax.models.dual_encoder import DualEncoder
 from cxr_jax.retrieval.store import Row, SplitIndex, first_rows
-from cxr_jax.runtime import parallel
-from cxr_jax.types import Batch
+from cxr_jax.runtime import parallel, processes
+from cxr_jax.types import Image, TokenIds, TokenMask
 
-THUMBNAIL = 256  # pixels, long side
+Tokens = tuple[np.ndarray, np.ndarray]  # ids and mask, see `data.tokens.tokenize`
 
 
-def make_encode_step(model: DualEncoder) -> Callable[[Any, Batch], tuple[Array, Array, Array]]:
-    """The step (variables, batch) → (image embeddings, text embeddings, spatial attention).
+class Encoders(NamedTuple):
+    """Both towers over this process's devices, by `parallel.pmap_locally`; variables and batches are sharded.
 
-    The embeddings are float32 (B, E) of unit norm; the last is A_s of Eq. (11), float32 (B, h, w), 0 × 0 without it.
+    `image`: (variables, uint8 (B, S, S, 1)) → (float32 (B, E) of unit norm, A_s of Eq. (11), float32 (B, h, w), 0 × 0
+    without it). `text`: (variables, token ids, mask) → float32 (B, E) of unit norm.
     """
 
-    def encode_step(variables: Any, batch: Batch) -> tuple[Array, Array, Array]:
-        out: Any = model.apply(variables, batch["image"], batch["token_ids"], batch["token_mask"])
-        count = len(batch["token_ids"])
-        A_s = out.get("spatial_attention", jnp.zeros((count, 0, 0, 1)))[:, :, :, 0].astype(jnp.float32)
-        return out["image_embedding"], out["text_embedding"], A_s
+    image: Any
+    text: Any
 
-    return encode_step
+
+def make_encoders(model: DualEncoder) -> Encoders:
+    """The encoders of a model."""
+    return Encoders(
+        parallel.pmap_locally(partial(encode_images, model)), parallel.pmap_locally(partial(encode_texts, model))
+    )
+
+
+def compiled_encoders(model: DualEncoder, config: Mapping[str, Any], variables: Any) -> Encoders:
+    """`make_encoders`, compiled for replicated variables like these, and batches of `batch_size`."""
+    size, side, length = batch_size(config), config["image_size"], config["text"]["max_tokens"]
+    image, tokens = (
+        parallel.shard(np.zeros(shape, dtype))
+        for shape, dtype in (((size, side, side, 1), np.uint8), ((size, length), np.int32))
+    )
+    encoders = make_encoders(model)
+    return Encoders(
+        parallel.compiled(encoders.image, variables, image)[0],
+        parallel.compiled(encoders.text, variables, tokens, tokens)[0],
+    )
+
+
+def encode_images(model: DualEncoder, variables: Any, image: Image) -> tuple[Array, Array]:
+    """`Encoders.image`, for one device."""
+    out: Any = model.apply(variables, image)
+    A_s = out.get("spatial_attention", jnp.zeros((len(image), 0, 0, 1)))[:, :, :, 0].astype(jnp.float32)
+    return out["image_embedding"], A_s
+
+
+def encode_texts(model: DualEncoder, variables: Any, token_ids: TokenIds, token_mask: TokenMask) -> Array:
+    """`Encoders.text`, for one device."""
+    out: Any = model.apply(variables, token_ids=token_ids, token_mask=token_mask)
+    return out["text_embedding"]
 
 
 def embed_split(
-    encode: Callable[..., Any],
+    encoders: Encoders,
     variables: Any,
     split: pipeline.Split,
-    tokens: tuple[np.ndarray, np.ndarray],
+    tokens: Tokens,
     config: Mapping[str, Any],
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> tuple[pipeline.Split, np.ndarray, np.ndarray, np.ndarray]:
     """The split, its image and text embeddings, each float32 (n, E) of unit norm, and A_s, uint8 (n, h, w) of 0 to 1.
 
     A row is an image; where data.view is mean, a study: its images' mean embedding, and the rest of its first image.
+    The processes of a job share the rows, and each gets all of the result.
 
     Args:
-      encode: `parallel.pmap(make_encode_step(model))`.
       variables: replicated.
+      progress: wraps the batches, of images and of texts.
     """
-    devices = parallel.num_local_devices()
-    batch_size = -(-min(config["batch_size"], len(split)) // devices) * devices
-    threads = config["data"]["num_threads"]
-    parts = []
-    for batch in progress(pipeline.eval_batches(split, tokens, batch_size, config["image_size"], threads)):
-        encoded = parallel.unshard(encode(variables, parallel.shard(dict(batch))))
-        parts.append([outputs[batch["weight"] > 0] for outputs in encoded])
-    z_v, z_t, A_s = (np.concatenate(side) for side in zip(*parts, strict=True))
+    rows = parallel.own_rows(len(split))
+    part = split.take(rows), (tokens[0][rows], tokens[1][rows])
+    z_v, A_s = _embed_images(encoders, variables, *part, config, progress)
     attention = np.round(255 * np.nan_to_num(A_s)).astype(np.uint8)
+    z_v, attention = (parallel.gather_rows(x, len(split)) for x in (z_v, attention))
+    z_t = _embed_texts(encoders, variables, tokens, config, progress)
     if config["data"]["view"] != "mean":
         return split, z_v, z_t, attention
     first = first_rows(split.study_ids)
     return split.take(first), mean_by_study(z_v, split.study_ids), z_t[first], attention[first]
+
+
+def batch_size(config: Mapping[str, Any]) -> int:
+    """Of what is embedded at a time in this process: training's share, filled up to all of its devices."""
+    devices = parallel.num_local_devices()
+    return -(-config["batch_size"] // (devices * processes.count())) * devices
+
+
+def _embed_images(
+    encoders: Encoders,
+    variables: Any,
+    split: pipeline.Split,
+    tokens: Tokens,
+    config: Mapping[str, Any],
+    progress: Callable[[Iterable[Any]], Iterable[Any]],
+) -> tuple[np.ndarray, np.ndarray]:
+    threads = config["data"]["num_threads"]
+    batches = pipeline.eval_batches(split, tokens, batch_size(config), config["image_size"], threads)
+    outputs = (encoders.image(variables, parallel.shard(batch["image"])) for batch in progress(batches))
+    z_v, A_s = (np.concatenate(part)[: len(split)] for part in zip(*_one_ahead(outputs), strict=True))
+    return z_v, A_s
+
+
+def _embed_texts(
+    encoders: Encoders,
+    variables: Any,
+    tokens: Tokens,
+    config: Mapping[str, Any],
+    progress: Callable[[Iterable[Any]], Iterable[Any]],
+) -> np.ndarray:
+    """Every distinct text once: reports repeat, and a study's stands at each of its images."""
+    _, first, text = np.unique(tokens[0], axis=0, return_index=True, return_inverse=True)
+    rows, size = first[parallel.own_rows(len(first))], batch_size(config)
+
+    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            part = np.concatenate([part, np.repeat(part[-1:], size - len(part))])
+            yield parallel.shard(tokens[0][part]), parallel.shard(tokens[1][part])
+
+    outputs = (encoders.text(variables, *batch) for batch in progress(batches()))
+    z_t = np.concatenate(list(_one_ahead(outputs)))[: len(rows)]
+    return parallel.gather_rows(z_t, len(first))[text.reshape(-1)]
+
+
+def _one_ahead(outputs: Iterable[Any]) -> Iterator[Any]:
+    """What the devices compute, on the host, fetched while they are at the next batch."""
+    pending = None
+    for output in outputs:
+        if pending is not None:
+            yield parallel.unshard(pending)
+        pending = output
+    if pending is not None:
+        yield parallel.unshard(pending)
 
 
 def mean_by_study(embeddings: np.ndarray, study_ids: Sequence[str]) -> np.ndarray:
@@ -91,11 +174,5 @@ def index_split(
             strict=True,
         )
     ]
-    thumbnails = [thumbnail(images.decode(split.encoded_image(row))) for row in range(len(split))]
+    thumbnails = [split.thumbnail(row) for row in range(len(split))]
     return SplitIndex(split.name, step, rows, image_embeddings, text_embeddings, thumbnails, attention)
-
-
-def thumbnail(image: np.ndarray) -> bytes:
-    """uint8 (H, W) as a JPEG of at most THUMBNAIL pixels on its long side."""
-    long_side = max(image.shape)
-    return images.encode_jpeg(images.shrink(image, max(1, round(THUMBNAIL * min(image.shape) / long_side))))

@@ -19,6 +19,7 @@ from cxr_jax.retrieval.store import Row, SplitIndex
 from cxr_jax.retrieval.zero_shot import margins, probability
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.training.checkpoint import restore_variables
+from cxr_jax.training.optim import parameter_labels
 from cxr_jax.weights.tokenizer import load_tokenizer
 
 Images = Sequence[str | Path | np.ndarray] | np.ndarray
@@ -159,13 +160,21 @@ def load_run(run: RunFolder) -> Model:
     return Model(config, load_variables(run, config, pool.step), load_tokenizer(run.tokenizer), pool)
 
 
+def zeros_like_variables(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What `load_variables` returns, of the same shapes, in zeros."""
+    shapes = variable_shapes(build_model(config), config["image_size"])
+    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+
+
 def load_variables(run: RunFolder, config: Mapping[str, Any], step: int) -> dict[str, Any]:
     """{"params", "batch_stats"} of a run's checkpoint.
 
     Raises:
       InputError: it is missing, damaged, or of another model.
     """
-    return restore_variables(run.checkpoints, step, variable_shapes(build_model(config), config["image_size"]))
+    shapes = variable_shapes(build_model(config), config["image_size"])
+    labels = parameter_labels(shapes["params"], config["text"]["frozen"], config["image"]["frozen_batch_norm"])
+    return restore_variables(run.checkpoints, step, shapes, labels)
 
 
 def _grey(image: str | Path | np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cxr_jax.errors import InputError
+from cxr_jax.runtime.files import whole
 
 
 def first_rows(ids: Sequence[str]) -> np.ndarray:
@@ -55,19 +56,18 @@ class SplitIndex:
     def save(self, folder: Path) -> None:
         """Writes both files; the arrays last, so that a broken-off save is not taken for a whole one."""
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{self.name}.jsonl").open("w", encoding="utf-8") as file:
+        with whole(folder / f"{self.name}.jsonl") as part, part.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n" for row in self.rows)
-        part = folder / f"{self.name}.part.npz"
-        np.savez(
-            part,
-            step=self.step,
-            image_embeddings=self.image_embeddings,
-            text_embeddings=self.text_embeddings,
-            attention=np.zeros((len(self), 0, 0), np.uint8) if self.attention is None else self.attention,
-            thumbnails=np.frombuffer(b"".join(self.thumbnails), np.uint8),
-            thumbnail_ends=np.cumsum([len(thumbnail) for thumbnail in self.thumbnails]),
-        )
-        part.replace(folder / f"{self.name}.npz")
+        with whole(folder / f"{self.name}.npz") as part, part.open("wb") as file:
+            np.savez(
+                file,
+                step=self.step,
+                image_embeddings=self.image_embeddings,
+                text_embeddings=self.text_embeddings,
+                attention=np.zeros((len(self), 0, 0), np.uint8) if self.attention is None else self.attention,
+                thumbnails=np.frombuffer(b"".join(self.thumbnails), np.uint8),
+                thumbnail_ends=np.cumsum([len(thumbnail) for thumbnail in self.thumbnails]),
+            )
 
     @classmethod
     def load(cls, folder: Path, name: str) -> "SplitIndex":

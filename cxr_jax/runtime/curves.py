@@ -42,7 +42,7 @@ def curves_of(lines: Sequence[Mapping[str, int | float]], panel: Panel) -> dict[
 
 
 def draw_curves(lines: Sequence[Mapping[str, int | float]], file: Path) -> None:
-    """Writes loss, recall and temperature over the steps as a PNG; a panel without points stays empty."""
+    """Writes loss, recall and temperature over the steps as a PNG, whatever its name; panels may be empty."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -56,7 +56,7 @@ def draw_curves(lines: Sequence[Mapping[str, int | float]], file: Path) -> None:
         axis.grid(alpha=0.3)
         if axis.has_data():
             axis.legend(frameon=False)
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, format="png", dpi=110)
 
 
 def _thinned(points: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""One program on many devices, by pmap: the only file that knows how many devices and processes there are.
+"""One program on many devices, by pmap: the only file that knows how many devices there are.
 
 State is replicated, batches are sharded over a leading device axis, and inside a step AXIS names that axis.
 """
 
-import os
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 
 from cxr_jax.errors import InputError
+from cxr_jax.runtime import processes
 
 AXIS = "devices"
-
-
-def start() -> None:
-    """Joins the processes of a cluster job, where a launcher has set the variables that say so.
-
-    JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID; under Slurm and on Cloud TPU pods jax finds out by
-    itself once CXR_DISTRIBUTED=1 is set.
-    """
-    if "JAX_COORDINATOR_ADDRESS" in os.environ:
-        jax.distributed.initialize(
-            num_processes=int(os.environ["JAX_NUM_PROCESSES"]), process_id=int(os.environ["JAX_PROCESS_ID"])
-        )
-    elif os.environ.get("CXR_DISTRIBUTED") == "1":
-        jax.distributed.initialize()
+# Floating-point operations a second of one device at its best, in bfloat16 without sparsity, as its maker states them.
+PEAK_FLOPS = {
+    "NVIDIA A100": 312e12, "NVIDIA H100": 989e12, "NVIDIA H200": 989e12, "TPU v4": 275e12, "TPU v5 lite": 197e12,
+    "TPU v5p": 459e12, "TPU v5": 459e12, "TPU v6 lite": 918e12,
+}  # fmt: skip
 
 
 def cache_compilations(folder: Path) -> None:
@@ -37,14 +30,26 @@ def cache_compilations(folder: Path) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 2)
 
 
-def process() -> tuple[int, int]:
-    """(index, count) of this process."""
-    return jax.process_index(), jax.process_count()
-
-
 def describe() -> str:
     """How many devices, and what they are."""
     return f"{jax.device_count()} {jax.devices()[0].device_kind}"
+
+
+def peak_flops() -> float:
+    """Of all devices together, 0 where PEAK_FLOPS does not know them."""
+    kind = jax.devices()[0].device_kind
+    known = [flops for name, flops in PEAK_FLOPS.items() if kind.startswith(name)]
+    return known[0] * jax.device_count() if known else 0.0
+
+
+def peak_memory() -> int:
+    """The most bytes that this process's first device has held, 0 where it does not say."""
+    return int((jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0))
+
+
+def num_devices() -> int:
+    """Devices of all processes."""
+    return jax.device_count()
 
 
 def num_local_devices() -> int:
@@ -62,15 +67,30 @@ def check_batch_size(batch_size: int) -> None:
         raise InputError(f"batch_size = {batch_size} cannot be shared by {jax.device_count()} devices; use a multiple")
 
 
-def pmap(function: Callable[..., Any], in_axes: Any = 0, donate: tuple[int, ...] = ()) -> Callable[..., Any]:
-    """`jax.pmap` along AXIS."""
+def pmap(function: Callable[..., Any], in_axes: Any = 0, donate: tuple[int, ...] = ()) -> Any:
+    """`jax.pmap` along AXIS, over all devices of all processes, which must all call it."""
     return jax.pmap(function, axis_name=AXIS, in_axes=in_axes, donate_argnums=donate)
+
+
+def pmap_locally(function: Callable[..., Any], in_axes: Any = 0) -> Any:
+    """`jax.pmap` over this process's devices alone: what needs nothing of the others need not wait for them."""
+    return jax.pmap(function, axis_name=AXIS, in_axes=in_axes, devices=jax.local_devices())
+
+
+def compiled(pmapped: Any, *args: Any) -> tuple[Any, Any]:
+    """(What to call with such arguments, its `jax.stages.Compiled`), compiled now and not at the first call.
+
+    Compiled for several processes, a pmapped function takes no process's own arrays: there it is called as it was, and
+    finds its program in the cache of `cache_compilations`.
+    """
+    program = pmapped.lower(*args).compile()
+    return (program if processes.count() == 1 else pmapped), program
 
 
 def replicate(tree: Any) -> Any:
     """One copy on each local device, under a new leading axis."""
     count = jax.local_device_count()
-    return jax.pmap(lambda _, x: x, in_axes=(0, None), axis_name=AXIS)(jnp.arange(count), tree)
+    return pmap_locally(lambda _, x: x, in_axes=(0, None))(jnp.arange(count), tree)
 
 
 def unreplicate(tree: Any) -> Any:
@@ -89,3 +109,40 @@ def shard(batch: Any) -> Any:
 def unshard(tree: Any) -> Any:
     """(local devices, batch per device, …) → (local batch, …), as NumPy arrays."""
     return jax.tree.map(lambda x: np.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:])), jax.device_get(tree))
+
+
+def from_primary(tree: Any) -> Any:
+    """The primary process's arrays, in every process; the others' need only have their shapes and types."""
+    return tree if processes.count() == 1 else jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
+
+
+def own_rows(count: int) -> np.ndarray:
+    """Which of `count` rows this process takes on, as many in every process: a run of them, the last filled up."""
+    share = -(-count // processes.count())
+    return np.minimum(processes.index() * share + np.arange(share), count - 1)
+
+
+def gather_rows(rows: np.ndarray, count: int) -> np.ndarray:
+    """The `count` rows of which every process has its `own_rows`, in every process."""
+    if processes.count() == 1:
+        return rows
+    return np.asarray(multihost_utils.process_allgather(rows, tiled=True))[:count]
+
+
+class Agreement:
+    """What processes agree on after a step: the greatest of their numbers, a step late, so that none is waited for."""
+
+    def __init__(self) -> None:
+        self._pending: Any = None
+
+    def __call__(self, number: int) -> int:
+        """The numbers' greatest at the call before; alone, this one at once."""
+        if processes.count() == 1:
+            return number
+        before, self._pending = self._pending, _greatest()(np.full(num_local_devices(), number, np.int32))
+        return 0 if before is None else int(unreplicate(before))
+
+
+@functools.cache
+def _greatest() -> Any:
+    return pmap(lambda x: jax.lax.pmax(x, AXIS))

@@ -5,6 +5,7 @@ pods. From then on whoever ends early takes the others along, with its own messa
 """
 
 import contextlib
+import importlib.util
 import os
 import socket
 import sys
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import jax
 from jax._src import distributed  # the coordination service's key-value store, which jax has no public door to
+from jax._src.clusters import GceTpuCluster
 
 from cxr_jax.errors import InputError, exit_code_and_message
 
@@ -53,12 +55,25 @@ def launcher(environment: Mapping[str, str]) -> Launcher | None:
         raise InputError(f"{given[0]} is set and {missing} is not; set all of {', '.join(JAX_VARIABLES)}, or none")
     if given:
         _count(environment, "JAX_PROCESS_ID")
+        address = environment["JAX_COORDINATOR_ADDRESS"]
+        if not address.rpartition(":")[2].isdecimal():
+            raise InputError(f"JAX_COORDINATOR_ADDRESS = {address}: has no port; give HOST:PORT")
         return Launcher("JAX_NUM_PROCESSES", _count(environment, "JAX_NUM_PROCESSES"))
-    for name, variable in (("Slurm", "SLURM_NTASKS"), ("Open MPI", "OMPI_COMM_WORLD_SIZE")):
+    # mpirun first: inside a Slurm job it may start other tasks than the job asked for.
+    for name, variable in (("Open MPI", "OMPI_COMM_WORLD_SIZE"), ("Slurm", "SLURM_NTASKS")):
         if environment.get(variable):
             return Launcher(name, _count(environment, variable))
     if hosts := environment.get("TPU_WORKER_HOSTNAMES"):
-        return Launcher("Cloud TPU", len(hosts.split(",")))
+        slices = _count(environment, "MEGASCALE_NUM_SLICES") if environment.get("MEGASCALE_NUM_SLICES") else 1
+        return Launcher("Cloud TPU", len(hosts.split(",")) * slices)
+    return None
+
+
+def tpu_vm() -> Launcher | None:
+    """The slice of TPU VMs that this machine is part of: its metadata server tells, and no variable does."""
+    with contextlib.suppress(Exception):  # TPU chips, and no such server
+        if GceTpuCluster.is_env_present():
+            return Launcher("Cloud TPU", GceTpuCluster.get_process_count())
     return None
 
 
@@ -80,7 +95,7 @@ def join(mode: str = "auto") -> None:
     """
     if mode == "off" or jax.distributed.is_initialized():
         return
-    said = launcher(os.environ)
+    said = launcher(os.environ) or tpu_vm()
     if said is None or said.tasks == 1:
         if mode == "on":
             raise InputError(
@@ -88,21 +103,53 @@ def join(mode: str = "auto") -> None:
                 f"it by srun or mpirun, or set {', '.join(JAX_VARIABLES)}"
             )
         return
+    # On a CPU two programs that are under way at once may meet the other processes' in another order.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     options: dict[str, Any] = {}
     if said.name == "JAX_NUM_PROCESSES":
         options = {"num_processes": said.tasks, "process_id": int(os.environ["JAX_PROCESS_ID"])}
         options["cluster_detection_method"] = "deactivate"
+    elif said.name == "Open MPI" and "OMPI_MCA_orte_hnp_uri" not in os.environ and importlib.util.find_spec("mpi4py"):
+        options = {"cluster_detection_method": "mpi4py"}
+    late = threading.Timer(JOIN_SECONDS, _give_up, [said])
+    late.daemon = True
+    late.start()
     try:
         jax.distributed.initialize(
-            **options, initialization_timeout=JOIN_SECONDS, heartbeat_timeout_seconds=HEARTBEAT_SECONDS
+            # Past its own time jax aborts without a word that helps.
+            **options,
+            initialization_timeout=2 * JOIN_SECONDS,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
     except (ValueError, RuntimeError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = _unjoinable(said) or (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{said.name} says {said.tasks} tasks, but they cannot be joined ({reason}); {_HINT}"
         ) from error
+    finally:
+        late.cancel()
     if jax.process_count() == 1:
         raise InputError(f"{said.name} says {said.tasks} tasks, but JAX sees one process; {_HINT}")
+
+
+def _unjoinable(said: Launcher) -> str:
+    """Why a launcher's tasks cannot meet, where its variables tell."""
+    if said.name == "Slurm" and "SLURM_STEP_NODELIST" not in os.environ:
+        return "this process was not started by srun"
+    if said.name == "Open MPI" and "OMPI_MCA_orte_hnp_uri" not in os.environ:
+        return "Open MPI 5 names no coordinator to JAX without the package mpi4py"
+    return ""
+
+
+def _give_up(said: Launcher) -> None:
+    where = os.environ.get("JAX_COORDINATOR_ADDRESS") or distributed.global_state.coordinator_address
+    print(
+        f"error: {said.name} says {said.tasks} tasks, but not all have met at {where} within {JOIN_SECONDS} s "
+        f"({socket.gethostname()}); look for one that has not started, and for a firewall or a proxy between them",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(1)
 
 
 def count() -> int:
@@ -126,6 +173,15 @@ def barrier(name: str) -> None:
         _client().wait_at_barrier(f"cxr_jax/{name}", int(BARRIER_SECONDS * 1000))
 
 
+def from_primary(name: str, text: str = "") -> str:
+    """The primary's text, in every process; `name` is of this one place in the program."""
+    if count() == 1:
+        return text
+    if is_primary():
+        _client().key_value_set(f"cxr_jax/text/{name}", text)
+    return str(_client().blocking_key_value_get(f"cxr_jax/text/{name}", int(BARRIER_SECONDS * 1000)))
+
+
 @contextlib.contextmanager
 def primary_first(name: str) -> Iterator[None]:
     """The primary runs the body while the others wait; then they run it, and find done what there was to do."""
@@ -133,6 +189,20 @@ def primary_first(name: str) -> Iterator[None]:
         barrier(name)
     yield
     if is_primary():
+        barrier(name)
+
+
+@contextlib.contextmanager
+def node_first(name: str) -> Iterator[None]:
+    """As `primary_first`, with a first process on every node: for what each node keeps on disks of its own."""
+    first = True
+    if count() > 1:
+        key = f"cxr_jax/{name}/{socket.gethostname()}"
+        first = _client().key_value_increment(key, 1) == 1
+    if not first:
+        barrier(name)
+    yield
+    if first:
         barrier(name)
 
 

@@ -1,13 +1,15 @@
 """A run's folder: what lies where in it, and the records that training keeps there."""
 
 import json
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from cxr_jax import config as configuration
 from cxr_jax.errors import InputError
-from cxr_jax.runtime import curves
+from cxr_jax.runtime.files import write_json
+from cxr_jax.runtime.metric_writers import read_lines
 
 
 class RunFolder:
@@ -20,7 +22,8 @@ class RunFolder:
         self.root = Path(root).expanduser()
         self.config_file = self.root / "config.json"
         self.metrics_file = self.root / "metrics.jsonl"
-        self.curves_file = self.root / "curves.png"
+        self.history_file = self.root / "history.jsonl"
+        self.lock_file = self.root / "run.lock"
         self.checkpoints = self.root / "checkpoints"
         self.tokenizer = self.root / "tokenizer"
         self.index = self.root / "index"
@@ -45,21 +48,38 @@ class RunFolder:
                 "use that one to go on, or another folder to begin anew"
             )
 
-    def start(self, config: Mapping[str, Any]) -> None:
-        """Writes the resolved configuration, or holds it against the one that is there.
+    def make(self) -> None:
+        """Makes the folder where it is missing.
 
         Raises:
-          InputError: the folder belongs to another configuration, or cannot be made.
+          InputError: it cannot be made.
         """
-        self.check(config)
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"--workdir {self.root}: cannot be made ({error.strerror}); name another folder"
             ) from error
-        if not self.config_file.is_file():
+
+    def start(self, config: Mapping[str, Any], **facts: Any) -> None:
+        """Writes the resolved configuration, or holds it against the one that is there, and keeps what may change.
+
+        history.jsonl gets a line: the time, what has changed since the start before, and the `facts`.
+
+        Raises:
+          InputError: the folder belongs to another configuration, or cannot be made.
+        """
+        self.check(config)
+        self.make()
+        changed = {}
+        if self.config_file.is_file():
+            old, new = (configuration.flatten(c) for c in (self.load_config(), json.loads(json.dumps(config))))
+            changed = {name: [old.get(name), new[name]] for name in new if old.get(name) != new[name]}
+        if changed or not self.config_file.is_file():
             write_json(self.config_file, config)
+        line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts, "changed": changed}
+        with self.history_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     def load_config(self) -> dict[str, Any]:
         """The resolved configuration.
@@ -80,40 +100,6 @@ class RunFolder:
             raise InputError(f"{self.config_file}: holds no {min(missing)}; restore it from a copy of the run")
         return config
 
-    def log(self, step: int, **values: float) -> None:
-        """Appends one line to metrics.jsonl."""
-        with self.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step} | values) + "\n")
-
-    def metrics(self) -> list[dict[str, int | float]]:
+    def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; one that a crash cut short is left out."""
-        if not self.metrics_file.is_file():
-            return []
-        lines = []
-        for line in self.metrics_file.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                continue
-        return lines
-
-    def forget_after(self, step: int) -> None:
-        """Drops the lines of steps after `step`: a resumed run writes them again."""
-        kept = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
-        write_text(self.metrics_file, "".join(kept))
-
-    def draw_curves(self) -> None:
-        """curves.png: loss, recall and temperature over the steps."""
-        curves.draw_curves(self.metrics(), self.curves_file)
-
-
-def write_json(file: Path, value: Any) -> None:
-    """JSON, whole or not at all."""
-    write_text(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(file: Path, text: str) -> None:
-    """UTF-8 text, whole or not at all."""
-    part = file.with_name(file.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
+        return read_lines(self.metrics_file)

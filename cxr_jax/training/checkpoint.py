@@ -1,107 +1,244 @@
-"""Checkpoints of a run: the only file that imports Orbax. Model state and data iterator are saved as one unit."""
+"""Checkpoints of a run: the only file that imports Orbax.
 
-from collections.abc import Iterator, Mapping
+`folder/<step>/` holds what training changes, with the data iterator's state and the best validation so far: one unit.
+`folder/frozen/` holds the parameters that it does not change, once. Saving does not hold up training.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict, unflatten_dict
 from orbax.checkpoint import checkpoint_managers
 
 from cxr_jax.errors import InputError
+from cxr_jax.runtime import processes
+from cxr_jax.training.optim import FROZEN
+
+KEPT = 2  # newest: should the last one be damaged, the one before it is used
+FROZEN_FOLDER = "frozen"
+
+
+@dataclass
+class _Kept(checkpoint_managers.PreservationPolicy):
+    """Keeps the newest KEPT, and the best."""
+
+    best: int | None = None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        """One answer a checkpoint, in their order."""
+        newest = len(checkpoints) - KEPT
+        return [i >= newest or info.step == self.best for i, info in enumerate(checkpoints)]
 
 
 class Checkpoints:
-    """`folder/<step>/`: the newest checkpoint and the one of the best validation. Saving does not hold up training.
+    """The checkpoints of one run, for the process that writes them.
 
     Args:
       folder: made when missing.
-      metric: the validation metric that decides which is best; larger is better.
+      labels: TRAIN or FROZEN for every parameter.
     """
 
-    def __init__(self, folder: Path, metric: str):
-        self.folder, self.metric = folder, metric
-        policies = checkpoint_managers
-        best = policies.BestN(get_metric_fn=lambda metrics: metrics[metric], n=1)
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(1), best]),
-            best_fn=lambda metrics: metrics[metric],
-            best_mode="max",
-            enable_async_checkpointing=True,
-        )
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_names=("state", "data"))
+    def __init__(self, folder: Path, labels: Any):
+        self.folder, self.labels = folder, labels
+        self._kept = _Kept()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._manager = self._open()
 
-    def latest_step(self) -> int | None:
+    def _open(self) -> ocp.CheckpointManager:
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=self._kept,
+            enable_async_checkpointing=True,
+            cleanup_tmp_directories=True,
+            create=False,
+            multiprocessing_options=_alone(),
+        )
+        return ocp.CheckpointManager(self.folder.absolute(), options=options, item_names=("state", "data"))
+
+    def newest_step(self) -> int | None:
         """The step of the newest checkpoint, or None."""
         return self._manager.latest_step()
 
-    def best_step(self) -> int | None:
-        """The step of the best validation so far, or None."""
-        return self._manager.best_step()
+    def save(self, step: int, state: Any, data: Mapping[str, Any], best: int | None) -> None:
+        """Saves in the background.
 
-    def save(self, step: int, state: Any, data: Mapping[str, Any], metrics: Mapping[str, float]) -> None:
-        """Saves in the background a state of NumPy arrays, the iterator's state and the validation metrics."""
-        args = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(dict(data)))
-        self._manager.save(step, args=args, metrics=dict(metrics))
-
-    def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-        """The state, in the shape of `like` (arrays or ShapeDtypeStructs), and the iterator's state.
+        Args:
+          state: a TrainState of NumPy arrays.
+          data: what JSON holds.
+          best: the step whose checkpoint is the best so far, and stays.
 
         Raises:
-          InputError: the checkpoint is damaged, or of another model.
+          InputError: this one or the one before it could not be written.
         """
-        abstract = _abstract(like)
+        trained, frozen = split(state.params, self.labels)
+        self._kept.best = best
+        with _unwritten(self.folder):
+            if frozen and self.newest_step() is None:
+                with _checkpointer(ocp.StandardCheckpointHandler) as once:
+                    once.save((self.folder / FROZEN_FOLDER).absolute(), args=ocp.args.StandardSave(frozen), force=True)
+            args = ocp.args.Composite(
+                state=ocp.args.StandardSave(state.replace(params=trained)), data=ocp.args.JsonSave(dict(data))
+            )
+            self._manager.save(step, args=args, force=True)
+
+    def restore_newest(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
+        """The newest checkpoint that can be read, as (state, data); None without one.
+
+        One that is damaged is set aside as `<step>.damaged`, and standard error says so.
+
+        Args:
+          like: the state, as arrays or ShapeDtypeStructs.
+
+        Raises:
+          InputError: all of them are damaged, or they are of another model.
+        """
+        while (step := self.newest_step()) is not None:
+            try:
+                return self._restore(step, like)
+            except _DamagedError as error:
+                place = self.folder / str(step)
+                if len(self._manager.all_steps()) == 1:
+                    raise InputError(f"{error}; it is the only one: remove {self.folder} to begin anew") from error
+                aside = place.with_name(f"{place.name}.damaged")
+                print(f"warning: {error}; set aside as {aside.name}, the one before it is used", file=sys.stderr)
+                self._manager.close()
+                place.rename(aside)
+                self._manager = self._open()
+        return None
+
+    def _restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
+        place = self.folder / str(step)
+        trained, frozen = split(like.params, self.labels)
+        abstract = _abstract(like.replace(params=trained))
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore())
-        with _refused(self.folder / str(step)):
+        with _damaged(place):
             restored = self._manager.restore(step, args=args)
-        _check_shapes(restored["state"], abstract, self.folder / str(step))
-        return restored["state"], restored["data"]
+        _check_shapes(restored["state"], abstract, place)
+        params = merge(restored["state"].params, _restore_frozen(self.folder, frozen))
+        return restored["state"].replace(params=params), restored["data"]
+
+    def wait(self) -> None:
+        """Waits until all is on disk.
+
+        Raises:
+          InputError: it could not be written.
+        """
+        with _unwritten(self.folder):
+            self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits until all is on disk."""
-        self._manager.wait_until_finished()
+        """`wait`, and no more is saved."""
+        self.wait()
         self._manager.close()
 
 
-def restore_variables(folder: Path, step: int, like: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's own part of a checkpoint's state, {"params", "batch_stats"}; the optimiser's is not read.
+def newest_step(folder: Path) -> int | None:
+    """The step of the newest checkpoint below `folder`; None without one."""
+    return max((int(place.name) for place in folder.glob("*") if place.name.isdigit()), default=None)
+
+
+def restore_variables(folder: Path, step: int, like: Mapping[str, Any], labels: Any) -> dict[str, Any]:
+    """The model's own part of a checkpoint, {"params", "batch_stats"}; the optimiser's is not read.
 
     Args:
-      folder: as `Checkpoints` has it.
+      folder, labels: as `Checkpoints` has them.
       like: arrays or ShapeDtypeStructs, as `models.dual_encoder.variable_shapes` gives them.
 
     Raises:
       InputError: the checkpoint is missing, damaged, or of another model.
     """
-    abstract = _abstract(like)
+    place = folder / str(step)
+    trained, frozen = split(like["params"], labels)
+    abstract = _abstract({**like, "params": trained})
     args = ocp.args.PyTreeRestore(
         item=abstract, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract), partial_restore=True
     )
-    with _refused(folder / str(step)), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        restored = checkpointer.restore((folder / str(step) / "state").absolute(), args=args)
-    _check_shapes(restored, abstract, folder / str(step))
+    try:
+        with _damaged(place), _checkpointer(ocp.PyTreeCheckpointHandler) as checkpointer:
+            restored = checkpointer.restore((place / "state").absolute(), args=args)
+    except _DamagedError as error:
+        raise InputError(f"{error}; remove this folder to go on from an earlier one") from error
+    _check_shapes(restored, abstract, place)
+    return {**restored, "params": merge(restored["params"], _restore_frozen(folder, frozen))}
+
+
+def split(params: Any, labels: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(What is trained, what is frozen) of nested parameters, each without the other's leaves."""
+    flat, of_leaf = flatten_dict(params), flatten_dict(labels)
+    trained = {path: leaf for path, leaf in flat.items() if of_leaf[path] != FROZEN}
+    frozen = {path: leaf for path, leaf in flat.items() if of_leaf[path] == FROZEN}
+    return unflatten_dict(trained), unflatten_dict(frozen)
+
+
+def merge(params: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+    """`params`, a nested tree, with the leaves that `others` has in their place or beside them."""
+    return unflatten_dict(flatten_dict(params) | flatten_dict(others))
+
+
+def _restore_frozen(folder: Path, frozen: Mapping[str, Any]) -> dict[str, Any]:
+    if not frozen:
+        return {}
+    place, abstract = folder / FROZEN_FOLDER, _abstract(frozen)
+    try:
+        with _damaged(place), _checkpointer(ocp.StandardCheckpointHandler) as checkpointer:
+            restored = checkpointer.restore(place.absolute(), args=ocp.args.StandardRestore(abstract))
+    except _DamagedError as error:
+        raise InputError(
+            f"{error}; no checkpoint of this run can be used without it: restore it from a copy"
+        ) from error
+    _check_shapes(restored, abstract, place)
     return dict(restored)
+
+
+def _alone() -> ocp.options.MultiprocessingOptions:
+    """The primary's affair: the other processes of a job have no part in it, and are not waited for."""
+    index = processes.index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process{index}"
+    )
+
+
+def _checkpointer(handler: Any) -> ocp.Checkpointer:
+    options = _alone()
+    return ocp.Checkpointer(handler(multiprocessing_options=options), multiprocessing_options=options)
+
+
+class _DamagedError(Exception):
+    pass
+
+
+@contextmanager
+def _damaged(place: Path) -> Iterator[None]:
+    """Orbax and TensorStore raise many kinds on a damaged checkpoint."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise _DamagedError(f"{place}: checkpoint cannot be read ({reason})") from error
+
+
+@contextmanager
+def _unwritten(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # as many kinds, some of them from the thread that writes
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(
+            f"{folder}: checkpoint cannot be written ({reason}); make room there, the earlier ones are whole"
+        ) from error
 
 
 def _abstract(like: Any) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
 
 
-@contextmanager
-def _refused(checkpoint: Path) -> Iterator[None]:
-    """Orbax and TensorStore raise many kinds on a damaged checkpoint; they become one line."""
-    try:
-        yield
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise InputError(
-            f"{checkpoint}: checkpoint cannot be read ({reason}); remove this folder to go on from an earlier one"
-        ) from error
-
-
-def _check_shapes(restored: Any, abstract: Any, checkpoint: Path) -> None:
+def _check_shapes(restored: Any, abstract: Any, place: Path) -> None:
     # Orbax cuts or pads an array of another shape without a word.
     fits = jax.tree.map(lambda x, wanted: x.shape == wanted.shape, restored, abstract)
     if not all(jax.tree.leaves(fits)):
-        raise InputError(f"{checkpoint}: checkpoint is of another model; use the run's own config.json")
+        raise InputError(f"{place}: checkpoint is of another model; use the run's own config.json")

@@ -12,6 +12,7 @@ TRAIN, FROZEN = "train", "frozen"
 TOWERS = ("vision", "text")
 _BERT = ("text", "bert")
 _DENSENET = ("vision", "densenet")
+_LOOKED_UP = {"prompts", "word_embeddings", "position_embeddings", "token_type_embeddings"}
 
 
 def parameter_labels(params: Any, freeze_bert: bool, freeze_batch_norm: bool = False) -> Any:
@@ -26,12 +27,15 @@ def parameter_labels(params: Any, freeze_bert: bool, freeze_batch_norm: bool = F
     return tree_map_with_path(label, params)
 
 
-def rate_factors(params: Any, image_rate: float = 1.0, text_rate: float = 1.0, layer_decay: float = 1.0) -> Any:
+def rate_factors(
+    params: Any, image_rate: float = 1.0, text_rate: float = 1.0, layer_decay: float = 1.0, bert_rate: float = 0.0
+) -> Any:
     """What the learning rate of each leaf is multiplied with.
 
-    image_rate, text_rate: of a tower as a whole. layer_decay: once for each layer below the top of DenseNet or BERT,
-    from 1 at what stands on their layers (as in ELECTRA and BEiT); a layer is one of BERT's, or a dense block with the
-    transition behind it; embeddings and stem lie below the first. The temperature keeps the learning rate as it is.
+    image_rate, text_rate: of a tower as a whole; bert_rate: of BERT's own weights instead of text_rate, 0 for that.
+    layer_decay: once for each layer below the top of DenseNet or BERT, from 1 at what stands on their layers (as in
+    ELECTRA and BEiT); a layer is one of BERT's, or a dense block with the transition behind it; embeddings and stem lie
+    below the first. The temperature keeps the learning rate as it is.
     """
     depths = {_names(path): _depth(_names(path)) for path, _ in jax.tree_util.tree_leaves_with_path(params)}
     layers = {
@@ -42,7 +46,8 @@ def rate_factors(params: Any, image_rate: float = 1.0, text_rate: float = 1.0, l
     def factor(path: tuple[Any, ...], _: Any) -> float:
         names = _names(path)
         below = layers[names[0]] - depths[names] if depths[names] >= 0 else 0
-        return rates.get(names[0], 1.0) * layer_decay**below
+        rate = bert_rate if bert_rate and names[:2] == _BERT else rates.get(names[0], 1.0)
+        return rate * layer_decay**below
 
     return tree_map_with_path(factor, params)
 
@@ -64,17 +69,21 @@ def make_optimizer(
     """AdamW for what is trained, nothing for what is frozen; `factors`: `rate_factors`, None for 1 everywhere.
 
     The gradient is clipped inside the train branch: outside, its norm would be the frozen weights' too, and they would
-    have to be differentiated for it. Decay takes matrices and kernels only: neither biases, norms, nor the temperature.
+    have to be differentiated for it. Decay takes matrices and kernels only: neither biases, norms, the temperature, nor
+    what is looked up or prepended (soft prompts, word, position and type embeddings).
     """
-    adamw = optax.adamw(
-        schedule, b2=b2, weight_decay=weight_decay, mask=lambda p: jax.tree.map(lambda x: jnp.ndim(x) > 1, p)
-    )
+    adamw = optax.adamw(schedule, b2=b2, weight_decay=weight_decay, mask=is_decayed)
     steps = [optax.clip_by_global_norm(clip_norm), adamw]
     if factors is not None and set(jax.tree.leaves(factors)) != {1.0}:
         factor_of = {_names(path): factor for path, factor in jax.tree_util.tree_leaves_with_path(factors)}
         # By path, for what is frozen is missing in the updates here.
         steps.append(optax.stateless(lambda u, _: tree_map_with_path(lambda path, x: x * factor_of[_names(path)], u)))
     return optax.multi_transform({TRAIN: optax.chain(*steps), FROZEN: optax.set_to_zero()}, labels)
+
+
+def is_decayed(params: Any) -> Any:
+    """Whether weight decay takes each leaf, see `make_optimizer`."""
+    return tree_map_with_path(lambda path, x: jnp.ndim(x) > 1 and _LOOKED_UP.isdisjoint(_names(path)), params)
 
 
 def _names(path: tuple[Any, ...]) -> tuple[str, ...]:

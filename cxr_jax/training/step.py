@@ -11,12 +11,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, Int
 
-from cxr_jax.models.dual_encoder import DualEncoder, build_model, init_variables, variable_shapes
+from cxr_jax.models.dual_encoder import MAX_LOG_SCALE, DualEncoder, build_model, init_variables, variable_shapes
 from cxr_jax.training.losses import contrastive_loss
 from cxr_jax.training.optim import FROZEN, TRAIN, learning_rate_schedule, make_optimizer, parameter_labels, rate_factors
-from cxr_jax.types import Batch
+from cxr_jax.types import Batch, Scalar
 
 Metrics = dict[str, Array]
 
@@ -46,7 +46,8 @@ def make_recipe(config: Mapping[str, Any], axis_name: str | None = None) -> Reci
     model, optim = build_model(config, axis_name), config["optim"]
     shapes = variable_shapes(model, config["image_size"])
     labels = parameter_labels(shapes["params"], config["text"]["frozen"], config["image"]["frozen_batch_norm"])
-    factors = rate_factors(shapes["params"], optim["image_rate"], optim["text_rate"], optim["layer_decay"])
+    bert_rate = optim["bert_learning_rate"] / optim["learning_rate"]
+    factors = rate_factors(shapes["params"], optim["image_rate"], optim["text_rate"], optim["layer_decay"], bert_rate)
     schedule = learning_rate_schedule(optim["learning_rate"], optim["warmup_steps"], config["num_steps"])
     optimizer = make_optimizer(labels, schedule, optim["weight_decay"], optim["b2"], optim["clip_norm"], factors)
     return Recipe(model, labels, schedule, optimizer)
@@ -72,15 +73,31 @@ def count_parameters(recipe: Recipe, params: Any) -> tuple[int, int]:
     return sum(x.size for x, _ in leaves), sum(x.size for x, label in leaves if label == TRAIN)
 
 
+def parameters_by_part(recipe: Recipe, params: Any) -> dict[str, tuple[int, int]]:
+    """(All, trained) numbers of each part of each tower, `vision/densenet`, and of all together."""
+    counts: dict[str, tuple[int, int]] = {}
+    for (path, x), label in zip(
+        jax.tree_util.tree_leaves_with_path(params), jax.tree.leaves(recipe.labels), strict=True
+    ):
+        part = "/".join(str(key.key) for key in path[:2])
+        every, trained = counts.get(part, (0, 0))
+        counts[part] = every + x.size, trained + (x.size if label == TRAIN else 0)
+    return counts | {"all": count_parameters(recipe, params)}
+
+
 def stream(key: Array, name: str) -> Array:
     """The named random stream of a root key."""
     return jax.random.fold_in(key, crc32(name.encode()))
 
 
 def make_train_step(
-    recipe: Recipe, axis_name: str | None = None
+    recipe: Recipe, axis_name: str | None = None, skip_nan: bool = False
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, Metrics]]:
     """The step (state, this device's batch, root key) → (state, metrics).
+
+    Metrics, float32 each: loss, temperature, learning_rate, gradient_norm and update_norm (of what is trained),
+    equal_reports (the share of the global batch's reports that stand in it more than once), skipped (1 where `skip_nan`
+    left an update out, for the loss or the gradient was not finite: then nothing but the step's number has changed).
 
     With an `axis_name`, embeddings are gathered over the devices, so that N devices compute the loss of one global
     batch, and gradients are averaged over them; with None the same code runs on one device, under jit.
@@ -105,14 +122,18 @@ def make_train_step(
                 rngs={"dropout": dropout_key},
                 mutable=["batch_stats"],
             )
-            z_t, z_v = out["text_embedding"], out["image_embedding"]
+            z_t, z_v, groups = out["text_embedding"], out["image_embedding"], jnp.asarray(batch["group_id"])
             if axis_name is None:
                 loss = contrastive_loss(z_t, z_v, out["scale"])
             else:
                 gather = partial(lax.all_gather, axis_name=axis_name, tiled=True)
                 first_row = lax.axis_index(axis_name) * z_t.shape[0]
-                loss = contrastive_loss(z_t, z_v, out["scale"], gather(z_t), gather(z_v), first_row)
-            return loss, (updated["batch_stats"], {"loss": loss, "temperature": 1 / out["scale"]})
+                loss, groups = (
+                    contrastive_loss(z_t, z_v, out["scale"], gather(z_t), gather(z_v), first_row),
+                    gather(groups),
+                )
+            metrics = {"loss": loss, "temperature": 1 / out["scale"], "equal_reports": share_of_equals(groups)}
+            return loss, (updated["batch_stats"], metrics)
 
         grads, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
         if axis_name is not None:
@@ -120,7 +141,27 @@ def make_train_step(
         updates, opt_state = recipe.optimizer.update(grads, state.opt_state, state.params)
         # Not apply_updates on all: −0.0 + 0.0 is 0.0, and frozen weights stay as they are to the bit.
         params = jax.tree.map(lambda x, u, label: x + u if label == TRAIN else x, state.params, updates, labels)
-        metrics["learning_rate"] = recipe.schedule(state.step)
-        return TrainState(state.step + 1, params, batch_stats, opt_state), metrics
+        params = {**params, "log_scale": jnp.minimum(params["log_scale"], MAX_LOG_SCALE)}
+        trained = jax.tree.map(lambda g, label: g if label == TRAIN else None, grads, labels)
+        metrics |= {
+            "learning_rate": recipe.schedule(state.step),
+            "gradient_norm": optax.global_norm(trained),
+            "update_norm": optax.global_norm(updates),
+        }
+        updated = TrainState(state.step + 1, params, batch_stats, opt_state)
+        if skip_nan:
+            finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
+            kept = dataclasses.replace(state, step=state.step + 1)
+            updated = jax.tree.map(partial(jnp.where, finite), updated, kept)
+            metrics["skipped"] = 1.0 - finite
+        return updated, metrics
 
     return train_step
+
+
+def share_of_equals(groups: Int[Array, " N"]) -> Scalar:
+    """The share of `groups` that occur more than once."""
+    ordered = jnp.sort(groups)
+    same = ordered[1:] == ordered[:-1]
+    false = jnp.zeros(1, bool)
+    return jnp.mean(jnp.concatenate([false, same]) | jnp.concatenate([same, false]), dtype=jnp.float32)

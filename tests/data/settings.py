@@ -23,6 +23,8 @@ def make_data(cache, **changes):
         "stored_format": "png",
         "seed": 0,
         "cache": str(cache),
+        "cache_local": "",
+        "fingerprint_by": "mtime",
         "augment": False,
         "num_threads": 2,
         "num_studies": 10,

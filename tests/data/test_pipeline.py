@@ -1,12 +1,15 @@
+import dataclasses
 import itertools
 import json
 import subprocess
 import sys
 
+import grain
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow_datasets.core.data_sources.array_record import ArrayRecordDataSource
 
 from cxr_jax.data import images, pipeline, reports
 from cxr_jax.data.tokens import learn_wordpiece, tokenize
@@ -76,6 +79,26 @@ def test_a_split_holds_what_its_rows_say(splits):
             assert split.patient_ids[row] == f"study:{number}"
             assert str(16 if number == 2 else number) in split.reports[row]
             assert np.all(images.decode(split.encoded_image(row)) == 10 * number)
+
+
+def test_a_row_has_the_thumbnail_of_its_image(splits):
+    for split in splits.values():
+        for row in range(len(split)):
+            assert split.thumbnail(row) == images.thumbnail(images.decode(split.encoded_image(row)))
+    part = splits["train"].take(np.array([5, 0]))
+    assert part.thumbnail(1) == splits["train"].thumbnail(0)
+    made = dataclasses.replace(part, thumbnails=None)
+    assert [made.thumbnail(row) for row in range(2)] == [part.thumbnail(row) for row in range(2)]
+
+
+def test_a_prepared_set_is_loaded_without_its_records_or_pixels(config, splits, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(ArrayRecordDataSource, "__getitem__", refuse)
+    monkeypatch.setattr(images, "decode", refuse)
+    again, _ = pipeline.load_splits(config)
+    assert {name: split.image_ids for name, split in again.items()} == {n: s.image_ids for n, s in splits.items()}
 
 
 def test_group_ids_are_shared_over_the_splits(splits):
@@ -206,7 +229,7 @@ def test_rows_carry_their_image_tokens_and_group(splits, tokens, config):
         assert batch["image"].shape == (4, SIDE, SIDE, 1)
         assert batch["image"].dtype == np.uint8
         rows = rows_of(batch, split)
-        assert brightness(batch) == rows
+        assert brightness(batch) == rows == batch["row"].tolist()
         np.testing.assert_array_equal(batch["token_ids"], tokens["train"][0][rows])
         np.testing.assert_array_equal(batch["token_mask"], tokens["train"][1][rows])
         assert batch["weight"].tolist() == [1] * 4
@@ -252,24 +275,69 @@ def test_no_global_batch_holds_a_row_twice(splits, tokens, config, batch_size, c
         assert len(rows) == len(set(rows)) == batch_size
 
 
-@pytest.mark.parametrize(("count", "local_batch", "batches"), [(2, 2, 3), (3, 1, 4), (3, 2, 2)])
-def test_processes_share_every_epoch_without_overlap(splits, tokens, config, count, local_batch, batches):
-    # 14 rows; with three processes 4 each, and two are left over.
-    sharded = config | {"batch_size": count * local_batch}
-    shards = [pipeline.train_batches(splits["train"], tokens["train"], sharded, (i, count)) for i in range(count)]
-    whole = pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 14})
-    for _ in range(3):
-        order = brightness(next(whole))
-        for index, shard in enumerate(shards):
-            rows = [row for batch in epoch(shard, batches) for row in brightness(batch)]
-            assert rows == order[index::count][: batches * local_batch]
+def joined(parts):
+    """One batch of the processes' parts."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def test_one_process_gets_what_it_always_got(splits, tokens, config):
+    """Grain's own nodes in the order that runs were made with: another would change what a seed means."""
+
+    def load(row, rng):
+        return images.augment(images.decode(splits["train"].encoded_image(row)), SIDE, rng)[:, :, None]
+
+    reference = grain.MapDataset.range(14).seed(0).shuffle()[0:14:1].random_map(load)
+    reference = reference.batch(4, drop_remainder=True).repeat()
+    for step, batch in enumerate(
+        epoch(pipeline.train_batches(splits["train"], tokens["train"], with_augmentation(config)), 8)
+    ):
+        np.testing.assert_array_equal(batch["image"], reference[step])
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_share_each_batch_of_one(splits, tokens, config, count):
+    """Rows and pixels, over the ends of epochs (14 rows: two of each are left over)."""
+    config = with_augmentation(config)
+    whole = pipeline.train_batches(splits["train"], tokens["train"], config)
+    parts = [pipeline.train_batches(splits["train"], tokens["train"], config, (i, count)) for i in range(count)]
+    for _ in range(8):
+        assert_same(joined([next(part) for part in parts]), next(whole))
+
+
+@pytest.mark.parametrize("done", [1, 3, 7])
+def test_a_state_can_be_set_on_another_number_of_processes(splits, tokens, config, done):
+    config = with_augmentation(config)
+    make = lambda *shard: pipeline.train_batches(splits["train"], tokens["train"], config, shard)  # noqa: E731
+    first = make(0, 1)
+    epoch(first, done)
+    state = json.loads(json.dumps(first.get_state()))
+    expected = epoch(first, 5)
+    for count in (2, 4):
+        parts = [make(index, count) for index in range(count)]
+        for part in parts:
+            part.set_state(state)
+        for batch in expected:
+            assert_same(joined([next(part) for part in parts]), batch)
+        back = make(0, 1)
+        back.set_state(parts[-1].get_state())
+        assert_same(next(back), next(make_at(make(0, 1), done + 5)))
+
+
+def make_at(batches, step):
+    epoch(batches, step)
+    return batches
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(splits, tokens, config):
+    with pytest.raises(InputError, match="batch_size = 4 cannot be shared by 3 processes"):
+        pipeline.train_batches(splits["train"], tokens["train"], config, (0, 3))
 
 
 def test_a_batch_larger_than_the_data_is_refused(splits, tokens, config):
     pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 14})
     with pytest.raises(InputError, match=r"batch_size = 15 is larger than the training split \(14 pairs\)"):
         pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 15})
-    with pytest.raises(InputError, match="batch_size = 16"):
+    with pytest.raises(InputError, match="batch_size = 16 is larger"):
         pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 16}, (0, 2))
 
 

@@ -108,7 +108,7 @@ def test_a_killed_build_is_begun_anew(data, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killed:
-        killed.setitem(records.ENCODERS, "png", stop)
+        killed.setitem(images.ENCODERS, "png", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare(data)
     builder = prepare(data)
@@ -117,7 +117,7 @@ def test_a_killed_build_is_begun_anew(data, monkeypatch):
 
 def test_a_missing_image_is_found_before_any_is_decoded(source, data, monkeypatch):
     (source / "test1.png").unlink()
-    monkeypatch.setattr(records, "read_grey", lambda path: pytest.fail(f"{path} was decoded"))
+    monkeypatch.setattr(images, "read_grey", lambda path: pytest.fail(f"{path} was decoded"))
     with pytest.raises(InputError, match=r"test1\.png: no such image"):
         prepare(data)
 

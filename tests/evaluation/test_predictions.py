@@ -136,10 +136,10 @@ def test_faulty_labels_are_refused_before_anything_is_scored(annotation, tmp_pat
     assert not (tmp_path / "system.metrics.json").exists()
 
 
-@pytest.mark.parametrize("more", [[], ["--zero_shot", "labels.yaml"]])
-def test_labels_without_a_system_are_refused(annotation, tmp_path, more):
+@pytest.mark.parametrize("source", [["--annotation"], ["--zero_shot", "labels.yaml", "--workdir"]])
+def test_labels_without_a_system_are_refused(annotation, source):
     with pytest.raises(InputError, match=r"--labels: got 2 files"):
-        evaluate.main(["--annotation", str(annotation), "--labels", "a.csv", "b.csv", *more])
+        evaluate.main(["--labels", "a.csv", "b.csv", *source, str(annotation)])
 
 
 def test_floors_and_ceiling_come_without_a_system(annotation, tmp_path, capsys):

@@ -5,7 +5,8 @@ from PIL import Image
 
 from cxr_jax import config as configuration
 from cxr_jax.errors import InputError
-from cxr_jax.runtime.run_folder import RunFolder, write_json, write_text
+from cxr_jax.runtime.files import write_json, write_text
+from cxr_jax.runtime.run_folder import RunFolder
 
 
 @pytest.fixture

@@ -70,6 +70,7 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
         *(file.read_bytes() if file.is_file() else b"" for file in contents),
         *(archives.checksum(files[0]) for files in sources if files and files[0].suffix == ".tgz"),
         files=[file for files in sources for file in files],
+        by=data["fingerprint_by"],
     )
     return SourceConfig(
         name=name,

@@ -28,7 +28,7 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
     settings = split, data["seed"] if split == "patient" else 0, data["stored_size"], data["stored_format"]
     images = [file.parent / row.cells["image"] for row in rows]
     return SourceConfig(
-        name=fingerprint("pairs", *settings, file.read_bytes(), files=images),
+        name=fingerprint("pairs", *settings, file.read_bytes(), files=images, by=data["fingerprint_by"]),
         description=f"pairs ({file.name})",
         source=str(file),
         split=split,

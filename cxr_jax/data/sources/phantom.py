@@ -1,12 +1,14 @@
 """Drawn radiographs with reports: the phantom's release, drawn where there is none yet, and read as Open-i's is."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cxr_jax.data import lock
 from cxr_jax.data.records import Record, SourceConfig
 from cxr_jax.data.sources import openi
-from cxr_jax.phantom.release import VERSION, write_release
+from cxr_jax.phantom.release import RELEASE_FILE, VERSION, write_release
 
 
 def describe(data: Mapping[str, Any]) -> SourceConfig:
@@ -15,7 +17,12 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
     Raises:
       InputError: the folder holds another release or something else, or the split is not one of a release's.
     """
-    write_release(_folder(data), data["num_studies"], data["stored_size"], data["seed"])
+    folder = _folder(data)
+    is_there = (folder / RELEASE_FILE).is_file()
+    # One draws: another must not read what is half drawn.
+    drawing = lock.hold(folder.with_name(f"{folder.name}.lock"), f"drawing {folder.name}")
+    with contextlib.nullcontext() if is_there else drawing:
+        write_release(folder, data["num_studies"], data["stored_size"], data["seed"])
     return openi.describe(_as_openi(data))
 
 
@@ -30,7 +37,8 @@ def splits(data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Rec
 
 
 def _as_openi(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {**data, "path": str(_folder(data)), "download": False}
+    # What was drawn is known by what it was drawn from: drawn again elsewhere, it is the same set.
+    return {**data, "path": str(_folder(data)), "download": False, "fingerprint_by": "size"}
 
 
 def _folder(data: Mapping[str, Any]) -> Path:

@@ -7,7 +7,7 @@ from cxr_jax.data.records import Record
 from cxr_jax.data.splits import SPLITS, split_by_group
 from cxr_jax.errors import InputError
 
-KEPT, DEALT = ("auto", "column"), ("paper", "patient")
+KEPT, DEALT = ("auto", "column"), ("patient",)
 
 
 def deals_anew(split: str, release: str) -> bool:

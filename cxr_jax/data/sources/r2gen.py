@@ -47,8 +47,9 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
         print(note, file=sys.stderr)
     settings = anew, data["seed"] if anew else 0, data["stored_size"], data["stored_format"]
     text = (folder / ANNOTATION).read_bytes()
+    images = [record.image for record in published]
     return SourceConfig(
-        name=fingerprint("r2gen", *settings, text, files=[record.image for record in published]),
+        name=fingerprint("r2gen", *settings, text, files=images, by=data["fingerprint_by"]),
         description=_description([record.image_id for record in published], anew),
         source=str(folder),
         split="patient" if anew else "column",

@@ -1,0 +1,163 @@
+"""From image files to what is stored of them, over all cores: processes that end when the one that uses them does.
+
+They are started by name. A fork would copy the locks of the caller's threads (JAX has some), and multiprocessing would
+import the caller's main module, and an accelerator's libraries with it, in each.
+"""
+
+import contextlib
+import itertools
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import traceback
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+from cxr_jax.data import images
+from cxr_jax.errors import InputError
+
+MIN_IMAGES = 64  # for an encoder of its own: to start one takes as long as to encode so many small ones
+AHEAD = 4  # images that are given out for each encoder, done or not: what waits for a slow one is bounded
+# Signals to the whole group, Ctrl-C or a scheduler's, are the caller's to act upon: these end with their input.
+PROGRAM = (
+    "import signal\n"
+    "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1): signal.signal(number, signal.SIG_IGN)\n"
+    "from cxr_jax.data.encoders import serve\n"
+    "serve()"
+)
+
+
+class Encoded(NamedTuple):
+    """What is stored of an image: its bytes, a thumbnail's (`images.thumbnail`), and its size in pixels."""
+
+    image: bytes
+    thumbnail: bytes
+    height: int
+    width: int
+
+
+def encode_file(path: Path, stored_size: int, stored_format: str) -> Encoded:
+    """An image file read, shrunk to a short side of `stored_size` pixels, and encoded as `stored_format`.
+
+    Raises:
+      InputError: as `images.read_grey`.
+    """
+    image = images.shrink(images.read_grey(path), stored_size)
+    encoded = images.ENCODERS[stored_format](image)
+    # Of what will be read from it again: JPEG has lost something.
+    return Encoded(encoded, images.thumbnail(images.decode(encoded)), *image.shape)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def encode_files(
+    paths: Iterable[Path], stored_size: int, stored_format: str, workers: int
+) -> contextlib.AbstractContextManager[Iterator[Encoded]]:
+    """A context of `encode_file`'s results, in the order of `paths`, whatever the number of `workers`.
+
+    One worker is this process itself.
+
+    Raises:
+      InputError: as `encode_file`, where its result would come; or an encoder was killed.
+    """
+    if workers <= 1:
+        return contextlib.nullcontext(encode_file(path, stored_size, stored_format) for path in paths)
+    return _pool([(path, stored_size, stored_format) for path in paths], workers)
+
+
+@contextlib.contextmanager
+def _pool(tasks: list[tuple[Path, int, str]], workers: int) -> Iterator[Iterator[Encoded]]:
+    encoders = [_start() for _ in range(workers)]
+    idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
+    for encoder in encoders:
+        idle.put(encoder)
+
+    def encode(task: tuple[Path, int, str]) -> Encoded:
+        encoder = idle.get()
+        try:
+            return _ask(encoder, task)
+        finally:
+            idle.put(encoder)
+
+    threads = ThreadPoolExecutor(workers, thread_name_prefix="encode")
+    try:
+        yield _in_order(threads, encode, tasks, AHEAD * workers)
+    finally:
+        for encoder in encoders:
+            encoder.kill()  # they hold nothing that could be left half done
+        threads.shutdown(cancel_futures=True)
+        for encoder in encoders:
+            with contextlib.suppress(BrokenPipeError):
+                encoder.communicate()
+
+
+def _in_order(threads: ThreadPoolExecutor, encode: Any, tasks: Iterable[Any], ahead: int) -> Iterator[Encoded]:
+    rest = iter(tasks)
+    pending: deque[Future[Encoded]] = deque(threads.submit(encode, task) for task in itertools.islice(rest, ahead))
+    while pending:
+        encoded = pending.popleft().result()
+        pending.extend(threads.submit(encode, task) for task in itertools.islice(rest, 1))
+        yield encoded
+
+
+def _start() -> subprocess.Popen[bytes]:
+    here = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    # Each has a core; NumPy's own threads would only stand in the others' way.
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **one_thread, "PYTHONPATH": here},
+    )
+
+
+def _ask(encoder: subprocess.Popen[bytes], task: tuple[Path, int, str]) -> Encoded:
+    requests, replies = cast(IO[bytes], encoder.stdin), cast(IO[bytes], encoder.stdout)
+    try:
+        pickle.dump(task, requests)
+        requests.flush()
+        error, reply = pickle.load(replies)
+    except (EOFError, BrokenPipeError, pickle.UnpicklingError) as killed:
+        raise InputError(
+            f"{task[0]}: its encoder was killed while it was read, for want of memory perhaps; start again with fewer "
+            "--workers, and what is finished is kept"
+        ) from killed
+    if error == "input":
+        raise InputError(reply)
+    if error:
+        raise RuntimeError(f"{task[0]}: an encoder failed:\n{reply}")
+    return reply
+
+
+def serve() -> None:
+    """An encoder's whole life: requests from standard input, replies to standard output, until its caller is gone.
+
+    The system closes the input when the caller ends, however it ends; so no encoder outlives it by more than an image.
+    """
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no reply
+    while True:
+        try:
+            task = pickle.load(sys.stdin.buffer)
+        except (EOFError, pickle.UnpicklingError):
+            return
+        try:
+            reply: tuple[str, Any] = "", encode_file(*task)
+        except InputError as error:
+            reply = "input", str(error)
+        except Exception:
+            reply = "bug", traceback.format_exc()
+        try:
+            pickle.dump(reply, replies)
+            replies.flush()
+        except BrokenPipeError:
+            os._exit(0)

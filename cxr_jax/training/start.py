@@ -1,0 +1,145 @@
+"""Where a run begins: its configuration with nothing left to look up, its tokenizer, its state, its compiled step."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from cxr_jax.data.records import SourceConfig
+from cxr_jax.data.reports import encoded_text
+from cxr_jax.data.tokens import learn_wordpiece
+from cxr_jax.errors import InputError
+from cxr_jax.runtime import parallel, processes
+from cxr_jax.runtime.files import whole
+from cxr_jax.runtime.run_folder import RunFolder
+from cxr_jax.training.checkpoint import Checkpoints, merge
+from cxr_jax.training.loop import Best
+from cxr_jax.training.step import Recipe, TrainState, init_state, make_train_step, state_shapes
+from cxr_jax.weights.bert import complete_bert_config
+from cxr_jax.weights.tokenizer import load_tokenizer
+from cxr_jax.weights.towers import load_towers
+
+# What is not known of a run's configuration before its BERT and its data are read.
+RESOLVED = ("text.bert", "data.fingerprint", "data.description", "data.split_used")
+
+
+def find_tokenizer(run: RunFolder, config: Mapping[str, Any], train_reports: Sequence[str]) -> PreTrainedTokenizerBase:
+    """The run's own tokenizer, the pretrained BERT's, or one learnt from the training reports."""
+    if run.config_file.is_file() and run.tokenizer.is_dir():
+        return load_tokenizer(run.tokenizer)
+    pretrained = config["text"]["pretrained"]
+    if pretrained:
+        return load_tokenizer(pretrained)
+    return learn_wordpiece([encoded_text(report, config["data"]["xxxx"]) for report in train_reports])
+
+
+def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, source: SourceConfig) -> dict[str, Any]:
+    """The configuration with nothing left to look up: a learnt vocabulary's size, and what the data is.
+
+    Raises:
+      InputError: the pretrained BERT's tokenizer is not its own.
+    """
+    text = config["text"]
+    if text["pretrained"]:
+        last, words = max(tokenizer.get_vocab().values()), text["bert"]["vocab_size"]
+        if last >= words:  # XLA would silently clamp the look-up
+            raise InputError(
+                f"text.pretrained = {text['pretrained']}: its tokenizer counts to {last} and its weights know {words} "
+                "words; give it the tokenizer that it was trained with"
+            )
+    else:
+        text = text | {"bert": complete_bert_config({**text["bert"], "vocab_size": len(tokenizer)})}
+    data = config["data"] | {
+        "fingerprint": source.name,
+        "description": source.description,
+        "split_used": source.split,
+    }
+    return {**config, "text": text, "data": data}
+
+
+def keep_tokenizer(run: RunFolder, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Writes the tokenizer into the run's folder, whole, where it is not there yet."""
+    if not run.tokenizer.is_dir():
+        with whole(run.tokenizer) as part:
+            tokenizer.save_pretrained(part)
+
+
+@dataclasses.dataclass
+class Start:
+    """What training begins with: the state on the host, its step, the best validation up to it, and notes to print."""
+
+    state: TrainState
+    step: int
+    best: Best
+    notes: Sequence[str]
+
+
+def restore_or_init(checkpoints: Checkpoints | None, recipe: Recipe, config: Mapping[str, Any], batches: Any) -> Start:
+    """The newest checkpoint's state, with the data iterator set to the batch that follows it; or a fresh state.
+
+    A fresh state has the pretrained towers' weights in it. The primary reads; the other processes get it from there.
+
+    Args:
+      checkpoints: None in all processes but the primary.
+
+    Raises:
+      InputError: no checkpoint can be read, or the pretrained towers' weights are missing, damaged or do not fit.
+    """
+    shapes = state_shapes(recipe, config)
+    data, state, notes = "", jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes), list[str]()
+    if checkpoints is not None:
+        restored = checkpoints.restore_newest(shapes)
+        state, notes = (restored[0], []) if restored else _fresh(recipe, config, shapes)
+        data = json.dumps(restored[1]) if restored else ""
+    data = processes.from_primary("state", data)
+    state = parallel.from_primary(state)
+    if not data:
+        return Start(state, 0, Best(), notes)
+    saved = json.loads(data)
+    batches.set_state(saved["iterator"])
+    best = Best() if saved["best"]["step"] is None else Best(**saved["best"])
+    return Start(state, int(state.step), best, notes)
+
+
+def _fresh(recipe: Recipe, config: Mapping[str, Any], shapes: TrainState) -> tuple[TrainState, list[str]]:
+    loaded, notes = load_towers(config, shapes.params)
+    fresh = init_state(recipe, config)
+    params = merge(fresh.params, loaded["params"])
+    batch_stats = merge(fresh.batch_stats, loaded["batch_stats"])
+    return dataclasses.replace(fresh, params=params, batch_stats=batch_stats), notes
+
+
+def compile_step(recipe: Recipe, config: Mapping[str, Any], state: TrainState) -> tuple[Any, dict[str, float]]:
+    """The train step, compiled: (replicated state, sharded batch, key) → (state, metrics); and `cost_of` it.
+
+    Args:
+      state: replicated; it is only looked at.
+    """
+    local, side, length = config["batch_size"] // processes.count(), config["image_size"], config["text"]["max_tokens"]
+    batch = {
+        "image": np.zeros((local, side, side, 1), np.uint8),
+        "token_ids": np.zeros((local, length), np.int32),
+        "token_mask": np.zeros((local, length), np.int32),
+        "group_id": np.zeros(local, np.int32),
+    }
+    step = make_train_step(recipe, parallel.AXIS, config["nan"] == "skip")
+    pmapped = parallel.pmap(step, in_axes=(0, 0, None), donate=(0,))
+    call, program = parallel.compiled(pmapped, state, parallel.shard(batch), jax.random.key(config["seed"]))
+    return call, cost_of(program)
+
+
+def cost_of(program: Any) -> dict[str, float]:
+    """Of one step: {"flops": of all devices together, "temporary_bytes", "argument_bytes": of one device}.
+
+    By XLA's own analysis; what it does not say is 0.
+    """
+    cost, memory = program.cost_analysis() or {}, program.memory_analysis()
+    return {
+        "flops": float(cost.get("flops", 0.0)) * parallel.num_devices(),
+        "temporary_bytes": float(getattr(memory, "temp_size_in_bytes", 0)),
+        "argument_bytes": float(getattr(memory, "argument_size_in_bytes", 0)),
+    }
