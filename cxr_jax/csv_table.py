@@ -28,7 +28,7 @@ class Row(NamedTuple):
         return _where(self.number, self.line)
 
 
-class Table:
+class CsvTable:
     """A CSV file: `columns` are its names, stripped; iterating gives its rows, and reads the file anew each time.
 
     In UTF-8 with or without its mark, or UTF-16 with it; gzip-packed where the name ends in .gz. Cells are separated by

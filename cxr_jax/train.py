@@ -133,7 +133,7 @@ def is_finished(run: RunFolder, config: Mapping[str, Any]) -> bool:
 
 def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, pipeline.Split], SourceConfig]:
     """`pipeline.load_splits`, prepared by one process: of the job, or, where data.cache_local is set, of each node."""
-    first = processes.node_first if config["data"].get("cache_local") else processes.primary_first
+    first = processes.node_first if config["data"]["cache_local"] else processes.primary_first
     with first("prepare"):
         return pipeline.load_splits(config)
 

@@ -60,7 +60,7 @@ class Study(NamedTuple):
 
 def findings_from_terms(terms: Sequence[str], rng: np.random.Generator) -> tuple[Finding, ...]:
     """What the pen can draw of a report's MeSH terms; where a term gives no side, lobe or degree, `rng` does."""
-    found: dict[tuple[str, str], Finding] = {}
+    findings: dict[tuple[str, str], Finding] = {}
     for term in (term.lower() for term in terms):
         name = next((kind for pattern, kind in KIND_OF_TERM if re.match(pattern, term)), None)
         if name is None:
@@ -69,8 +69,8 @@ def findings_from_terms(terms: Sequence[str], rng: np.random.Generator) -> tuple
             place = next((lobe for lobe in LOBES if lobe in term and lobe in KINDS[name].places), "")
             if not place or (side, place) == ("left", "middle lobe"):
                 place = _pick(tuple(p for p in KINDS[name].places if (side, p) != ("left", "middle lobe")), rng)
-            found.setdefault((name, side), Finding(name, side, place, _severity(term, KINDS[name].severities, rng)))
-    return tuple(found.values())
+            findings.setdefault((name, side), Finding(name, side, place, _severity(term, KINDS[name].severities, rng)))
+    return tuple(findings.values())
 
 
 def _pick(options: tuple[str, ...], rng: np.random.Generator) -> str:

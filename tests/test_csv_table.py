@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_jax.csv_table import Table
+from cxr_jax.csv_table import CsvTable
 from cxr_jax.errors import InputError
 
 
@@ -23,13 +23,13 @@ def write(tmp_path):
 
 
 def cells(file, **more):
-    return [row.cells for row in Table(file, **more)]
+    return [row.cells for row in CsvTable(file, **more)]
 
 
 def refused(file, *required):
     """The complaint about a table: one line that names it."""
     with pytest.raises(InputError) as error:
-        list(Table(file, required))
+        list(CsvTable(file, required))
     message = str(error.value)
     assert str(file) in message
     assert "\n" not in message
@@ -45,7 +45,7 @@ PLAIN = [{"id": "a", "text": "Größe, 1"}, {"id": "b", "text": ""}]
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_every_form_is_read(write, encoding, name, delimiter, end):
     text = end.join([f" id {delimiter}text", f'a{delimiter}" Größe, 1 "', f"b{delimiter}", ""])
-    table = Table(write(text, encoding, name), required=("text", "id"))
+    table = CsvTable(write(text, encoding, name), required=("text", "id"))
     assert table.columns == ["id", "text"]
     assert [row.cells for row in table] == [row.cells for row in table] == PLAIN
 
@@ -73,10 +73,10 @@ def test_delimiters_in_quotes_or_in_few_do_not_count(write):
 
 
 def test_rows_are_numbered_as_a_spreadsheet_numbers_them(write):
-    rows = list(Table(write('a,b\n1,2\n\n"two\nlines","and\none more"\n,\n5,6\n7,8\n')))
+    rows = list(CsvTable(write('a,b\n1,2\n\n"two\nlines","and\none more"\n,\n5,6\n7,8\n')))
     assert [row.number for row in rows] == [2, 4, 6, 7]
     assert [row.where for row in rows] == ["row 2", "row 4", "row 6 (line 8)", "row 7 (line 9)"]
-    (row,) = Table(write('"a\nb",c\n1,2\n'))
+    (row,) = CsvTable(write('"a\nb",c\n1,2\n'))
     assert row.where == "row 2 (line 3)"
 
 
@@ -87,7 +87,7 @@ def test_blank_rows_are_given_where_they_mean_something(write):
 
 
 def test_columns_without_a_name_are_left_out_and_blank_cells_too_many_are_no_fault(write):
-    table = Table(write("a,,b,\n1,x,2,,,\n3,y,4,z\n"))
+    table = CsvTable(write("a,,b,\n1,x,2,,,\n3,y,4,z\n"))
     assert table.columns == ["a", "b"]
     assert [row.cells for row in table] == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
 

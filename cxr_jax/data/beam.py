@@ -14,6 +14,22 @@ from cxr_jax.data.records import Record, RecordBuilder
 from cxr_jax.errors import InputError
 
 
+def check(runner: str) -> None:
+    """Whether there is such a runner.
+
+    Raises:
+      InputError: Beam is not installed, or has none of that name.
+    """
+    try:
+        import apache_beam
+    except ImportError as error:
+        raise InputError(f'--beam_runner {runner}: needs Apache Beam; pip install "cxr_jax[beam]"') from error
+    try:
+        apache_beam.runners.create_runner(runner)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise InputError(f"--beam_runner {runner}: Beam has no such runner ({error}); try DirectRunner") from error
+
+
 def build(builder: RecordBuilder, splits: Mapping[str, Sequence[Record]], runner: str, target: Path) -> None:
     """Stores `splits` by `builder`, writes what lies beside its records, and moves it all to `target`, whole.
 
@@ -24,16 +40,8 @@ def build(builder: RecordBuilder, splits: Mapping[str, Sequence[Record]], runner
       runner: a Beam runner's name.
 
     Raises:
-      InputError: Beam is not installed, has no such runner, or an image cannot be read.
+      InputError: an image cannot be read.
     """
-    try:
-        import apache_beam
-    except ImportError as error:
-        raise InputError(f'--beam_runner {runner}: needs Apache Beam; pip install "cxr_jax[beam]"') from error
-    try:
-        apache_beam.runners.create_runner(runner)
-    except (ValueError, ImportError, AttributeError) as error:
-        raise InputError(f"--beam_runner {runner}: Beam has no such runner ({error}); try DirectRunner") from error
     folder = Path(builder.data_path)
     shutil.rmtree(folder, ignore_errors=True)
     builder.splits = splits
@@ -50,9 +58,7 @@ def build(builder: RecordBuilder, splits: Mapping[str, Sequence[Record]], runner
     folder.rename(target)
 
 
-def _rows(
-    builder: RecordBuilder, split: str, records: Sequence[Record], thumbnails: Any
-) -> Iterator[dict[str, Any]]:
+def _rows(builder: RecordBuilder, split: str, records: Sequence[Record], thumbnails: Any) -> Iterator[dict[str, Any]]:
     """The rows of a split, its records read once, in the order of their ids; writes the thumbnails on the way."""
     source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
     position_of = {source[position]["image_id"].decode(): position for position in range(len(source))}

@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cxr_jax.data import images, lock, shards, side_files
+from cxr_jax.data import beam, images, lock, shards, side_files
 from cxr_jax.data.encoders import MIN_IMAGES, Encoded, cores, encode_files
 from cxr_jax.data.records import Record, RecordBuilder, SourceConfig, fingerprint
 from cxr_jax.data.sources import Source, source_of
@@ -46,6 +46,8 @@ def prepare(
       InputError: the source is not what it should be, an image is missing or damaged, the training or validation
         split is empty, or the set cannot be written.
     """
+    if beam_runner:
+        beam.check(beam_runner)
     source = source_of(data["dataset"])
     config = source.describe(data)
     cache = Path(data["cache_local"] or data["cache"]).expanduser()
@@ -56,18 +58,17 @@ def prepare(
                 if not is_whole(builder := _builder(config, cache)):
                     splits = _splits(source, config, data)
                     if beam_runner:
-                        from cxr_jax.data import beam
-
                         scratch = _builder(config, unfinished.with_suffix(".beam"))
                         beam.build(scratch, splits, beam_runner, Path(builder.data_path))
                         shutil.rmtree(unfinished.with_suffix(".beam"), ignore_errors=True)
                     else:
                         _build(builder, splits, unfinished, alone, workers or cores(), say)
-            with contextlib.suppress(OSError):  # where others are at work there, it stays
-                unfinished.parent.rmdir()
         except OSError as error:
             reason = error.strerror or str(error)
             raise InputError(f"{cache}: cannot be written ({reason}); make room, or change data.cache") from error
+        finally:
+            with contextlib.suppress(OSError):  # where something is left in it, it stays
+                unfinished.parent.rmdir()
         builder = _builder(config, cache)
     return builder
 

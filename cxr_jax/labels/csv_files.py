@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxr_jax.csv_table import Row, Table
+from cxr_jax.csv_table import CsvTable, Row
 from cxr_jax.errors import InputError
 
 # What a cell of a table with a column a label may hold.
@@ -28,7 +28,7 @@ def read_labels(file: Path, study_ids: Sequence[str]) -> list[frozenset[str]]:
       InputError: naming row and column: the file cannot be read, lacks a study or has it twice, holds no label column
         or an unknown cell.
     """
-    table = Table(file, blank_rows=True)  # a row of blanks is a study without labels
+    table = CsvTable(file, blank_rows=True)  # a row of blanks is a study without labels
     rows = list(table)
     if not rows:
         raise InputError(f"{file}: holds no row below its header; give a table with a row for each study")
@@ -49,7 +49,7 @@ def read_labels(file: Path, study_ids: Sequence[str]) -> list[frozenset[str]]:
     return [labels[study] for study in study_ids]
 
 
-def _long(table: Table, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
+def _long(table: CsvTable, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
     listed = "labels" in table.columns
     labels: dict[str, set[str]] = {}
     for row in rows:
@@ -66,7 +66,7 @@ def _long(table: Table, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
     return {study: frozenset(of_study) for study, of_study in labels.items()}
 
 
-def _by_study(table: Table, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
+def _by_study(table: CsvTable, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
     labels: dict[str, frozenset[str]] = {}
     for row, of_row in zip(rows, _wide(table, rows), strict=True):
         study = _study(table, row)
@@ -76,7 +76,7 @@ def _by_study(table: Table, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
     return labels
 
 
-def _wide(table: Table, rows: Sequence[Row]) -> list[frozenset[str]]:
+def _wide(table: CsvTable, rows: Sequence[Row]) -> list[frozenset[str]]:
     columns = [name for name in table.columns if name != _KEY and name.lower() not in TEXT_COLUMNS]
     if not columns:
         raise InputError(f"{table.file} row 1: names no label; give a column a label, or the columns {_KEY} and label")
@@ -93,11 +93,11 @@ def _wide(table: Table, rows: Sequence[Row]) -> list[frozenset[str]]:
     return labels
 
 
-def _study(table: Table, row: Row) -> str:
+def _study(table: CsvTable, row: Row) -> str:
     if not row.cells[_KEY]:
         raise InputError(f"{table.file} {row.where}, column {_KEY}: is blank; name the study")
     return row.cells[_KEY]
 
 
-def _doubled(table: Table, row: Row, study: str) -> InputError:
+def _doubled(table: CsvTable, row: Row, study: str) -> InputError:
     return InputError(f"{table.file} {row.where}, column {_KEY}: {study} comes a second time; keep one row of it")

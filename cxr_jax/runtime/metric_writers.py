@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from cxr_jax.errors import InputError
 from cxr_jax.runtime.curves import draw_curves
@@ -13,6 +13,7 @@ from cxr_jax.runtime.files import whole, write_text
 TIMINGS = ("pairs_per_second", "step_seconds", "data_wait_seconds", "model_flop_utilisation", "device_memory_bytes")
 
 
+@runtime_checkable
 class MetricWriter(Protocol):
     """One place that metrics go to."""
 

@@ -111,6 +111,8 @@ def join(mode: str = "auto") -> None:
         options["cluster_detection_method"] = "deactivate"
     elif said.name == "Open MPI" and "OMPI_MCA_orte_hnp_uri" not in os.environ and importlib.util.find_spec("mpi4py"):
         options = {"cluster_detection_method": "mpi4py"}
+    elif said.name == "Slurm":
+        os.environ.setdefault("JAX_COORDINATOR_PORT", str(slurm_port(os.environ)))
     late = threading.Timer(JOIN_SECONDS, _give_up, [said])
     late.daemon = True
     late.start()
@@ -130,6 +132,15 @@ def join(mode: str = "auto") -> None:
         late.cancel()
     if jax.process_count() == 1:
         raise InputError(f"{said.name} says {said.tasks} tasks, but JAX sees one process; {_HINT}")
+
+
+def slurm_port(environment: Mapping[str, str]) -> int:
+    """Where the processes of a job's step meet: jax's own port for step 0, another for each further one.
+
+    By jax's the second of two steps at once would be taken for the first one started again, and would end it.
+    """
+    job, step = (int(environment.get(name, "0")) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    return 61440 + (job + 251 * step) % 4096
 
 
 def _unjoinable(said: Launcher) -> str:

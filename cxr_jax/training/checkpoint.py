@@ -4,6 +4,8 @@
 `folder/frozen/` holds the parameters that it does not change, once. Saving does not hold up training.
 """
 
+import logging
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,14 +49,17 @@ class Checkpoints:
     def __init__(self, folder: Path, labels: Any):
         self.folder, self.labels = folder, labels
         self._kept = _Kept()
+        logging.getLogger("absl").addFilter(_is_not_orbaxs)
         folder.mkdir(parents=True, exist_ok=True)
+        # Of a run that was killed. Orbax's own clearing runs in the background, and takes away what is being written.
+        for unfinished in folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(unfinished)
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._kept,
             enable_async_checkpointing=True,
-            cleanup_tmp_directories=True,
             create=False,
             multiprocessing_options=_alone(),
         )
@@ -107,6 +112,7 @@ class Checkpoints:
                 aside = place.with_name(f"{place.name}.damaged")
                 print(f"warning: {error}; set aside as {aside.name}, the one before it is used", file=sys.stderr)
                 self._manager.close()
+                shutil.rmtree(aside, ignore_errors=True)  # of an earlier time that the run came by this step
                 place.rename(aside)
                 self._manager = self._open()
         return None
@@ -116,9 +122,9 @@ class Checkpoints:
         trained, frozen = split(like.params, self.labels)
         abstract = _abstract(like.replace(params=trained))
         args = ocp.args.Composite(state=ocp.args.StandardRestore(abstract), data=ocp.args.JsonRestore())
+        _check_model(place / "state", abstract, place)
         with _damaged(place):
             restored = self._manager.restore(step, args=args)
-        _check_shapes(restored["state"], abstract, place)
         params = merge(restored["state"].params, _restore_frozen(self.folder, frozen))
         return restored["state"].replace(params=params), restored["data"]
 
@@ -159,11 +165,11 @@ def restore_variables(folder: Path, step: int, like: Mapping[str, Any], labels: 
         item=abstract, restore_args=ocp.checkpoint_utils.construct_restore_args(abstract), partial_restore=True
     )
     try:
+        _check_model(place / "state", abstract, place)
         with _damaged(place), _checkpointer(ocp.PyTreeCheckpointHandler) as checkpointer:
             restored = checkpointer.restore((place / "state").absolute(), args=args)
     except _DamagedError as error:
         raise InputError(f"{error}; remove this folder to go on from an earlier one") from error
-    _check_shapes(restored, abstract, place)
     return {**restored, "params": merge(restored["params"], _restore_frozen(folder, frozen))}
 
 
@@ -185,13 +191,13 @@ def _restore_frozen(folder: Path, frozen: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     place, abstract = folder / FROZEN_FOLDER, _abstract(frozen)
     try:
+        _check_model(place, abstract, place)
         with _damaged(place), _checkpointer(ocp.StandardCheckpointHandler) as checkpointer:
             restored = checkpointer.restore(place.absolute(), args=ocp.args.StandardRestore(abstract))
     except _DamagedError as error:
         raise InputError(
             f"{error}; no checkpoint of this run can be used without it: restore it from a copy"
         ) from error
-    _check_shapes(restored, abstract, place)
     return dict(restored)
 
 
@@ -237,8 +243,22 @@ def _abstract(like: Any) -> Any:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
 
 
-def _check_shapes(restored: Any, abstract: Any, place: Path) -> None:
-    # Orbax cuts or pads an array of another shape without a word.
-    fits = jax.tree.map(lambda x, wanted: x.shape == wanted.shape, restored, abstract)
-    if not all(jax.tree.leaves(fits)):
+def _check_model(item: Path, abstract: Any, place: Path) -> None:
+    """Before it is read: a checkpoint of another model is not damaged, and of another shape Orbax cuts or pads it."""
+    with _damaged(place), _checkpointer(ocp.PyTreeCheckpointHandler) as checkpointer:
+        if not item.is_dir():
+            raise FileNotFoundError(f"there is no {item.name}")
+        found = _shapes(checkpointer.metadata(item.absolute()).item_metadata.tree)
+    wanted = _shapes(abstract)
+    parts = {path[0] for path in wanted}
+    if wanted != {path: shape for path, shape in found.items() if path[0] in parts}:
         raise InputError(f"{place}: checkpoint is of another model; use the run's own config.json")
+
+
+def _shapes(tree: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
+    return {path: tuple(leaf.shape) for path, leaf in ocp.tree.to_flat_dict(tree).items()}
+
+
+def _is_not_orbaxs(record: logging.LogRecord) -> bool:
+    """Orbax logs whole tracebacks of what it also raises, and warns of files that a checkpoint like ours has not."""
+    return "orbax" not in record.pathname

@@ -101,7 +101,7 @@ class Loop:
                 state, metrics = self.train_step(state, inputs, key)
                 self._check_one_before(step, metrics, batch["row"])
                 self._progress.advance()
-                if step % self.config["log_every"] == 0 or step in (self.first_step + 1, last_step):
+                if step % self.config["log_every"] == 0 or step in (1, last_step):
                     self._log(step, metrics)
                 decision = agree(self._wanted())
                 if decision == STOP and step < last_step:
@@ -112,8 +112,7 @@ class Loop:
                 if is_validated(step, self.config) or decision == SAVE:
                     self._save(step, state)
             self._check()
-        if self.checkpoints:
-            self.checkpoints.close()
+        self._close()
         assert self.best.step is not None
         return self.best.step
 
@@ -172,11 +171,16 @@ class Loop:
                 self.checkpoints.save(step, parallel.unreplicate(state), data, self.best.step)
             self._saved, self._saved_at = step, time.monotonic()
 
-    def _stop(self, step: int) -> None:
+    def _close(self) -> None:
+        """Waits until all is written, in every process: who ends takes the others along, and not before that."""
         if self.checkpoints:
             self.checkpoints.close()
         for writer in self.writers:
             writer.close()
+        processes.barrier("closed")
+
+    def _stop(self, step: int) -> None:
+        self._close()
         raise self.stopper.error(f"checkpoint of step {step} is saved; the same command goes on from there")
 
     def _check_one_before(self, step: int, metrics: Any, rows: np.ndarray) -> None:
@@ -195,6 +199,7 @@ class Loop:
         count = len(rows) * processes.count()
         batch = parallel.gather_rows(rows, count)
         studies = list(dict.fromkeys(self.study_ids[row] for row in batch))
+        self._close()
         raise InputError(
             f"step {step}: the loss is {values['loss']} and the gradient's norm {values['gradient_norm']}; the last "
             f"good checkpoint is of step {self._saved}; the batch's studies: {', '.join(studies)}; lower "

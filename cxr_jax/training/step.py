@@ -145,8 +145,8 @@ def make_train_step(
         trained = jax.tree.map(lambda g, label: g if label == TRAIN else None, grads, labels)
         metrics |= {
             "learning_rate": recipe.schedule(state.step),
-            "gradient_norm": optax.global_norm(trained),
-            "update_norm": optax.global_norm(updates),
+            "gradient_norm": optax.tree.norm(trained),
+            "update_norm": optax.tree.norm(updates),
         }
         updated = TrainState(state.step + 1, params, batch_stats, opt_state)
         if skip_nan:

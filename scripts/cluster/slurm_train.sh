@@ -34,7 +34,7 @@ gpus=${gpus##*:}
 if [ "${SLURM_NTASKS:-1}" -gt 1 ]; then
   if [ -n "${SLURM_GPUS_PER_TASK:-}" ]; then
     refuse "--gpus-per-task hides from JAX the devices that it numbers by node; give --gpus-per-node"
-  elif [ -n "$gpus" ] && [ "${SLURM_NTASKS_PER_NODE:-}" != "$gpus" ]; then
+  elif [ "${gpus:-0}" != 0 ] && [ "${SLURM_NTASKS_PER_NODE:-}" != "$gpus" ]; then
     refuse "--ntasks-per-node=${SLURM_NTASKS_PER_NODE:-}, --gpus-per-node=$gpus: a task uses one GPU; make them equal"
   fi
 fi

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tensorflow_datasets.core.data_sources.array_record import ArrayRecordDataSource
 
 from cxr_jax.data import images, pipeline, reports
 from cxr_jax.data.tokens import learn_wordpiece, tokenize
@@ -91,14 +90,16 @@ def test_a_row_has_the_thumbnail_of_its_image(splits):
     assert [made.thumbnail(row) for row in range(2)] == [part.thumbnail(row) for row in range(2)]
 
 
-def test_a_prepared_set_is_loaded_without_its_records_or_pixels(config, splits, monkeypatch):
-    def refuse(*_):
-        raise AssertionError("it was read")
-
-    monkeypatch.setattr(ArrayRecordDataSource, "__getitem__", refuse)
-    monkeypatch.setattr(images, "decode", refuse)
-    again, _ = pipeline.load_splits(config)
-    assert {name: split.image_ids for name, split in again.items()} == {n: s.image_ids for n, s in splits.items()}
+def test_a_prepared_set_is_loaded_without_its_records_or_pixels(config, splits):
+    code = (  # by itself, for the tests' type checks look into whatever is passed
+        "import sys; from cxr_jax.data import images, pipeline\n"
+        "from tensorflow_datasets.core.data_sources.array_record import ArrayRecordDataSource\n"
+        "del ArrayRecordDataSource.__getitem__, images.decode\n"
+        "splits = pipeline.load_splits(eval(sys.argv[1]))[0]\n"
+        "print({name: len(split.reports) for name, split in splits.items()})"
+    )
+    run = subprocess.run([sys.executable, "-c", code, repr(config)], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == str(SPLITS)
 
 
 def test_group_ids_are_shared_over_the_splits(splits):

@@ -1,12 +1,15 @@
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cxr_jax.config import DATASETS
-from cxr_jax.data import images, records
-from cxr_jax.data.prepare import prepare
+from cxr_jax.data import encoders, images, records, shards, side_files
+from cxr_jax.data.prepare import prepare, verify
 from cxr_jax.errors import InputError
 from tests.data.settings import make_data, toy_source
 
@@ -37,6 +40,10 @@ def source(tmp_path):
 @pytest.fixture
 def data(source, tmp_path):
     return make_data(tmp_path / "cache", dataset="toy", path=source, stored_size=10)
+
+
+def contents(builder):
+    return {file.name: file.read_bytes() for file in Path(builder.data_path).iterdir()}
 
 
 def stored(builder, split):
@@ -113,6 +120,85 @@ def test_a_killed_build_is_begun_anew(data, monkeypatch):
             prepare(data)
     builder = prepare(data)
     assert {split: len(stored(builder, split)) for split in SIDES} == SIDES
+
+
+def test_what_a_build_had_finished_is_kept_and_only_the_rest_is_encoded(source, data, monkeypatch):
+    uninterrupted = contents(prepare(data | {"cache": data["cache"] + "-other"}))
+    encoded = []
+    encode_file = encoders.encode_file
+    monkeypatch.setattr(
+        encoders, "encode_file", lambda path, *rest: encoded.append(path.name) or encode_file(path, *rest)
+    )
+    monkeypatch.setattr(shards, "SHARD_IMAGES", 2)
+    bad = source / "val1.png"
+    whole, stat = bad.read_bytes(), bad.stat()
+    bad.write_bytes(whole[:40])
+    with pytest.raises(InputError, match=r"val1\.png"):
+        prepare(data)
+    assert not list(Path(data["cache"]).glob("records/*/*"))  # what is half done is not seen
+    first, encoded[:] = list(encoded), []
+    bad.write_bytes(whole)
+    os.utime(bad, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    builder = prepare(data)
+    assert first == [*(f"train{i}.png" for i in range(6)), "val0.png", "val1.png"]
+    assert encoded == ["val0.png", "val1.png", "test0.png", "test1.png"]
+    assert [len(lengths) for lengths in (builder.info.splits[split].shard_lengths for split in SIDES)] == [3, 1, 1]
+    assert contents(builder)[side_files.THUMBNAILS] == uninterrupted[side_files.THUMBNAILS]
+    assert contents(builder)[side_files.ROWS] == uninterrupted[side_files.ROWS]
+    assert not (Path(data["cache"]) / "unfinished").exists()
+
+
+def test_a_finished_shard_whose_image_has_changed_is_made_again(source, data):
+    """What `describe` calls the set by may not say so: the shard itself knows."""
+    data = data | {"path": str(source)}
+    (source / "test1.png").write_bytes(b"")
+    with pytest.raises(InputError, match=r"test1\.png"):
+        prepare(data)
+    for name, grey in (("test1.png", 10), ("train0.png", 99)):
+        (source / name).write_bytes(images.encode_png(np.full((20, 30), grey, np.uint8)))
+    assert np.all(stored(prepare(data), "train")["train0"]["image"] == 99)
+
+
+def test_workers_change_nothing(source, data):
+    one, two = (contents(prepare(data | {"cache": f"{data['cache']}{n}"}, workers=n)) for n in (1, 2))
+    assert one == two
+
+
+def test_the_set_lies_in_the_local_cache_where_there_is_one(data, tmp_path):
+    builder = prepare(data | {"cache_local": str(tmp_path / "node")})
+    assert Path(builder.data_path).is_relative_to(tmp_path / "node")
+    assert not Path(data["cache"]).exists()
+
+
+def test_two_images_of_one_id_are_refused(data, monkeypatch):
+    twice = toy_source("twice", lambda folder: files_of(folder) | {"val": [folder / "val0.png"] * 2})
+    monkeypatch.setitem(sys.modules, "a_toy_source", twice)
+    with pytest.raises(InputError, match="image id val0 comes twice in val"):
+        prepare(data)
+
+
+def test_a_cache_that_cannot_be_written_is_named(data, tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(InputError, match=r"cache: cannot be written \(.*\); make room, or change data\.cache"):
+        prepare(data)
+
+
+# Verifying
+
+
+def test_a_set_as_it_was_stored_is_verified(data):
+    assert verify(prepare(data)) == sum(SIDES.values())
+
+
+@pytest.mark.parametrize("damage", ["thumbnails.bin", "rows.parquet", "records-val"])
+def test_damage_is_found(data, damage):
+    builder = prepare(data)
+    (file,) = Path(builder.data_path).glob(f"{damage}*")
+    content = file.read_bytes()
+    half = len(content) // 2
+    file.write_bytes(content[:half] + bytes(255 - b for b in content[half : half + 200]) + content[half + 200 :])
+    with pytest.raises(InputError, match=re.escape(builder.data_path.as_posix())):
+        verify(prepare(data))
 
 
 def test_a_missing_image_is_found_before_any_is_decoded(source, data, monkeypatch):

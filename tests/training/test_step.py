@@ -5,11 +5,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cxr_jax.retrieval.embedding import make_encode_step
+from cxr_jax.models.dual_encoder import MAX_LOG_SCALE
+from cxr_jax.training import step as steps
 from cxr_jax.training.losses import contrastive_loss
-from cxr_jax.training.optim import FROZEN
-from cxr_jax.training.step import Recipe, TrainState, init_state, make_recipe, make_train_step
+from cxr_jax.training.optim import FROZEN, TRAIN
+from cxr_jax.training.step import (
+    Recipe,
+    TrainState,
+    count_parameters,
+    init_state,
+    make_recipe,
+    make_train_step,
+    parameters_by_part,
+    share_of_equals,
+    state_shapes,
+)
 from tests.tiny import tiny_batch, tiny_resolved
 
 NO_DROPOUT = "text.dropout=0.0"
@@ -58,6 +71,7 @@ def test_golden_step():
 def test_four_devices_compute_the_gradient_of_one_global_batch():
     """Losses alone would hide a wrong scale, so the parameters' gradients are compared, BatchNorm and all."""
     config, batch, key = tiny_resolved(NO_DROPOUT), tiny_batch(16), jax.random.key(0)
+    batch["group_id"][[3, 15]] = 3  # equal reports that meet on no device
     single = sgd(make_recipe(config))
     state = init_state(single, config)
     alone, alone_metrics = jax.jit(make_train_step(single))(state, batch, key)
@@ -70,6 +84,9 @@ def test_four_devices_compute_the_gradient_of_one_global_batch():
     together, metrics = jax.device_get(step(state, shards, key))
 
     np.testing.assert_allclose(metrics["loss"], np.full(devices, alone_metrics["loss"]), rtol=1e-5)
+    np.testing.assert_array_equal(metrics["equal_reports"], np.full(devices, 2 / 16, np.float32))
+    for name in ("gradient_norm", "update_norm"):
+        np.testing.assert_allclose(metrics[name], np.full(devices, alone_metrics[name]), rtol=1e-3)
     expected = gradient(state, alone)
     for device in range(devices):
         found = gradient(state, jax.tree.map(lambda x, d=device: x[d], together))
@@ -86,9 +103,8 @@ def test_without_gathering_the_gradient_would_be_another():
     recipe = make_recipe(config)
     state = init_state(recipe, config)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    z_v, z_t, A_s = make_encode_step(recipe.model)(variables, batch)
-    assert A_s.shape[0] == 16
-    assert 0 < A_s.min() <= A_s.max() < 1
+    out = jax.jit(recipe.model.apply)(variables, batch["image"], batch["token_ids"], batch["token_mask"])
+    z_t, z_v = out["text_embedding"], out["image_embedding"]
     scale = jnp.float32(10.0)
     whole = contrastive_loss(z_t, z_v, scale)
     parts = [contrastive_loss(z_t[i : i + 4], z_v[i : i + 4], scale) for i in range(0, 16, 4)]
@@ -173,3 +189,134 @@ def test_a_batch_is_learnt_by_heart():
     for _ in range(60):
         state, metrics = step(state, tiny_batch(), jax.random.key(0))
     assert float(metrics["loss"]) < 0.7 < np.log(8) / 2
+
+
+# What it reports
+
+
+def norm(tree) -> float:
+    return float(np.sqrt(sum(np.sum(np.square(np.asarray(x, np.float64))) for x in jax.tree.leaves(tree))))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """(config, recipe, state) of a frozen BERT, without dropout."""
+    config = tiny_resolved(NO_DROPOUT, "optim.weight_decay=0.3")
+    recipe = make_recipe(config)
+    return config, recipe, init_state(recipe, config)
+
+
+def test_the_norms_are_of_the_gradient_and_of_the_change(tiny):
+    _, recipe, state = tiny
+    state = state.replace(step=jnp.int32(3))
+    # AdamW keeps its own count: some steps on, its rate is not zero.
+    state = state.replace(opt_state=jax.tree.map(lambda x: x + 3 if x.dtype == jnp.int32 else x, state.opt_state))
+    descended, by_gradient = jax.jit(make_train_step(sgd(recipe)))(
+        state.replace(opt_state=sgd(recipe).optimizer.init(state.params)), tiny_batch(), jax.random.key(0)
+    )
+    length = norm(gradient(state, descended))
+    assert float(by_gradient["gradient_norm"]) == pytest.approx(length, rel=1e-4)
+    assert float(by_gradient["update_norm"]) == pytest.approx(length, rel=1e-4)
+    after, by_adamw = jax.jit(make_train_step(recipe))(state, tiny_batch(), jax.random.key(0))
+    assert float(by_adamw["gradient_norm"]) == pytest.approx(length, rel=1e-4)
+    assert float(by_adamw["update_norm"]) == pytest.approx(norm(gradient(state, after)), rel=1e-3)
+    assert float(by_adamw["update_norm"]) < 0.5 * length
+    assert all(value.dtype == jnp.float32 and value.shape == () for value in by_adamw.values())
+
+
+counted = jax.jit(share_of_equals)
+
+
+@given(st.lists(st.integers(0, 9), min_size=8, max_size=8))
+def test_equal_reports_are_counted(groups):
+    naive = np.mean([groups.count(group) > 1 for group in groups])
+    assert float(counted(jnp.array(groups, jnp.int32))) == pytest.approx(naive)
+
+
+def test_one_report_equals_no_other():
+    assert float(counted(jnp.zeros(1, jnp.int32))) == 0
+
+
+def test_parameters_are_counted_by_part(tiny):
+    config, recipe, state = tiny
+    parts = parameters_by_part(recipe, state_shapes(recipe, config).params)
+    assert {"vision/densenet", "text/bert", "text/soft_prompts", "log_scale"} <= parts.keys()
+    *rest, (every, trained) = parts.values()
+    assert list(parts)[-1] == "all"
+    assert (every, trained) == tuple(map(sum, zip(*rest, strict=True))) == count_parameters(recipe, state.params)
+    assert every == sum(x.size for x in jax.tree.leaves(state.params))
+    assert parts["text/bert"] == (sum(x.size for x in jax.tree.leaves(state.params["text"]["bert"])), 0)
+    assert trained == sum(
+        x.size
+        for x, label in zip(jax.tree.leaves(state.params), jax.tree.leaves(recipe.labels), strict=True)
+        if label == TRAIN
+    )
+
+
+# What is not finite
+
+
+def assert_same_bits(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+
+
+@pytest.fixture(scope="module")
+def skipping(tiny):
+    return jax.jit(make_train_step(tiny[1], skip_nan=True))
+
+
+def test_a_step_that_is_not_finite_is_left_out_and_counted(tiny, skipping):
+    _, _, state = tiny
+    poisoned = jax.tree.map(lambda x: x, state)
+    poisoned.params["vision"]["head"]["kernel"] = poisoned.params["vision"]["head"]["kernel"].at[0, 0].set(jnp.nan)
+    after, metrics = skipping(poisoned, tiny_batch(), jax.random.key(0))
+    assert not np.isfinite(metrics["loss"])
+    assert float(metrics["skipped"]) == 1
+    assert int(after.step) == int(state.step) + 1
+    assert_same_bits(after.replace(step=poisoned.step), poisoned)
+
+    after, metrics = skipping(state, tiny_batch(), jax.random.key(0))
+    assert float(metrics["skipped"]) == 0
+    plain, _ = jax.jit(make_train_step(tiny[1]))(state, tiny_batch(), jax.random.key(0))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), after, plain)
+    assert norm(after.batch_stats) != norm(state.batch_stats)
+
+
+def test_a_finite_loss_with_a_gradient_that_is_not_is_left_out(tiny, monkeypatch):
+    # The root of 0 is finite, its slope is not.
+    monkeypatch.setattr(
+        steps, "contrastive_loss", lambda z_t, z_v, scale: contrastive_loss(z_t, z_v, scale) + jnp.sqrt(0 * z_t.sum())
+    )
+    _, recipe, state = tiny
+    after, metrics = jax.jit(make_train_step(recipe, skip_nan=True))(state, tiny_batch(), jax.random.key(0))
+    assert np.isfinite(metrics["loss"])
+    assert not np.isfinite(metrics["gradient_norm"])
+    assert float(metrics["skipped"]) == 1
+    assert_same_bits(after.replace(step=state.step), state)
+
+
+# The temperature
+
+
+def test_the_scale_stays_below_its_bound_and_comes_back_from_it(tiny, monkeypatch):
+    """Clipped in the model alone it had no gradient past the bound, and stayed there for good."""
+    _, recipe, state = tiny
+    recipe = sgd(recipe)
+
+    def stepper(slope):
+        monkeypatch.setattr(steps, "contrastive_loss", lambda z_t, z_v, scale: slope * jnp.log(scale))
+        step = jax.jit(make_train_step(recipe))
+        return lambda state: step(state, tiny_batch(), jax.random.key(0))
+
+    rise, fall = stepper(-3.0), stepper(0.5)
+    for start in (2.0, MAX_LOG_SCALE, 9.0):
+        params = {**state.params, "log_scale": jnp.float32(start)}
+        after = state.replace(params=params, opt_state=recipe.optimizer.init(params))
+        for _ in range(2):
+            after, metrics = rise(after)
+            assert float(after.params["log_scale"]) <= MAX_LOG_SCALE + 1e-6
+        assert float(after.params["log_scale"]) == pytest.approx(MAX_LOG_SCALE, abs=1e-6)
+        assert float(metrics["temperature"]) >= 0.01
+        after, _ = fall(after)
+        assert float(after.params["log_scale"]) == pytest.approx(MAX_LOG_SCALE - 0.5, abs=1e-5)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from cxr_jax.csv_table import Table
+from cxr_jax.csv_table import CsvTable
 from cxr_jax.data.views import view_of
 from cxr_jax.errors import InputError
 
@@ -60,7 +60,7 @@ def read_images(folder: Path) -> list[Image]:
     images: list[Image] = []
     subject_of: dict[str, str] = {}
     seen: set[str] = set()
-    for row in Table(file, (*IDS, "split")):
+    for row in CsvTable(file, (*IDS, "split")):
         dicom_id, study_id, subject_id, split = (row.cells[name] for name in (*IDS, "split"))
         for name, (pattern, wanted) in IDS.items():
             if not pattern.fullmatch(row.cells[name]):
@@ -85,7 +85,7 @@ def read_views(folder: Path) -> dict[str, str]:
     Raises:
       InputError: no such table, or it is damaged or lacks a column.
     """
-    table = Table(need_table(folder, METADATA), ("dicom_id", "ViewPosition"))
+    table = CsvTable(need_table(folder, METADATA), ("dicom_id", "ViewPosition"))
     return {row.cells["dicom_id"]: view_of(row.cells["ViewPosition"]) for row in table}
 
 
@@ -97,7 +97,7 @@ def read_labels(folder: Path) -> dict[str, tuple[str, ...]]:
     """
     file = find_table(folder, CHEXPERT)
     labels: dict[str, tuple[str, ...]] = {}
-    for row in Table(file, ("study_id", *FINDINGS)) if file else ():
+    for row in CsvTable(file, ("study_id", *FINDINGS)) if file else ():
         strange = {row.cells[name] for name in FINDINGS} - {"", "1", "0", "-1", "1.0", "0.0", "-1.0"}
         if strange:
             raise InputError(f"{file} {row.where}: has a cell {min(strange)[:80]!r}; wanted are 1.0, 0.0, -1.0 or none")

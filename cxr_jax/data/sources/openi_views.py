@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from cxr_jax.csv_table import Row, Table
+from cxr_jax.csv_table import CsvTable, Row
 from cxr_jax.data.views import view_of
 
 PROJECTIONS, DICOM = "indiana_projections.csv", "nlmcxr_dicom_metadata.csv.gz"
@@ -53,4 +53,4 @@ def _read_dicom(table: Path) -> dict[str, str]:
 
 def _rows(table: Path, *columns: str) -> Iterable[Row]:
     """The table's rows; none where it is absent or empty."""
-    return Table(table, columns) if table.is_file() and table.stat().st_size else ()
+    return CsvTable(table, columns) if table.is_file() and table.stat().st_size else ()

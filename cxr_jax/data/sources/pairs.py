@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cxr_jax.csv_table import Row, Table
+from cxr_jax.csv_table import CsvTable, Row
 from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.sources.published import into_splits
 from cxr_jax.data.splits import SPLITS
@@ -68,15 +68,15 @@ def splits(data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Rec
     return into_splits(records, dealt, data["seed"], Path(data["csv"]).expanduser())
 
 
-def _read(file: Path) -> tuple[Table, list[Row]]:
-    table = Table(file, required=("image", "report"))
+def _read(file: Path) -> tuple[CsvTable, list[Row]]:
+    table = CsvTable(file, required=("image", "report"))
     rows = list(table)
     if not rows:
         raise InputError(f"{file}: has no rows; add one a pair of image and report")
     return table, rows
 
 
-def _split_in_use(split: str, table: Table) -> str:
+def _split_in_use(split: str, table: CsvTable) -> str:
     has_split = "split" in table.columns
     if split == "column" and not has_split:
         raise InputError(f"{table.file}: has no column split; add it, or set data.split=patient")
