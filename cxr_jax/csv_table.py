@@ -92,10 +92,16 @@ class CsvTable:
                 # Strict: a quote that is never closed would swallow the rest of the file as one cell.
                 reader = csv.reader(text, delimiter=delimiter, strict=True)
                 for record in reader:
+                    if any("\0" in cell for cell in record):  # no file has such a name, and no report such a character
+                        raise InputError(f"{self.file} {_where(number, line)}: holds a NUL byte; save the table anew")
                     yield number, line, record
                     number, line = number + 1, reader.line_num + 1
         except csv.Error as error:
             raise _unreadable(f"{self.file} {_where(number, line)}", f"{error}; is a quote never closed?") from error
+        except FileNotFoundError as error:
+            raise InputError(f"{self.file}: no such file; mend the path") from error
+        except IsADirectoryError as error:
+            raise InputError(f"{self.file}: is a folder; name the CSV in it") from error
         except (EOFError, OSError, zlib.error, UnicodeError) as error:
             raise _unreadable(str(self.file), str(error)) from error
 

@@ -24,7 +24,7 @@ from cxr_jax import config as configuration
 from cxr_jax.data import pipeline
 from cxr_jax.data.records import SourceConfig
 from cxr_jax.data.tokens import tokenize
-from cxr_jax.errors import ArgumentParser, run_command
+from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.evaluation.tables import format_table
 from cxr_jax.models.dual_encoder import inverse_temperature
@@ -71,6 +71,11 @@ def train(
     parallel.check_batch_size(config["batch_size"])
     config = resolve_towers(config, run.load_config() if run.config_file.is_file() else None)
     run.check(config, but=RESOLVED)
+    if (newest_step(run.checkpoints) or 0) > config["num_steps"]:
+        raise InputError(
+            f"num_steps = {config['num_steps']}: {run.root} has come to step {newest_step(run.checkpoints)}; give at "
+            "least that, or another folder to begin anew"
+        )
     with contextlib.ExitStack() as stack:
         if processes.is_primary() and not dry_run:
             run.make()
@@ -276,7 +281,7 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]
         choices=processes.MODES,
         help="join the job's processes where the launcher says that there are several; on: there must be; off: never",
     )
-    parser.add_argument("--max_hours", type=float, default=0, metavar="H", help="save and end with 75 after so long")
+    parser.add_argument("--max_hours", type=float, default=0.0, metavar="H", help="save and end with 75 after so long")
     parser.add_argument("--dry_run", action="store_true", help="say what would be trained and what a step costs; end")
     arguments, rest = parser.parse_known_args(argv)
     return arguments, configuration.overrides(rest)

@@ -15,7 +15,6 @@ Image = UInt8[Array | np.ndarray, "B H W 1"]
 TokenIds = Int[Array | np.ndarray, "B L"]
 TokenMask = Int[Array | np.ndarray, "B L"] | Bool[Array | np.ndarray, "B L"]
 FeatureMap = Float[Array, "B H W C"]
-Embedding = Float[Array, "B E"]
 Scalar = Float[Array, ""]
 
 

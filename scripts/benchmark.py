@@ -24,7 +24,7 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
     import numpy as np
 
     from cxr_jax import config as configuration
-    from cxr_jax.retrieval.embedding import make_encode_step
+    from cxr_jax.retrieval.embedding import encode_images, encode_texts
     from cxr_jax.training.step import init_state, make_recipe, make_train_step
     from cxr_jax.weights.bert import complete_bert_config
 
@@ -41,6 +41,7 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
         "image": rng.integers(0, 256, (arguments.batch, arguments.image, arguments.image, 1), dtype=np.uint8),
         "token_ids": rng.integers(1000, 28000, tokens, dtype=np.int32),
         "token_mask": np.ones(tokens, np.int32),
+        "group_id": np.arange(arguments.batch, dtype=np.int32),
     }
     batch = jax.device_put(batch)
     recipe, key = make_recipe(config), jax.random.key(0)
@@ -56,7 +57,12 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
     stats = jax.devices()[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use", 0) // 2**20 or None
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-    encode = jax.jit(make_encode_step(recipe.model))
+
+    @jax.jit
+    def encode(variables, batch):
+        images = encode_images(recipe.model, variables, batch["image"])
+        return images, encode_texts(recipe.model, variables, batch["token_ids"], batch["token_mask"])
+
     _, encode_time = timed(lambda: jax.block_until_ready(encode(variables, batch)), arguments.steps)
     return {
         "peer": f"cxr_jax on jax {jax.__version__}, {config['compute_dtype']}",

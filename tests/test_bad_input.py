@@ -16,7 +16,7 @@ from cxr_jax import retrieve, train
 from cxr_jax.data import images
 from cxr_jax.errors import run_command
 from cxr_jax.retrieval import model
-from cxr_jax.training import loop
+from cxr_jax.training import start
 
 ROOT = Path(__file__).parents[1]
 CONFIG = str(ROOT / "configs" / "pairs.py")
@@ -107,6 +107,9 @@ def test_a_configuration_that_is_not_there(table, complaint):
         ("--batch_size=4", "--batch_size=4: no such argument"),
         ("--confg.batch_size=4", "--confg.batch_size=4: no such argument"),
         ("stray", "stray: no such argument"),
+        ("--max_hours=long", "--max_hours: invalid float value: 'long'"),
+        ("--distributed=on", "--distributed on: no launcher says how many tasks"),
+        ("--distributed=maybe", "--distributed: invalid choice: 'maybe'"),
         ("--config.batchsize=4", "there is no key batchsize; did you mean batch_size?"),
         ("--config.batch_size=four", "--config.batch_size=four: not of type int"),
         ("--config.batch_size", "--config.batch_size: has no value"),
@@ -213,7 +216,7 @@ def test_weights_that_do_not_fit(table, tmp_path, shared, complaint, monkeypatch
     monkeypatch.setattr(train.parallel, "cache_compilations", lambda folder: None)
     # Making a model's weights takes half a minute; these stand in for BERT's.
     state = SimpleNamespace(params={"text": {"bert": {"embeddings": {"embedding": np.ones((3, 2))}}}})
-    monkeypatch.setattr(loop, "init_state", lambda *_: state)
+    monkeypatch.setattr(start, "init_state", lambda *_: state)
     monkeypatch.setattr(train.parallel, "pmap", lambda *_: pytest.fail("a step was made"))
     folder = tmp_path / "bert"
     folder.mkdir()

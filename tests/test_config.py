@@ -45,7 +45,11 @@ def test_the_variants_are_the_papers_ablations():
         v: configuration.difference(configuration.load(BASE), configuration.load(f"{BASE}:{v}")) for v in VARIANTS
     }
     assert change["frozen_bert"] == ["text.num_prompts: 16 → 0"]
-    assert change["finetune_bert"] == ["text.frozen: True → False", "text.num_prompts: 16 → 0"]
+    assert change["finetune_bert"] == [
+        "optim.bert_learning_rate: 0.0 → 2e-05",
+        "text.frozen: True → False",
+        "text.num_prompts: 16 → 0",
+    ]
     assert change["unscaled_prompts"] == ["text.scaled_prompts: True → False"]
     assert set(change["plain_densenet"]) == {
         "image.multi_scale: True → False",
@@ -63,7 +67,7 @@ def test_the_paper_is_the_default():
         "dmis-lab/biobert-v1.1",
     )
     assert config["image"]["block_sizes"] == (6, 12, 24, 16)
-    assert config["data"]["split"] == "paper"
+    assert (config["data"]["dataset"], config["data"]["split"]) == ("openi", "auto")  # which is the paper's
 
 
 # Overrides
@@ -127,12 +131,25 @@ def test_the_last_override_wins_and_the_file_stays_as_it_is():
         ("image.block_sizes=('a',)", "image.block_sizes = ('a',) must be"),
         ("image.mean=(0.5,)", "image.mean = (0.5,) must be three numbers"),
         ("image.std=(1, 0, 1)", "image.std = (1, 0, 1) is divided by"),
+        ("nan=ignore", "it is one of stop, skip"),
+        ("checkpoint_minutes=-1", "checkpoint_minutes = -1.0 must not be negative"),
+        ("checkpoint_every=-1", "checkpoint_every = -1 must not be negative"),
+        ("optim.bert_learning_rate=-1", "optim.bert_learning_rate = -1.0 must not be negative"),
+        ("profile_steps=3", "profile_steps = '3' must be FIRST:LAST, steps from 1 on"),
+        ("profile_steps=0:3", "profile_steps = '0:3' must be FIRST:LAST"),
+        ("profile_steps=4:3", "profile_steps = '4:3' must be FIRST:LAST"),
         ("text.max_tokens=500", "text.num_prompts + text.max_tokens = 516 passes BERT's 512 positions"),
         ("text.bert={'max_position_embeddings': 100}", "= 144 passes BERT's 100 positions"),
     ],
 )
 def test_bad_overrides_are_refused(override, message):
     assert message in refused(BASE, override)
+
+
+def test_the_steps_that_are_profiled():
+    assert list(configuration.profiled_steps("100:103")) == [100, 101, 102, 103]
+    assert list(configuration.profiled_steps("7:7")) == [7]
+    assert not configuration.profiled_steps("")
 
 
 # Files
@@ -193,8 +210,14 @@ def test_a_run_survives_its_own_json():
 
 def test_difference_names_what_differs_and_leaves_out_what_is_free():
     old = configuration.load(BASE)
-    free = [f"{name}={'true' if name == 'data.download' else 7}" for name in configuration.FREE_KEYS]
-    assert configuration.difference(old, configuration.load(BASE, free)) == []
+    others = {bool: "true", int: "7", float: "7", str: "7"}
+    values = {"nan": "skip", "profile_steps": "7:8"}
+    names = (*configuration.FREE_KEYS, *configuration.CHANGEABLE_KEYS)
+    free = [f"{name}={values.get(name, others[configuration.SCHEMA[name].kind])}" for name in names]
+    changed = configuration.load(BASE, free)
+    flat, before = configuration.flatten(changed), configuration.flatten(old)
+    assert {name for name in flat if flat[name] != before[name]} == set(names)
+    assert configuration.difference(old, changed) == []
     new = configuration.load(BASE, ["batch_size=32", "image.block_sizes=(6, 12)", "text.bert={'hidden_size': 3}"])
     assert configuration.difference(old, new) == [
         "batch_size: 64 → 32",

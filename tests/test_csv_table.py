@@ -117,10 +117,17 @@ def test_faults_are_one_line(write, text, message, name):
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path, write):
-    for file in (tmp_path / "absent.csv", tmp_path, tmp_path / "absent.csv.gz"):
-        assert "cannot be read as CSV" in refused(file)
+    for file in (tmp_path / "absent.csv", tmp_path / "absent.csv.gz"):
+        assert refused(file) == f"{file}: no such file; mend the path"
+    assert refused(tmp_path) == f"{tmp_path}: is a folder; name the CSV in it"
     file = write("a,b\n1,2\n", name="table.csv.gz")
     whole = file.read_bytes()
     for content in (whole[:-4], whole[:12], b"a,b\n1,2\n", whole[:-6] + b"xxxxxx"):
         file.write_bytes(content)
         assert "cannot be read as CSV" in refused(file)
+
+
+def test_a_nul_byte_is_refused_with_its_row(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n3,x\0y\n")
+    with pytest.raises(InputError, match=r"a\.csv row 3: holds a NUL byte"):
+        list(CsvTable(tmp_path / "a.csv"))

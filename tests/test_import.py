@@ -41,7 +41,7 @@ def test_no_module_changes_the_process():
         f"""
         import atexit, collections.abc, concurrent.futures.process, importlib, json, logging, os, signal, warnings
         import absl.logging, grain, jax, matplotlib, ml_collections, nltk, optax, orbax.checkpoint, tensorflow_datasets
-        import huggingface_hub, rouge_score, sacrebleu, tqdm, transformers, yaml
+        import huggingface_hub, pyarrow.parquet, rouge_score, sacrebleu, tqdm, transformers, yaml
         from transformers.models.bert import modeling_flax_bert
 
         def state():

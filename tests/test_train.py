@@ -1,11 +1,12 @@
 """Whole runs on a tiny phantom: what they leave behind, that they resume exactly, that they can be moved and used."""
 
 import json
+import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
-import flax
 import jax
 import numpy as np
 import pytest
@@ -13,17 +14,20 @@ from safetensors.numpy import load_file, save_file
 
 import cxr_jax
 from cxr_jax import evaluate
+from cxr_jax import train as train_module
 from cxr_jax.data import images
-from cxr_jax.errors import InputError
+from cxr_jax.errors import InputError, Preempted
 from cxr_jax.evaluation.text_metrics import score_names
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime import parallel
+from cxr_jax.runtime.metric_writers import TIMINGS
 from cxr_jax.runtime.run_folder import RunFolder
+from cxr_jax.runtime.stopping import Stopper
 from cxr_jax.train import train
 from cxr_jax.training.checkpoint import Checkpoints
-from cxr_jax.training.loop import BEST_METRIC, restore_or_init
-from cxr_jax.training.step import init_state, make_recipe, state_shapes
+from cxr_jax.training.loop import BEST_METRIC, Loop
+from cxr_jax.training.step import make_recipe, state_shapes
 from cxr_jax.weights.towers import resolve_towers
 from tests.tiny import tiny_config, tiny_resolved
 
@@ -53,11 +57,12 @@ def model(run) -> Model:
 
 def final_state(run: RunFolder):
     config = run.load_config()
-    checkpoints = Checkpoints(run.checkpoints, BEST_METRIC)
-    step = checkpoints.latest_step()
-    state, data = checkpoints.restore(step, state_shapes(make_recipe(config), config))
+    recipe = make_recipe(config)
+    checkpoints = Checkpoints(run.checkpoints, recipe.labels)
+    restored = checkpoints.restore_newest(state_shapes(recipe, config))
     checkpoints.close()
-    return step, state, data
+    assert restored is not None
+    return restored
 
 
 def same_bits(a, b) -> bool:
@@ -66,87 +71,156 @@ def same_bits(a, b) -> bool:
 
 
 def without_clock(run: RunFolder) -> list[dict]:
-    return [{k: v for k, v in line.items() if k != "pairs_per_second"} for line in run.metrics()]
+    return [{k: v for k, v in line.items() if k not in TIMINGS} for line in run.metrics()]
 
 
-def test_a_run_leaves_what_its_folder_promises(run):
+def assert_same_outcome(run: RunFolder, expected: RunFolder):
+    """Parameters, optimiser, statistics, iterator, best, metrics and index, to the bit."""
+    (state, data), (expected_state, expected_data) = final_state(run), final_state(expected)
+    assert data == expected_data
+    assert same_bits(state, expected_state)
+    assert without_clock(run) == without_clock(expected)
+    names = sorted(file.name for file in expected.index.iterdir())
+    assert sorted(file.name for file in run.index.iterdir()) == names
+    for name in names:
+        assert (run.index / name).read_bytes() == (expected.index / name).read_bytes(), name
+
+
+def history(run: RunFolder) -> list[dict]:
+    return [json.loads(line) for line in run.history_file.read_text().splitlines()]
+
+
+def test_a_run_leaves_what_its_folder_promises(run, config):
     assert json.loads(run.config_file.read_text())["text"]["bert"]["vocab_size"] > 100
     lines = run.metrics()
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
     assert [line["step"] for line in lines if "val_loss" in line] == [3, 6]
     assert all(np.isfinite(list(line.values())).all() for line in lines)
-    assert {"loss", "learning_rate", "temperature", "pairs_per_second"} <= lines[0].keys()
-    assert run.curves_file.read_bytes()[:4] == b"\x89PNG"
+    values = {"loss", "learning_rate", "temperature", "gradient_norm", "update_norm", "equal_reports"}
+    timings = {"pairs_per_second", "step_seconds", "data_wait_seconds"}
+    assert lines[0].keys() == {"step"} | values | timings
+    assert (run.root / "curves.png").read_bytes()[:4] == b"\x89PNG"
     assert (run.tokenizer / "tokenizer.json").is_file()
     assert sorted(f.name for f in run.index.glob("*.npz")) == ["test.npz", "train.npz", "val.npz"]
+    (line,) = history(run)
+    assert (line["processes"], line["devices"], line["changed"]) == (1, "4 cpu", {})
+    there = {path.name for path in run.root.iterdir()}
+    assert there == {"config.json", "history.jsonl", "metrics.jsonl", "curves.png", "checkpoints", "tokenizer", "index"}
+    assert BEST_METRIC in next(line for line in lines if "val_loss" in line)
 
 
-@pytest.mark.parametrize("how", ["crash", "signal"])
-def test_a_resumed_run_equals_an_uninterrupted_one(run, config, tmp_path, monkeypatch, how):
-    """A crash in step 5 loses steps 4 and 5, to the checkpoint of step 3; a signal in step 4 loses nothing."""
-    calls = []
+class CrashError(Exception):
+    pass
 
-    def shard(batch, real=parallel.shard):
-        calls.append(batch)
-        trained = len(calls)  # validation shards batches too
-        if how == "crash" and trained == 7:
-            raise RuntimeError("power cut")
-        if how == "signal" and trained == 6:
-            signal.raise_signal(signal.SIGTERM)
-        return real(batch)
 
-    monkeypatch.setattr(parallel, "shard", shard)
-    with pytest.raises(RuntimeError if how == "crash" else KeyboardInterrupt):
-        train(config, tmp_path / "broken")
+def break_off(monkeypatch, stopper: Stopper, where: str, step: int, crash: bool):
+    """Has the run crash, or told to stop by SIGTERM, in the midst of a step, a validation or the indexing."""
+
+    def interrupt():
+        if crash:
+            raise CrashError
+        signal.raise_signal(signal.SIGTERM)
+        while not stopper.wanted:  # another thread hears it
+            time.sleep(0.001)
+
+    def check_one_before(self, number, *rest, real=Loop._check_one_before):
+        if number == step:
+            interrupt()
+        real(self, number, *rest)
+
+    def validate(state, check, real=train_module.validate, **rest):
+        if int(parallel.unreplicate(state.step)) == step:
+            interrupt()
+        return real(state, check, **rest)
+
+    def index_split(*arguments, real=train_module.index_split):
+        interrupt()
+        return real(*arguments)
+
+    if where == "step":
+        monkeypatch.setattr(Loop, "_check_one_before", check_one_before)
+    else:
+        monkeypatch.setattr(train_module, where, {"validate": validate, "index_split": index_split}[where])
+
+
+@pytest.mark.parametrize(
+    ("where", "step", "crash", "resumed_at"),
+    [
+        ("step", 5, True, 3),  # steps 4 and 5 are lost, to the checkpoint of step 3
+        ("step", 4, False, 4),
+        pytest.param("validate", 3, False, 3, marks=pytest.mark.slow),
+        pytest.param("step", 2, True, 0, marks=pytest.mark.slow),
+        pytest.param("step", 6, False, 6, marks=pytest.mark.slow),
+        pytest.param("validate", 6, False, 6, marks=pytest.mark.slow),
+        pytest.param("validate", 6, True, 3, marks=pytest.mark.slow),
+        pytest.param("index_split", 6, True, 6, marks=pytest.mark.slow),
+    ],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    run, config, tmp_path, monkeypatch, capsys, where, step, crash, resumed_at
+):
+    with Stopper() as stopper:
+        break_off(monkeypatch, stopper, where, step, crash)
+        with pytest.raises(CrashError if crash else Preempted) as error:
+            train(config, tmp_path / "broken", stopper)
+    assert crash or str(error.value).startswith(f"SIGTERM; checkpoint of step {step} is saved; the same command")
     monkeypatch.undo()
+    capsys.readouterr()
     resumed = train(config, tmp_path / "broken")
-
-    step, state, data = final_state(resumed)
-    expected_step, expected, expected_data = final_state(run)
-    assert (step, data) == (expected_step, expected_data) == (6, expected_data)
-    assert same_bits(state, expected)
-    kept = [line for line in without_clock(resumed) if not ("val_loss" in line and line["step"] == 4)]
-    assert kept == without_clock(run)
+    begun = f"resuming at step {resumed_at}" if resumed_at else "a new run"
+    assert f"{resumed.root}: {begun}\n" in capsys.readouterr().out
+    assert_same_outcome(resumed, run)
+    assert not list(resumed.root.glob("un*"))
+    assert [line["changed"] for line in history(resumed)] == [{}, {}]
 
 
-def test_training_again_a_finished_run_changes_nothing(run, config):
-    before = without_clock(run)
-    train(config, run.root)
-    assert without_clock(run) == before
+def test_training_again_a_finished_run_does_nothing_and_says_so(run, config, monkeypatch, capsys):
+    before = {file: file.stat().st_mtime_ns for file in run.root.rglob("*")}
+    monkeypatch.setattr(train_module, "load_splits", lambda _: pytest.fail("data is read"))
+    assert train(config, run.root).root == run.root
+    assert capsys.readouterr().out == f"{run.root}: is finished; nothing is left to do\n"
+    assert {file: file.stat().st_mtime_ns for file in run.root.rglob("*") if file != run.root} == {
+        file: time for file, time in before.items() if file != run.root
+    }
 
 
-def test_a_fresh_state_holds_both_towers_weights(tmp_path):
-    fields = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", **fields, "intermediate_size": 32}))
-    changes = (
-        "image.block_sizes=(2, 1)",
-        f"image.pretrained={WEIGHTS}",
-        "image.pretrained_except=('^golden', '^single')",
+def test_a_run_may_become_longer_and_is_not_cut_short(run, config, tmp_path, capsys):
+    longer = RunFolder(shutil.copytree(run.root, tmp_path / "longer"))
+    train(config | {"num_steps": 7, "eval_every": 2, "log_every": 7}, longer.root)
+    assert f"{longer.root}: resuming at step 6\n" in capsys.readouterr().out
+    assert [line["changed"] for line in history(longer)] == [
+        {},
+        {"num_steps": [6, 7], "eval_every": [3, 2], "log_every": [1, 7]},
+    ]
+    assert longer.load_config()["num_steps"] == 7
+    lines = without_clock(longer)
+    assert lines[:-2] == without_clock(run)
+    assert [line["step"] for line in lines[-2:]] == [7, 7]
+    with pytest.raises(InputError) as error:
+        train(config, longer.root)
+    assert str(error.value) == (
+        f"num_steps = 6: {longer.root} has come to step 7; give at least that, or another folder to begin anew"
     )
-    config = resolve_towers(
-        tiny_config(*changes, f"text.pretrained={tmp_path}", "text.pretrained_except=('word_embeddings',)")
-    )
-    recipe = make_recipe(config)
-    shapes = state_shapes(recipe, config).params["text"]["bert"]
-    bert = jax.tree.map(lambda x: np.full(x.shape, 0.25, np.float32), shapes)
-    del bert["embeddings"]["word_embeddings"]
-    (tmp_path / "flax_model.msgpack").write_bytes(flax.serialization.to_bytes(bert))
 
-    state, step, notes = restore_or_init(Checkpoints(tmp_path / "run", BEST_METRIC), recipe, config, None)
-    fresh = init_state(recipe, config)
-    assert step == 0
-    assert jax.tree.structure(state) == jax.tree.structure(fresh)
-    loaded = dict(state.params["text"]["bert"])
-    words = loaded["embeddings"].pop("word_embeddings")
-    assert same_bits(words, fresh.params["text"]["bert"]["embeddings"]["word_embeddings"])
-    assert same_bits(loaded, bert)
-    kernel = load_file(WEIGHTS)["features.denseblock1.denselayer1.conv2.weight"]
-    ours = state.params["vision"]["densenet"]["denseblock1_denselayer1"]["conv2"]["kernel"]
-    np.testing.assert_array_equal(ours, kernel.transpose(2, 3, 1, 0))
-    mean = load_file(WEIGHTS)["features.norm5.running_mean"]
-    np.testing.assert_array_equal(state.batch_stats["vision"]["densenet"]["norm5"]["mean"], mean)
-    assert same_bits(state.params["vision"]["head"], fresh.params["vision"]["head"])
-    assert [note.partition(" = ")[0] for note in notes] == ["image.pretrained", "text.pretrained"]
+
+def test_a_dry_run_says_what_a_step_costs_and_leaves_nothing(config, tmp_path, capsys):
+    train(config, tmp_path / "dry", dry_run=True)
+    assert not (tmp_path / "dry").exists()
+    out = capsys.readouterr().out
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+    counts = {
+        name: [int(cell.replace(",", "")) for cell in rows[name]] for name in ("all", "text/bert", "vision/densenet")
+    }
+    assert counts["text/bert"][0] > counts["text/bert"][1] == 0
+    assert counts["vision/densenet"][0] == counts["vision/densenet"][1] > 0
+    assert f"{counts['all'][0]:,} parameters, {counts['all'][1]:,} trained; 4 cpu" in out
+    costs = re.search(
+        r"batch 8 over 4 cpu, 6 steps; a step, by XLA's own analysis: ([\d.]+) GFLOP in all, \d+ MiB of temporaries "
+        r"and \d+ MiB of arguments a device",
+        out,
+    )
+    assert costs is not None
+    assert float(costs[1]) > 0
 
 
 def test_towers_of_a_run_that_has_begun_are_not_looked_for(tmp_path):
@@ -173,7 +247,7 @@ def test_a_run_from_pretrained_weights(cache, tmp_path, capsys):
     assert f"image.pretrained = {file}: xrayvision.safetensors, 44 of 44 weights, 1 channel" in capsys.readouterr().out
     assert run.load_config()["image"]["mean"] == [0.5] * 3
     assert run.load_config()["image"]["std"] == [1 / 2048] * 3
-    _, state, _ = final_state(run)
+    state, _ = final_state(run)
     densenet = state.params["vision"]["densenet"]
     third = np.asarray(densenet["conv0"]["kernel"])[:, :, 1].transpose(2, 0, 1)
     np.testing.assert_allclose(3 * third, single["features.conv0.weight"][:, 0], atol=1e-6)
@@ -182,7 +256,7 @@ def test_a_run_from_pretrained_weights(cache, tmp_path, capsys):
     variance = np.asarray(state.batch_stats["vision"]["densenet"]["norm0"]["var"])
     assert variance.min() > 100  # torchxrayvision's inputs are 1024 times as large as others'
     file.unlink()  # all that is needed of it is in the run
-    train(config, run.root)
+    train(config | {"num_steps": 3}, run.root)
     assert f"{run.root}: resuming at step 2" in capsys.readouterr().out
     assert cxr_jax.load(run.root).encode_image([np.zeros((40, 32), np.uint8)]).shape == (1, 16)
 

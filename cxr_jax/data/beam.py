@@ -42,11 +42,18 @@ def build(builder: RecordBuilder, splits: Mapping[str, Sequence[Record]], runner
     Raises:
       InputError: an image cannot be read.
     """
+    import apache_beam
+
     folder = Path(builder.data_path)
     shutil.rmtree(folder, ignore_errors=True)
     builder.splits = splits
     try:
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(beam_runner=runner))
+        # Without flags, for Beam would take the command line's for its own.
+        options = apache_beam.options.pipeline_options.PipelineOptions([])
+        tfds.disable_progress_bar()
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(beam_runner=runner, beam_options=options)
+        )
     except Exception as error:  # Beam wraps what a worker raises, and keeps its text
         if isinstance(error, InputError) or "InputError" in repr(error):
             raise InputError(str(error).splitlines()[0].partition(" [while running")[0]) from error

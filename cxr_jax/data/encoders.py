@@ -49,8 +49,9 @@ def encode_file(path: Path, stored_size: int, stored_format: str) -> Encoded:
     """
     image = images.shrink(images.read_grey(path), stored_size)
     encoded = images.ENCODERS[stored_format](image)
-    # Of what will be read from it again: JPEG has lost something.
-    return Encoded(encoded, images.thumbnail(images.decode(encoded)), *image.shape)
+    # Of what will be read from it again: JPEG loses something.
+    kept = image if stored_format == "png" else images.decode(encoded)
+    return Encoded(encoded, images.thumbnail(kept), *image.shape)
 
 
 def cores() -> int:
@@ -83,7 +84,7 @@ def _pool(tasks: list[tuple[Path, int, str]], workers: int) -> Iterator[Iterator
     def encode(task: tuple[Path, int, str]) -> Encoded:
         encoder = idle.get()
         try:
-            return _ask(encoder, task)
+            return _request(encoder, task)
         finally:
             idle.put(encoder)
 
@@ -120,7 +121,7 @@ def _start() -> subprocess.Popen[bytes]:
     )
 
 
-def _ask(encoder: subprocess.Popen[bytes], task: tuple[Path, int, str]) -> Encoded:
+def _request(encoder: subprocess.Popen[bytes], task: tuple[Path, int, str]) -> Encoded:
     requests, replies = cast(IO[bytes], encoder.stdin), cast(IO[bytes], encoder.stdout)
     try:
         pickle.dump(task, requests)

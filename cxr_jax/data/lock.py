@@ -36,20 +36,21 @@ def hold(file: Path, doing: str) -> Iterator[bool]:
                 if not said:
                     print(f"{file.parent}: {_holder(stream)} is {doing}; waiting for it", file=sys.stderr, flush=True)
                     said = True
+                time.sleep(POLL_SECONDS)
+                continue
             except OSError:  # ENOSYS, ENOLCK, EOPNOTSUPP
-                yield False
-                return
+                held = False
             else:
                 if not _is_named(file, stream):
                     continue  # the one before took it away, and who comes next would lock another of that name
                 stream.truncate(0)
                 print(f"process {os.getpid()} on {socket.gethostname()}", file=stream, flush=True)
-                try:
-                    yield True
-                finally:
-                    file.unlink(missing_ok=True)
-                return
-        time.sleep(POLL_SECONDS)
+                held = True
+            try:
+                yield held
+            finally:
+                file.unlink(missing_ok=True)
+            return
 
 
 def _open(file: Path) -> TextIO:

@@ -22,7 +22,7 @@ from cxr_jax.errors import InputError
 
 # What says which set it is, without a look at its files: a broken-off preparation is found again by it.
 DEFINING_KEYS = ("dataset", "path", "csv", "annotation", "split", "seed", "section", "num_studies", "stored_size",
-                 "stored_format")  # fmt: skip
+                 "stored_format", "fingerprint_by")  # fmt: skip
 LINE_SECONDS = 30
 
 
@@ -59,10 +59,16 @@ def prepare(
                     splits = _splits(source, config, data)
                     if beam_runner:
                         scratch = _builder(config, unfinished.with_suffix(".beam"))
-                        beam.build(scratch, splits, beam_runner, Path(builder.data_path))
+                        with _quiet():
+                            beam.build(scratch, splits, beam_runner, Path(builder.data_path))
                         shutil.rmtree(unfinished.with_suffix(".beam"), ignore_errors=True)
                     else:
-                        _build(builder, splits, unfinished, alone, workers or cores(), say)
+                        try:
+                            _build(builder, splits, unfinished, alone, workers or cores(), say)
+                        except InputError:
+                            # Without a lock, another may have been through first, and cleared away what was needed.
+                            if alone or not is_whole(builder):
+                                raise
         except OSError as error:
             reason = error.strerror or str(error)
             raise InputError(f"{cache}: cannot be written ({reason}); make room, or change data.cache") from error

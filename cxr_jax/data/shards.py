@@ -76,7 +76,7 @@ def write(folder: Path, shard: Shard, encoded: Iterable[Encoded], builder: Recor
     Raises:
       InputError: the disk is full, or the folder cannot be written.
     """
-    with _appearing(folder / shard.name) as part:
+    with _appearing(folder / shard.name, folder) as part:
         rows = []
         with _records(part / RECORDS) as records, open(part / side_files.THUMBNAILS, "wb") as thumbnails:
             for position, (record, image) in enumerate(zip(shard.records, encoded, strict=True)):
@@ -110,7 +110,7 @@ def publish(folder: Path, shards: Sequence[Shard], builder: RecordBuilder) -> No
     Raises:
       InputError: the disk is full, or the folder cannot be written.
     """
-    with _appearing(Path(builder.data_path)) as part:
+    with _appearing(Path(builder.data_path), folder) as part:
         infos = []
         for split in dict.fromkeys(shard.split for shard in shards):
             own = [shard for shard in shards if shard.split == split]
@@ -140,15 +140,16 @@ def _link(file: Path, name: Path) -> None:
 
 
 @contextlib.contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A new folder to write into, which then is there as `folder`; or goes, where another made that meanwhile."""
-    part = folder.with_name(f"{PART}{folder.name}-{uuid.uuid4().hex}")
+def _appearing(folder: Path, scratch: Path) -> Iterator[Path]:
+    """A new folder in `scratch` to write into, which then is `folder`; or goes, where another made that meanwhile."""
+    part = scratch / f"{PART}{folder.name}-{uuid.uuid4().hex}"
     try:
-        part.mkdir(parents=True)
+        part.mkdir()
         yield part
         for file in part.iterdir():
             _sync(file)
         _sync(part)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         part.rename(folder)
         _sync(folder.parent)
     except OSError as error:

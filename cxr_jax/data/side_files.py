@@ -78,14 +78,14 @@ def _shifted(table: pa.Table, name: str, by: int) -> pa.Table:
     return table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
 
 
-def read_rows(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table of a prepared set, or these columns of it.
+def read_rows(folder: Path) -> pa.Table:
+    """The table of a prepared set.
 
     Raises:
       InputError: it is missing or damaged.
     """
     try:
-        return pq.read_table(folder / ROWS, columns=columns, partitioning=None)
+        return pq.read_table(folder / ROWS, partitioning=None)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise InputError(

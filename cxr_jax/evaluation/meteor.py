@@ -20,8 +20,8 @@ from cxr_jax.evaluation.ratios import ratio
 METEORS = ("auto", "jar", "exact_stem")
 
 # METEOR 1.5's parameters for English.
-_ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.20, 0.60, 0.75
-_STEM_WEIGHT = 0.6
+_ALPHA, _BETA, _GAMMA = 0.85, 0.20, 0.60
+_EXACT_WEIGHT, _STEM_WEIGHT, *_ = meteor_jar.MODULE_WEIGHTS
 _FUNCTION_WORDS = frozenset(
     re.findall(
         r"\S+",
@@ -82,7 +82,7 @@ def _pair(reference: list[str], prediction: list[str]) -> tuple[float | int, ...
         matches += length
         for offset in range(length):
             p, r = prediction[i + offset], reference[j + offset]
-            weight = 1.0 if p == r else _STEM_WEIGHT
+            weight = _EXACT_WEIGHT if p == r else _STEM_WEIGHT
             matched_p += weight * _weight(p)
             matched_r += weight * _weight(r)
     chunks = 0 if matches == len(prediction) == len(reference) and len(runs) == 1 else len(runs)
@@ -129,4 +129,4 @@ def align(reference: Sequence[str], prediction: Sequence[str]) -> list[tuple[int
 
 
 def _weight(word: str) -> float:
-    return 1 - _DELTA if word in _FUNCTION_WORDS else _DELTA
+    return 1 - meteor_jar.DELTA if word in _FUNCTION_WORDS else meteor_jar.DELTA

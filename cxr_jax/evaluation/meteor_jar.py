@@ -17,9 +17,10 @@ import numpy as np
 
 from cxr_jax.errors import InputError
 
-_MODULE_WEIGHTS = (1.0, 0.6, 0.8, 0.6)  # exact, stem, synonym, paraphrase
-_DELTA = 0.75
-_COLUMNS = 4 + 4 * len(_MODULE_WEIGHTS) + 3
+# METEOR 1.5's for English: of a match by the exact, stem, synonym and paraphrase module, and of a content word.
+MODULE_WEIGHTS = (1.0, 0.6, 0.8, 0.6)
+DELTA = 0.75
+_COLUMNS = 4 + 4 * len(MODULE_WEIGHTS) + 3
 
 
 def find_jar() -> Path | None:
@@ -51,17 +52,17 @@ def jar_statistics(references: Sequence[str], predictions: Sequence[str]) -> np.
     """
     lines = [_ask(*pair) for pair in zip(references, predictions, strict=True)]
     counts = np.array(lines, np.float64).reshape(-1, _COLUMNS)
-    lengths, stages = counts[:, :4], counts[:, 4:-3].reshape(-1, len(_MODULE_WEIGHTS), 4)
-    content_p, content_r, function_p, function_r = np.moveaxis(stages, -1, 0) @ np.array(_MODULE_WEIGHTS)
+    lengths, stages = counts[:, :4], counts[:, 4:-3].reshape(-1, len(MODULE_WEIGHTS), 4)
+    content_p, content_r, function_p, function_r = np.moveaxis(stages, -1, 0) @ np.array(MODULE_WEIGHTS)
     words_p, words_r, functions_p, functions_r = lengths.T
     matches, chunks = counts[:, -2:].mean(axis=1), counts[:, -3]
     whole = (chunks == 1) & (matches == (words_p + words_r) / 2)
     return np.stack(
         [
-            _DELTA * content_p + (1 - _DELTA) * function_p,
-            _DELTA * (words_p - functions_p) + (1 - _DELTA) * functions_p,
-            _DELTA * content_r + (1 - _DELTA) * function_r,
-            _DELTA * (words_r - functions_r) + (1 - _DELTA) * functions_r,
+            DELTA * content_p + (1 - DELTA) * function_p,
+            DELTA * (words_p - functions_p) + (1 - DELTA) * functions_p,
+            DELTA * content_r + (1 - DELTA) * function_r,
+            DELTA * (words_r - functions_r) + (1 - DELTA) * functions_r,
             matches,
             np.where(whole, 0, chunks),
         ],

@@ -122,7 +122,7 @@ def score_labels(
     return score, low, high
 
 
-def floors(prevalence: float) -> dict[str, float]:
+def blind_scores(prevalence: float) -> dict[str, float]:
     """What each score is without looking: a guess for the ranked ones, F1 of calling every image positive."""
     always = 2 * prevalence / (1 + prevalence)
     return {"auroc": 0.5, "average_precision": prevalence, "f1": always, "f1_at_0.5": always}
@@ -166,7 +166,7 @@ def zero_shot_metrics(
         )
         entries = [labels[questions[i].name] for i in measurable]
         for entry, *columns in zip(entries, score, low, high, strict=False):
-            entry |= _scores(*columns) | {"floors": floors(entry["prevalence"])}
+            entry |= _scores(*columns) | {"floors": blind_scores(entry["prevalence"])}
         macro = {"n_labels": len(measurable)} | _scores(score[-1], low[-1], high[-1])
         macro["floors"] = {name: float(np.mean([entry["floors"][name] for entry in entries])) for name in SCORES}
     return {"labels": labels, "macro": macro}

@@ -97,7 +97,7 @@ def unreplicate(tree: Any) -> Any:
     """The first device's copy, as NumPy arrays."""
     # Not x[0]: that is a computation of all devices, which can wait for each other on a machine with too few threads.
     # np.array copies, for the buffer may be donated to the next step while a checkpoint of it is being written.
-    return jax.tree.map(lambda x: np.array(x.addressable_shards[0].data)[0], tree)
+    return jax.tree.map(lambda x: np.array(x.addressable_shards[0].data)[0, ...], tree)
 
 
 def shard(batch: Any) -> Any:

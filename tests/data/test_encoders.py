@@ -71,14 +71,14 @@ with encode_files(files, 20, "png", 2) as encoded:
 
 
 def children_of(pid):
-    found = []
+    children = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(stat.parent.name))
+                children.append(int(stat.parent.name))
         except OSError:
             continue
-    return found
+    return children
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="children are counted in /proc")

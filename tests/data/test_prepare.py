@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cxr_jax.config import DATASETS
-from cxr_jax.data import encoders, images, records, shards, side_files
+from cxr_jax.data import encoders, images, lock, records, shards, side_files
 from cxr_jax.data.prepare import prepare, verify
 from cxr_jax.errors import InputError
 from tests.data.settings import make_data, toy_source
@@ -157,6 +157,23 @@ def test_a_finished_shard_whose_image_has_changed_is_made_again(source, data):
     for name, grey in (("test1.png", 10), ("train0.png", 99)):
         (source / name).write_bytes(images.encode_png(np.full((20, 30), grey, np.uint8)))
     assert np.all(stored(prepare(data), "train")["train0"]["image"] == 99)
+
+
+def test_without_locks_one_that_is_overtaken_finds_the_set(data, monkeypatch):
+    def unsupported(*_):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(lock.fcntl, "flock", unsupported)
+    write = shards.write
+
+    def overtaken(*arguments):
+        monkeypatch.setattr(shards, "write", write)
+        prepare(data)
+        write(*arguments)
+
+    monkeypatch.setattr(shards, "write", overtaken)
+    assert verify(prepare(data)) == sum(SIDES.values())
+    assert [path.name for path in Path(data["cache"]).iterdir()] == ["records"]
 
 
 def test_workers_change_nothing(source, data):

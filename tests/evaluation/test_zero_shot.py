@@ -92,9 +92,9 @@ def test_a_score_that_says_nothing_is_on_the_floor():
     auroc, precision = of_sample(truth, np.zeros(4))
     assert (auroc, precision) == (0.5, 0.25)
     assert {"auroc": auroc, "average_precision": precision} == {
-        name: zero_shot.floors(0.25)[name] for name in ("auroc", "average_precision")
+        name: zero_shot.blind_scores(0.25)[name] for name in ("auroc", "average_precision")
     }
-    assert zero_shot.floors(0.25)["f1"] == naive_f1(truth, np.ones(4, bool))
+    assert zero_shot.blind_scores(0.25)["f1"] == naive_f1(truth, np.ones(4, bool))
 
 
 @given(SAMPLES)

@@ -102,6 +102,7 @@ def test_faults_are_one_line(write, text, words):
 
 
 def test_unreadable_files_are_named(tmp_path, write):
-    for file in (tmp_path / "absent.csv", tmp_path, write("study_id,Edema\na,é\n", "latin-1")):
-        with pytest.raises(InputError, match=r"cannot be read as CSV"):
+    latin = write("study_id,Edema\na,é\n", "latin-1")
+    for file, fault in ((tmp_path / "absent.csv", "no such file"), (latin, "cannot be read as CSV")):
+        with pytest.raises(InputError, match=f"{file.name}: {fault}"):
             read_labels(file, ["a"])

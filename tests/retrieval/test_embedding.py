@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import strategies as st
 from cxr_jax.data import pipeline
 from cxr_jax.retrieval import embedding
 from cxr_jax.retrieval.store import first_rows
-from cxr_jax.runtime import parallel
-from tests.tiny import tiny_config
+from cxr_jax.runtime import parallel, processes
+from cxr_jax.training.step import init_state, make_recipe
+from tests.tiny import tiny_batch, tiny_config, tiny_resolved
 
 
 @given(st.lists(st.sampled_from("cab"), min_size=1, max_size=12))
@@ -24,22 +26,50 @@ def test_opposite_images_do_not_make_a_study_nan():
     assert np.all(embedding.mean_by_study(np.array([[1.0, 0.0], [-1.0, 0.0]]), ["a", "a"]) == 0)
 
 
+def encode_images(variables, image):
+    """An encoder that says what it was given: the images' brightness."""
+    bright = image.astype(jnp.float32).mean((1, 2, 3)) / 255
+    A_s = jnp.broadcast_to(bright[:, None, None], (len(bright), 2, 3))
+    return jnp.stack([bright, jnp.sqrt(1 - bright**2)], axis=1), A_s
+
+
+def encode_texts(variables, token_ids, token_mask):
+    """As it: the reports' tokens, those of the mask."""
+    return (token_ids * token_mask).astype(jnp.float32)
+
+
+def counting_encoders():
+    """(Encoders, what they were given: {"image": […], "text": […]} by batches, padding and all)."""
+    given = {"image": [], "text": []}
+
+    def counting(name, function):
+        encode = parallel.pmap_locally(function)
+
+        def call(variables, *batch):
+            given[name].append(np.asarray(batch[0]).reshape(-1, *batch[0].shape[2:]))
+            return encode(variables, *batch)
+
+        return call
+
+    return embedding.Encoders(counting("image", encode_images), counting("text", encode_texts)), given
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """{view: (config, its training split)}"""
+    cache = tmp_path_factory.mktemp("cache")
+    configs = {
+        view: tiny_config("data.num_studies=12", f"data.view={view}", f"data.cache={cache}") for view in ("all", "mean")
+    }
+    return {view: (config, pipeline.load_splits(config)[0]["train"]) for view, config in configs.items()}
+
+
 @pytest.mark.parametrize("view", ["all", "mean"])
-def test_embed_split(tmp_path, view):
-    """With an encoder that says what it was given: the images' brightness, the reports' tokens."""
-    config = tiny_config("data.num_studies=12", f"data.view={view}", f"data.cache={tmp_path}")
-    split = pipeline.load_splits(config)[0]["train"]
+def test_embed_split(drawn, view):
+    config, split = drawn[view]
     tokens = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2), np.ones((len(split), 2), np.int32)
-
-    def encode(_, batch):
-        bright = batch["image"].astype(jnp.float32).mean((1, 2, 3)) / 255
-        z_v = jnp.stack([bright, jnp.sqrt(1 - bright**2)], axis=1)
-        A_s = jnp.broadcast_to(bright[:, None, None], (len(bright), 2, 3))
-        return z_v, batch["token_ids"].astype(jnp.float32), A_s
-
-    embedded, z_v, z_t, attention = embedding.embed_split(
-        parallel.pmap(encode), parallel.replicate({}), split, tokens, config
-    )
+    encoders, _ = counting_encoders()
+    embedded, z_v, z_t, attention = embedding.embed_split(encoders, parallel.replicate({}), split, tokens, config)
     assert len(embedded) == len(z_v) == len(z_t) == len(set(split.study_ids)) * (1 if view == "mean" else 2)
     assert view == "all" or embedded.study_ids == sorted(set(split.study_ids), key=split.study_ids.index)
     np.testing.assert_allclose(np.linalg.norm(z_v, axis=1), 1, atol=1e-6)
@@ -49,3 +79,94 @@ def test_embed_split(tmp_path, view):
         np.testing.assert_allclose(attention[:, 0, 0] / 255, z_v[:, 0], atol=0.5 / 255 + 1e-6)
     for row, image_id in enumerate(embedded.image_ids):
         np.testing.assert_array_equal(z_t[row], tokens[0][split.image_ids.index(image_id)])
+
+
+def test_each_distinct_text_is_encoded_once(drawn):
+    config, split = drawn["all"]
+    # A study's report stands at each of its images, and some studies have the same.
+    words = {study: number % 5 + 1 for number, study in enumerate(dict.fromkeys(split.study_ids))}
+    ids = np.array([[words[study], 7] for study in split.study_ids], np.int32)
+    encoders, given = counting_encoders()
+    seen = []
+    *_, z_t, _ = embedding.embed_split(
+        encoders,
+        parallel.replicate({}),
+        split,
+        (ids, np.ones_like(ids)),
+        config,
+        lambda batches: map_seen(batches, seen),
+    )
+    np.testing.assert_array_equal(z_t, ids)
+    texts = np.concatenate(given["text"])
+    assert len(texts) == 8  # five, filled up to a batch
+    assert sorted(set(map(tuple, texts.tolist()))) == [(word, 7) for word in range(1, 6)]
+    assert len(np.concatenate(given["image"])) == -(-len(split) // 8) * 8
+    assert len(seen) == len(given["image"]) + len(given["text"])  # all batches, of both, are counted
+
+
+def map_seen(batches, seen):
+    for batch in batches:
+        seen.append(batch)
+        yield batch
+
+
+def test_what_is_raised_between_batches_ends_it(drawn):
+    config, split = drawn["all"]
+    ids = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2)
+    encoders, given = counting_encoders()
+
+    def one(batches):
+        for number, batch in enumerate(batches):
+            if number == 1:
+                raise KeyError("stop")
+            yield batch
+
+    with pytest.raises(KeyError, match="stop"):
+        embedding.embed_split(encoders, parallel.replicate({}), split, (ids, np.ones_like(ids)), config, one)
+    assert (len(given["image"]), len(given["text"])) == (1, 0)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_share_the_rows(drawn, monkeypatch, count):
+    """One after the other in the place of each: together they embed what one alone does, and each image once."""
+    config, split = drawn["all"]
+    ids = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2) % 14
+    tokens = ids, np.ones_like(ids)
+    alone = embedding.embed_split(counting_encoders()[0], parallel.replicate({}), split, tokens, config)
+    config = config | {"batch_size": 8 * count}
+    monkeypatch.setattr(processes, "count", lambda: count)
+    gathered = []
+    monkeypatch.setattr(parallel, "gather_rows", lambda rows, total: gathered.append((rows, total)) or rows)
+    # Without the others' rows the whole cannot be put together here: what each would give to it is looked at.
+    monkeypatch.setattr(embedding, "_embed_texts", lambda *_: np.zeros((len(split), 2), np.float32))
+    for index in range(count):
+        monkeypatch.setattr(processes, "index", lambda index=index: index)
+        encoders, given = counting_encoders()
+        embedding.embed_split(encoders, parallel.replicate({}), split, tokens, config)
+        assert len(np.concatenate(given["image"])) < len(split) / count + 8
+    for kind, whole in ((0, alone[1]), (1, alone[3])):  # images' embeddings, attention
+        parts = [rows for rows, total in gathered[kind::2]]
+        np.testing.assert_array_equal(np.concatenate(parts)[: len(split)], whole)
+    assert {total for _, total in gathered} == {len(split)}
+
+
+def test_a_batch_is_filled_up_to_all_devices(monkeypatch):
+    assert [embedding.batch_size({"batch_size": size}) for size in (1, 4, 6, 8)] == [4, 4, 8, 8]
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    assert [embedding.batch_size({"batch_size": size}) for size in (8, 16, 20)] == [4, 8, 12]
+
+
+def test_compiled_encoders_are_the_models_own_towers():
+    config = tiny_resolved("image.block_sizes=(1,)")
+    recipe = make_recipe(config)
+    state = init_state(recipe, config)
+    variables, batch = {"params": state.params, "batch_stats": state.batch_stats}, tiny_batch()
+    encoders = embedding.compiled_encoders(recipe.model, config, parallel.replicate(variables))
+    shard = lambda name: parallel.shard(batch[name])  # noqa: E731
+    z_v, A_s = parallel.unshard(encoders.image(parallel.replicate(variables), shard("image")))
+    z_t = parallel.unshard(encoders.text(parallel.replicate(variables), shard("token_ids"), shard("token_mask")))
+    out = jax.jit(recipe.model.apply)(variables, batch["image"], batch["token_ids"], batch["token_mask"])
+    np.testing.assert_allclose(z_v, out["image_embedding"], atol=1e-5)
+    np.testing.assert_allclose(z_t, out["text_embedding"], atol=1e-5)
+    np.testing.assert_allclose(A_s, out["spatial_attention"][:, :, :, 0], atol=1e-5)
+    assert 0 < A_s.min() <= A_s.max() < 1

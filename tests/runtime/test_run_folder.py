@@ -1,11 +1,9 @@
 import json
 
 import pytest
-from PIL import Image
 
 from cxr_jax import config as configuration
 from cxr_jax.errors import InputError
-from cxr_jax.runtime.files import write_json, write_text
 from cxr_jax.runtime.run_folder import RunFolder
 
 
@@ -26,7 +24,7 @@ def test_a_new_run_keeps_its_configuration(tmp_path, config):
     run.start(config)
     assert run.load_config() == json.loads(json.dumps(config))
     run.start(config)
-    assert not list(run.root.glob("*.part"))
+    assert sorted(file.name for file in run.root.iterdir()) == ["config.json", "history.jsonl"]
 
 
 def test_another_configuration_is_refused_by_the_names_of_its_keys(tmp_path, config):
@@ -39,8 +37,50 @@ def test_another_configuration_is_refused_by_the_names_of_its_keys(tmp_path, con
     assert str(tmp_path) in message
     assert f"batch_size: {config['batch_size']} → 7; data.fingerprint: abc → xyz" in message
     assert "cache" not in message
-    run.start(config | {"log_every": 1})
-    assert run.load_config()["log_every"] == config["log_every"]
+    assert run.load_config() == json.loads(json.dumps(config))
+    assert len(history(run)) == 1
+
+
+def history(run):
+    return [json.loads(line) for line in run.history_file.read_text().splitlines()]
+
+
+def test_what_may_change_is_kept_and_recorded(tmp_path, config):
+    run = RunFolder(tmp_path)
+    run.start(config, processes=1)
+    run.start(config, processes=2)
+    changed = config | {
+        "num_steps": 7,
+        "eval_every": 3,
+        "log_every": 1,
+        "data": config["data"] | {"cache": "elsewhere"},
+    }
+    run.start(changed, processes=2)
+    assert run.load_config() == json.loads(json.dumps(changed))
+    run.start(changed, processes=2)
+    first, second, third, fourth = history(run)
+    assert (first["changed"], second["changed"], fourth["changed"]) == ({}, {}, {})
+    assert third["changed"] == {
+        "num_steps": [config["num_steps"], 7],
+        "eval_every": [config["eval_every"], 3],
+        "log_every": [config["log_every"], 1],
+        "data.cache": [config["data"]["cache"], "elsewhere"],
+    }
+    assert [line["processes"] for line in history(run)] == [1, 2, 2, 2]
+    assert all(line["time"][:2] == "20" for line in history(run))
+
+
+def test_what_is_not_known_yet_can_be_passed_over(tmp_path, config):
+    run = RunFolder(tmp_path)
+    run.start(config)
+    unresolved = configuration.load("configs/phantom.py")
+    with pytest.raises(InputError, match=r"data\.fingerprint: abc → None"):
+        run.check(unresolved)
+    run.check(unresolved, but=("data.fingerprint",))
+    with pytest.raises(InputError, match="batch_size"):
+        run.check(unresolved | {"batch_size": 7}, but=("data.fingerprint",))
+    RunFolder(tmp_path / "none").check(unresolved)  # without a run nothing is in the way
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_workdir_that_is_a_file_is_refused(tmp_path, config):
@@ -73,66 +113,8 @@ def test_a_home_folder_is_expanded(monkeypatch, tmp_path):
     assert RunFolder("~/run").root == tmp_path / "run"
 
 
-# Metrics
-
-
-def test_metrics_are_a_line_each(tmp_path):
+def test_metrics_are_read_from_the_folder(tmp_path):
     run = RunFolder(tmp_path)
     assert run.metrics() == []
-    run.log(1, loss=2.5)
-    run.log(2, loss=2.25, val_loss=float("nan"))
-    assert run.metrics_file.read_text().count("\n") == 2
-    first, second = run.metrics()
-    assert first == {"step": 1, "loss": 2.5}
-    assert second["step"] == 2
-
-
-def test_a_line_that_a_crash_cut_short_is_left_out(tmp_path):
-    run = RunFolder(tmp_path)
-    for step in (1, 2, 3):
-        run.log(step, loss=1.5)
-    run.metrics_file.write_text(run.metrics_file.read_text()[:-12])
-    assert [line["step"] for line in run.metrics()] == [1, 2]
-    run.forget_after(2)
-    run.log(3, loss=0.5)
-    assert run.metrics() == [{"step": 1, "loss": 1.5}, {"step": 2, "loss": 1.5}, {"step": 3, "loss": 0.5}]
-
-
-def test_a_resumed_run_forgets_what_it_will_write_again(tmp_path):
-    run = RunFolder(tmp_path)
-    for step in (10, 20, 30):
-        run.log(step, loss=1.0)
-    run.log(20, val_loss=2.0)
-    run.forget_after(20)
-    assert run.metrics() == [{"step": 10, "loss": 1.0}, {"step": 20, "loss": 1.0}, {"step": 20, "val_loss": 2.0}]
-    run.forget_after(0)
-    assert run.metrics() == []
-
-
-def dark_share(file):
-    grey = Image.open(file).convert("L")
-    return sum(grey.histogram()[:200]) / (grey.width * grey.height)
-
-
-def test_curves_are_drawn(tmp_path):
-    run = RunFolder(tmp_path)
-    run.draw_curves()
-    empty = dark_share(run.curves_file)
-    for step in range(1, 60):
-        run.log(step, loss=5 / step, temperature=0.07, learning_rate=1e-3)
-    run.log(30, val_loss=1.0, **{"val_recall@1": 0.1, "val_recall@5": 0.3, "val_recall@10": 0.5})
-    run.draw_curves()
-    with Image.open(run.curves_file) as image:
-        assert image.width > 2 * image.height > 400
-    assert dark_share(run.curves_file) > 1.2 * empty
-
-
-def test_files_are_written_whole_or_not_at_all(tmp_path):
-    file = tmp_path / "a.json"
-    write_json(file, {"ü": [1, 2]})
-    assert json.loads(file.read_text(encoding="utf-8")) == {"ü": [1, 2]}
-    with pytest.raises(TypeError):
-        write_json(file, {"a": object()})
-    with pytest.raises(UnicodeEncodeError):
-        write_text(file, "\ud800")
-    assert json.loads(file.read_text(encoding="utf-8")) == {"ü": [1, 2]}
+    run.metrics_file.write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "lo')
+    assert run.metrics() == [{"step": 1, "loss": 2.5}]

@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cxr_jax.models.dual_encoder import build_model, init_variables
-from cxr_jax.training.optim import FROZEN, TRAIN, learning_rate_schedule, make_optimizer, parameter_labels, rate_factors
+from cxr_jax.models.dual_encoder import build_model, init_variables, variable_shapes
+from cxr_jax.training.optim import (
+    FROZEN,
+    TRAIN,
+    is_decayed,
+    learning_rate_schedule,
+    make_optimizer,
+    parameter_labels,
+    rate_factors,
+)
+from cxr_jax.training.step import make_recipe
 from tests.tiny import tiny_resolved
 
 PARAMS = {
@@ -121,11 +130,13 @@ def test_long_gradients_are_clipped():
     np.testing.assert_allclose(first_moment, [0.0, 0.06, 0.08], rtol=1e-5)  # a tenth of the gradient over 5
 
 
-def test_decay_takes_matrices_only():
+def test_decay_takes_matrices_that_are_multiplied_with():
     updates = leaves(update(jax.tree.map(jnp.zeros_like, PARAMS), freeze=False, learning_rate=0.1, weight_decay=0.5))
+    decayed = {"['vision']['bert']['kernel']", "['text']['bert']['embeddings']['embedding']"} | {
+        "['text']['projections_0']['dense']['kernel']"
+    }
     for name, value in updates.items():
-        matrix = leaves(PARAMS)[name].ndim > 1
-        np.testing.assert_allclose(value, -0.05 if matrix else 0.0, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(value, -0.05 if name in decayed else 0.0, rtol=1e-6, err_msg=name)
 
 
 def test_the_first_step_is_adams():
@@ -148,6 +159,50 @@ def test_frozen_batch_norm_is_every_norm_of_densenet_and_nothing_else(tiny_param
     expected = {n for n in leaves(tiny_params) if n.startswith("['vision']['densenet']") and "norm" in n}
     assert frozen == expected
     assert len(frozen) == 2 * (1 + 2 * 4 + 2 + 1)  # the stem's, two a dense layer, two transitions', the last
+
+
+def test_what_is_decayed_of_a_whole_model(tiny_params):
+    """Matrices and kernels; neither vectors, nor the prompts, nor what BERT looks up by word, position and type."""
+    decayed = leaves(is_decayed(tiny_params))
+    assert decayed.keys() == leaves(tiny_params).keys()
+    names = {name for name, value in leaves(tiny_params).items() if value.ndim > 1}
+    spared = {name for name in names if not decayed[name]}
+    embeddings = "['text']['bert']['embeddings']"
+    assert spared == {
+        "['text']['soft_prompts']['prompts']",
+        f"{embeddings}['word_embeddings']['embedding']",
+        f"{embeddings}['position_embeddings']['embedding']",
+        f"{embeddings}['token_type_embeddings']['embedding']",
+    }
+    assert {name for name, value in decayed.items() if value} == names - spared
+    assert "['text']['bert']['encoder']['layer']['0']['attention']['self']['query']['kernel']" in names - spared
+    assert "['vision']['densenet']['conv0']['kernel']" in names - spared
+
+
+def test_bert_has_a_rate_of_its_own(tiny_params):
+    factors = leaves(rate_factors(tiny_params, image_rate=0.5, text_rate=0.25, layer_decay=0.1, bert_rate=0.04))
+    for name, factor in {
+        "['log_scale']": 1,
+        "['vision']['head']['kernel']": 0.5,
+        "['text']['head']['kernel']": 0.25,
+        "['text']['soft_prompts']['prompts']": 0.25,
+        "['text']['bert']['encoder']['layer']['0']['output']['dense']['kernel']": 0.004,
+        "['text']['bert']['embeddings']['word_embeddings']['embedding']": 0.0004,
+    }.items():
+        assert factors[name] == pytest.approx(factor), name
+
+
+def test_a_configuration_says_which_rate_bert_has():
+    """The second step's update, where the gradient is the same everywhere: AdamW's is then the rate itself."""
+    changes = "text.frozen=false", "optim.learning_rate=1e-3", "optim.weight_decay=0", "optim.warmup_steps=0"
+    for bert_rate, wanted in ((2e-5, 2e-5), (0.0, 1e-3)):
+        recipe = make_recipe(tiny_resolved(*changes, f"optim.bert_learning_rate={bert_rate}", "image.block_sizes=(1,)"))
+        params = jax.tree.map(lambda x: jnp.zeros(x.shape), variable_shapes(recipe.model, 32)["params"])
+        grads = jax.tree.map(lambda x: jnp.full_like(x, 1e-3), params)
+        updates, _ = jax.jit(recipe.optimizer.update)(grads, jax.jit(recipe.optimizer.init)(params), params)
+        for name, value in leaves(updates).items():
+            rate = wanted if name.startswith("['text']['bert']") else 1e-3
+            np.testing.assert_allclose(value, -rate, rtol=1e-2, err_msg=name)
 
 
 def test_each_layer_down_learns_slower(tiny_params):

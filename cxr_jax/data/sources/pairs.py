@@ -87,6 +87,8 @@ def _split_in_use(split: str, table: CsvTable) -> str:
 
 def _record(row: Row, split: str, file: Path) -> Record:
     cells = row.cells
+    if not Path(cells["image"]).name:
+        raise InputError(f"{file} {row.where}: image is {cells['image']!r}, which names no file; mend the path")
     # With its folders: many collections have a view1_frontal.jpg in every study's.
     study = cells.get("study_id") or str(Path(cells["image"]).with_suffix(""))
     return Record(
