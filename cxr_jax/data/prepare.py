@@ -51,32 +51,32 @@ def prepare(
     source = source_of(data["dataset"])
     config = source.describe(data)
     cache = Path(data["cache_local"] or data["cache"]).expanduser()
-    if not is_whole(builder := _builder(config, cache)):
-        unfinished = cache / "unfinished" / fingerprint(*(data.get(key) for key in DEFINING_KEYS))
-        try:
-            with lock.hold(unfinished.with_suffix(".lock"), "preparing this data set") as alone:
-                if not is_whole(builder := _builder(config, cache)):
-                    splits = _splits(source, config, data)
-                    if beam_runner:
-                        scratch = _builder(config, unfinished.with_suffix(".beam"))
-                        with _quiet():
-                            beam.build(scratch, splits, beam_runner, Path(builder.data_path))
-                        shutil.rmtree(unfinished.with_suffix(".beam"), ignore_errors=True)
-                    else:
-                        try:
-                            _build(builder, splits, unfinished, alone, workers or cores(), say)
-                        except InputError:
-                            # Without a lock, another may have been through first, and cleared away what was needed.
-                            if alone or not is_whole(builder):
-                                raise
-        except OSError as error:
+    unfinished = cache / "unfinished" / fingerprint(*(data.get(key) for key in DEFINING_KEYS))
+    builder = _builder(config, cache)
+    if is_whole(builder) and not unfinished.exists():
+        return builder
+    try:
+        with lock.hold(unfinished.with_suffix(".lock"), "preparing this data set") as alone:
+            if not is_whole(builder):
+                splits = _splits(source, config, data)
+                if beam_runner:
+                    with _quiet():
+                        beam.build(_builder(config, unfinished), splits, beam_runner, Path(builder.data_path))
+                else:
+                    _build(builder, splits, unfinished, alone, workers or cores(), say)
+            shutil.rmtree(unfinished, ignore_errors=True)
+    except (OSError, InputError) as error:
+        # It may be there all the same: what is left over of its making cannot be deleted by whoever may only read it,
+        # and without locks another may have been through first, and cleared away what was needed here.
+        if not is_whole(builder):
+            if isinstance(error, InputError):
+                raise
             reason = error.strerror or str(error)
             raise InputError(f"{cache}: cannot be written ({reason}); make room, or change data.cache") from error
-        finally:
-            with contextlib.suppress(OSError):  # where something is left in it, it stays
-                unfinished.parent.rmdir()
-        builder = _builder(config, cache)
-    return builder
+    finally:
+        with contextlib.suppress(OSError):  # where something is left in it, it stays
+            unfinished.parent.rmdir()
+    return _builder(config, cache)
 
 
 def is_whole(builder: RecordBuilder) -> bool:
@@ -160,7 +160,6 @@ def _build(
     seconds = time.monotonic() - start
     with _quiet():
         shards.publish(folder, planned, builder)
-    shutil.rmtree(folder, ignore_errors=True)
     kept = f", {total - count:,} were there" if count < total else ""
     say(f"{count:,} images in {seconds:.1f} s{kept}: {count / max(seconds, 1e-9):.1f} images/s, {workers} processes")
 

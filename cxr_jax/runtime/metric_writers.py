@@ -1,6 +1,7 @@
 """Where a run's metrics go: metrics.jsonl always, TensorBoard and Weights & Biases where the configuration asks."""
 
 import json
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -89,7 +90,7 @@ class WeightsAndBiases:
             import wandb
         except ImportError as error:
             raise InputError('wandb is set: it needs wandb; pip install "cxr_jax[wandb]"') from error
-        known = file.read_text(encoding="utf-8").strip() if file.is_file() else wandb.util.generate_id()
+        known = file.read_text(encoding="utf-8").strip() if file.is_file() else uuid.uuid4().hex[:8]
         write_text(file, known + "\n")
         self._run = wandb.init(project=project, id=known, resume="allow", config=dict(config), dir=str(file.parent))
 

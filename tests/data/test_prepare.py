@@ -9,6 +9,7 @@ import pytest
 
 from cxr_jax.config import DATASETS
 from cxr_jax.data import encoders, images, lock, records, shards, side_files
+from cxr_jax.data import prepare as prepare_module
 from cxr_jax.data.prepare import prepare, verify
 from cxr_jax.errors import InputError
 from tests.data.settings import make_data, toy_source
@@ -173,6 +174,15 @@ def test_without_locks_one_that_is_overtaken_finds_the_set(data, monkeypatch):
 
     monkeypatch.setattr(shards, "write", overtaken)
     assert verify(prepare(data)) == sum(SIDES.values())
+    assert [path.name for path in Path(data["cache"]).iterdir()] == ["records"]
+
+
+def test_what_a_kill_after_the_end_left_over_is_cleared_away(data, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(prepare_module.shutil, "rmtree", lambda *_, **__: None)
+        prepare(data)
+    assert list(Path(data["cache"]).glob("unfinished/*/train-*"))
+    prepare(data)
     assert [path.name for path in Path(data["cache"]).iterdir()] == ["records"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 import types
 
@@ -166,8 +167,7 @@ class Wandb(types.ModuleType):
 
     def __init__(self):
         super().__init__("wandb")
-        self.ids, self.runs, self.logged, self.finished = iter(["first", "second"]), [], [], 0
-        self.util = types.SimpleNamespace(generate_id=lambda: next(self.ids))
+        self.runs, self.logged, self.finished = [], [], 0
 
     def init(self, **options):
         self.runs.append(options)
@@ -188,9 +188,12 @@ def test_weights_and_biases_goes_on_in_one_run(tmp_path, monkeypatch):
         writer = WeightsAndBiases("chest", file, {"seed": 3})
         writer.write(step, {"loss": 0.5})
         writer.close()
-    assert file.read_text() == "first\n"
-    assert [run["id"] for run in wandb.runs] == ["first", "first"]
-    for run in wandb.runs:
+    known = file.read_text().strip()
+    assert [run["id"] for run in wandb.runs] == [known, known]
+    assert re.fullmatch("[0-9a-f]{8}", known)
+    WeightsAndBiases("chest", tmp_path / "another", {})
+    assert wandb.runs[-1]["id"] != known
+    for run in wandb.runs[:2]:
         assert run["project"] == "chest"
         assert run["resume"] == "allow"
         assert run["config"] == {"seed": 3}

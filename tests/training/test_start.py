@@ -154,6 +154,7 @@ def test_a_saved_state_comes_back_with_the_iterator_and_the_best(tiny, tmp_path,
     checkpoints, batches = Checkpoints(tmp_path, recipe.labels), Batches()
     score = None if best.step is None else best.score
     checkpoints.save(5, state, {"iterator": {"next": 7}, "best": {"step": best.step, "score": score}}, best.step)
+    checkpoints.wait()
     start = restore_or_init(checkpoints, recipe, config, batches)
     checkpoints.close()
     assert same_bits(start.state, state)

@@ -134,13 +134,15 @@ def test_chexpert_labels(release):
     assert "has no column Support Devices" in refused(release)
 
 
-@pytest.mark.parametrize("split", ["paper", "patient"])
-def test_dealt_anew_by_patient(release, split):
+def test_dealt_anew_by_patient(release):
+    split = "patient"
     write_split(release, split_rows(["train", "train", "validate", "validate"] * 5))
     assert "patient 10000000 is in val and in train" in refused(release)
     homes = {name: {r.patient_id for r in part} for name, part in read(release, split).items()}
     assert len(set.union(*homes.values())) == sum(map(len, homes.values())) == 5
     assert "dealt anew by patient" in describe(release, split).description
+    with pytest.raises(InputError, match=r"data\.split = paper: MIMIC-CXR-JPG has a split of its own"):
+        describe(release, "paper")
     names = {describe(release, s, n).name for s, n in (("auto", 0), ("column", 1), (split, 0), (split, 1))}
     assert len(names) == 3
 

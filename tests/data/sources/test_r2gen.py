@@ -122,12 +122,14 @@ def test_other_data_do_not_pass_for_r2gens(tmp_path):
     )
 
 
-@pytest.mark.parametrize("split", ["paper", "patient"])
-def test_dealt_anew_by_patient(tmp_path, split):
+def test_dealt_anew_by_patient(tmp_path):
+    split = "patient"
     table = table_of(lambda n, s: mimic_entry(n, s, subject=10_000_000 + n % 10), train=30, val=10, test=0)
     folder = write_tree(tmp_path, table)
     assert "10000000 is in val and in train" in refused(folder)
     assert "dealt anew by patient" in describe(folder, split).description
+    with pytest.raises(InputError, match=r"data\.split = paper: R2Gen's release has a split of its own"):
+        describe(folder, "paper")
     splits = read(folder, split)
     patients = {name: {r.patient_id for r in part} for name, part in splits.items()}
     assert {name: len(part) for name, part in patients.items()} == {"train": 7, "val": 2, "test": 1}
