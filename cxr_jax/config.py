@@ -66,8 +66,8 @@ SCHEMA = {
     "data.split": Key(
         str,
         "openi: paper, or auto: by study, 7:2:1, seeded; r2gen: R2Gen's published lists; strict: as paper, and no "
-        "near-copy of a report crosses. r2gen, mimic: auto keeps the published split, patient deals by patient, 7:2:1. pairs: "
-        "patient; column: the CSV's own; auto: that where there is one",
+        "near-copy of a report crosses. r2gen, mimic: auto keeps the published split, patient deals by patient, 7:2:1. "
+        "pairs: patient; column: the CSV's own; auto: that where there is one",
         ("paper", "r2gen", "strict", "patient", "column", "auto"),
     ),
     "data.seed": Key(int, "of the split, and of what the phantom draws; runs of several seeds share their test set"),
