@@ -233,7 +233,9 @@ def _unwritten(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # as many kinds, some of them from the thread that writes
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        sys.unraisablehook = _report_unraisable
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = reason.rpartition('": ')[2][-200:]  # the paths of temporary files before it are no use
         raise InputError(
             f"{folder}: checkpoint cannot be written ({reason}); make room there, the earlier ones are whole"
         ) from error
@@ -262,3 +264,9 @@ def _shapes(tree: Any) -> dict[tuple[str, ...], tuple[int, ...]]:
 def _is_not_orbaxs(record: logging.LogRecord) -> bool:
     """Orbax logs whole tracebacks of what it also raises, and warns of files that a checkpoint like ours has not."""
     return "orbax" not in record.pathname
+
+
+def _report_unraisable(unraisable: Any, report: Any = sys.unraisablehook) -> None:
+    """After a write that failed TensorStore's others tell a loop that Orbax has closed, and Python prints each."""
+    if str(unraisable.exc_value) != "Event loop is closed":
+        report(unraisable)

@@ -265,9 +265,7 @@ def full_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-# TensorStore's other writes fail after the first one has been reported.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_ends_in_one_line_with_the_earlier_checkpoints_whole(tmp_path):
+def test_a_full_disk_ends_in_one_line_with_the_earlier_checkpoints_whole(tmp_path, caplog):
     small, large = state(10, moments=200_000), state(20, moments=200_000)
     checkpoints = Checkpoints(tmp_path, LABELS)
     checkpoints.save(10, small, data(10), None)
@@ -276,7 +274,9 @@ def test_a_full_disk_ends_in_one_line_with_the_earlier_checkpoints_whole(tmp_pat
         checkpoints.save(20, large, data(20), None)
         with pytest.raises(InputError) as error:  # it is written in the background
             checkpoints.wait()
-    assert str(error.value).startswith(f"{tmp_path}: checkpoint cannot be written (")
+    assert str(error.value).startswith(f"{tmp_path}: checkpoint cannot be written (Failed to write ")
+    assert "File too large" in str(error.value)
+    assert caplog.text == ""  # nothing but the line
     assert str(error.value).endswith("make room there, the earlier ones are whole")
     assert_one_line(error)
     with opened(tmp_path) as again:
