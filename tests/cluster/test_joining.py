@@ -85,7 +85,7 @@ import pathlib, sys, time, types
 from cxr_jax.errors import run_command
 from cxr_jax.runtime import processes
 from cxr_jax.runtime.stopping import Stopper
-from cxr_jax.training.loop import Loop
+from cxr_jax.training.loop import Best, Loop
 
 def close():
     time.sleep(2)
@@ -94,7 +94,8 @@ def close():
 def main():
     with processes.together(), Stopper() as stopper:
         checkpoints = types.SimpleNamespace(close=close) if processes.is_primary() else None
-        Loop._stop(types.SimpleNamespace(checkpoints=checkpoints, writers=[], stopper=stopper), 3)
+        loop = Loop({}, "", None, None, (), None, checkpoints, [], stopper, 0, Best(), True)
+        loop._stop(3)
 
 run_command(main)
 """
