@@ -76,27 +76,26 @@ def train(
             f"num_steps = {config['num_steps']}: {run.root} has come to step {newest_step(run.checkpoints)}; give at "
             "least that, or another folder to begin anew"
         )
+    writes = processes.is_primary() and not dry_run
     with contextlib.ExitStack() as stack:
-        if processes.is_primary() and not dry_run:
+        if writes:
             run.make()
             stack.enter_context(lock.hold(run.lock_file, f"--workdir {run.root}"))
         processes.barrier("locked")
         if is_finished(run, config):
             tell(f"{run.root}: is finished; nothing is left to do")
             return run
-        if processes.is_primary() and not dry_run:
+        if writes:
             (run.root / UNFINISHED).touch()
         with stopper.losing_nothing("preparing the data"):
             splits, source = load_splits(config)
-            tokens, config = read_texts(run, config, splits, source, dry_run)
+            tokens, config = read_texts(run, config, splits, source, writes)
         batches = pipeline.train_batches(
             splits["train"], tokens["train"], config, (processes.index(), processes.count())
         )
         with stopper.losing_nothing("reading the weights"):
             recipe = make_recipe(config, parallel.AXIS)
-            checkpoints = None
-            if processes.is_primary():
-                checkpoints = Checkpoints(run.checkpoints, recipe.labels) if not dry_run else None
+            checkpoints = Checkpoints(run.checkpoints, recipe.labels) if writes else None
             start = restore_or_init(checkpoints, recipe, config, batches)
         announce(run, config, splits, recipe, start)
         with stopper.losing_nothing("compiling"):
@@ -106,7 +105,6 @@ def train(
         if dry_run:
             describe_step(recipe, config, start, cost)
             return run
-        primary = processes.is_primary()
         loop = Loop(
             config=config,
             folder=run.root,
@@ -115,7 +113,7 @@ def train(
             study_ids=splits["train"].study_ids,
             validate=partial(validate, encoders=encoders, split=splits["val"], tokens=tokens["val"], config=config),
             checkpoints=checkpoints,
-            writers=open_writers(run.metrics_file, config, start.step) if primary else [],
+            writers=open_writers(run.metrics_file, config, start.step) if writes else [],
             stopper=stopper,
             first_step=start.step,
             best=start.best,
@@ -148,13 +146,13 @@ def read_texts(
     config: Mapping[str, Any],
     splits: Mapping[str, pipeline.Split],
     source: SourceConfig,
-    dry_run: bool,
+    writes: bool,
 ) -> tuple[dict[str, Tokens], dict[str, Any]]:
-    """Every split's tokens, and the configuration resolved; the run's folder has both tokenizer and configuration."""
+    """Every split's tokens, and the configuration resolved; whoever `writes` keeps tokenizer and configuration."""
     with processes.primary_first("tokenizer"):
         tokenizer = find_tokenizer(run, config, splits["train"].reports)
         config = resolve(config, tokenizer, source)
-        if processes.is_primary() and not dry_run:
+        if writes:
             facts = {"processes": processes.count(), "devices": parallel.describe(), "version": cxr_jax.__version__}
             run.start(config, **facts)
             keep_tokenizer(run, tokenizer)

@@ -40,7 +40,7 @@ class RunFolder:
         """
         if not self.config_file.is_file():
             return
-        old, new = (configuration.flatten(c) for c in (self.load_config(), json.loads(json.dumps(config))))
+        old, new = self._kept_and(config)
         differences = configuration.difference(*({k: v for k, v in c.items() if k not in but} for c in (old, new)))
         if differences:
             raise InputError(
@@ -73,13 +73,17 @@ class RunFolder:
         self.make()
         changed = {}
         if self.config_file.is_file():
-            old, new = (configuration.flatten(c) for c in (self.load_config(), json.loads(json.dumps(config))))
+            old, new = self._kept_and(config)
             changed = {name: [old.get(name), new[name]] for name in new if old.get(name) != new[name]}
         if changed or not self.config_file.is_file():
             write_json(self.config_file, config)
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **facts, "changed": changed}
         with self.history_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+    def _kept_and(self, config: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The configuration that is here and another, both as JSON has them, under dotted keys."""
+        return configuration.flatten(self.load_config()), configuration.flatten(json.loads(json.dumps(config)))
 
     def load_config(self) -> dict[str, Any]:
         """The resolved configuration.

@@ -250,10 +250,10 @@ def _check_model(item: Path, abstract: Any, place: Path) -> None:
     with _damaged(place), _checkpointer(ocp.PyTreeCheckpointHandler) as checkpointer:
         if not item.is_dir():
             raise FileNotFoundError(f"there is no {item.name}")
-        found = _shapes(checkpointer.metadata(item.absolute()).item_metadata.tree)
+        stored = _shapes(checkpointer.metadata(item.absolute()).item_metadata.tree)
     wanted = _shapes(abstract)
     parts = {path[0] for path in wanted}
-    if wanted != {path: shape for path, shape in found.items() if path[0] in parts}:
+    if wanted != {path: shape for path, shape in stored.items() if path[0] in parts}:
         raise InputError(f"{place}: checkpoint is of another model; use the run's own config.json")
 
 
