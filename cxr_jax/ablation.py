@@ -20,7 +20,7 @@ from typing import Any
 from cxr_jax.errors import ArgumentParser, run_command
 from cxr_jax.evaluation.ablation import read_run
 from cxr_jax.evaluation.ablation_tables import report
-from cxr_jax.runtime.files import write_text
+from cxr_jax.files import write_text
 from cxr_jax.training.step import count_parameters, make_recipe, state_shapes
 
 

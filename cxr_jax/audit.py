@@ -16,8 +16,8 @@ from cxr_jax.data import pipeline
 from cxr_jax.errors import ArgumentParser, run_command
 from cxr_jax.evaluation.audit import audit, audit_tables
 from cxr_jax.evaluation.tables import format_table
+from cxr_jax.files import write_json
 from cxr_jax.pages.page import write_tables
-from cxr_jax.runtime.files import write_json
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -30,6 +30,7 @@ from cxr_jax.evaluation.floors import Pool
 from cxr_jax.evaluation.protocols import PROTOCOLS
 from cxr_jax.evaluation.retrieval_metrics import random_chance, tied_chance
 from cxr_jax.evaluation.zero_shot import zero_shot_metrics
+from cxr_jax.files import write_json, write_text
 from cxr_jax.labels.csv_files import read_labels
 from cxr_jax.labels.indicators import indicators
 from cxr_jax.pages import charts
@@ -40,7 +41,6 @@ from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.zero_shot import margins
 from cxr_jax.runtime import parallel
-from cxr_jax.runtime.files import write_json, write_text
 from cxr_jax.runtime.run_folder import RunFolder
 
 PAGE_CASES = 200

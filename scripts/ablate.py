@@ -20,7 +20,7 @@ from cxr_jax.ablation import parameters_of
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.ablation import read_run
 from cxr_jax.evaluation.ablation_tables import report
-from cxr_jax.runtime.files import write_text
+from cxr_jax.files import write_text
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.train import RESOLVED
 

@@ -22,8 +22,8 @@ from cxr_jax.data.sources.openi_release import MAX_REPORT, parse_study
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.label_metrics import finding_f1
 from cxr_jax.evaluation.tables import Table, format_table, markdown_table
+from cxr_jax.files import write_text
 from cxr_jax.labels.rules import OBSERVATIONS, find_mentions, label_report, rule_labels
-from cxr_jax.runtime.files import write_text
 
 # What an indexer's term, in lower case, stands for: heading and qualifiers, "opacity/lung/base/right".
 TERMS = {

@@ -3,7 +3,6 @@
 import gzip
 import os
 import re
-import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cxr_jax.errors import InputError
+from cxr_jax.files import whole
 
 HEADER_BYTES = 1 << 20  # what may stand between one file's bytes and the next's: headers, long names, padding
 MAX_MEMBERS = 100_000
@@ -89,22 +89,23 @@ def unpack(archive: Path, name: re.Pattern[str], max_bytes: int, max_total: int,
     """
     if folder.is_dir():
         return folder
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     total = 0
     try:
-        part.mkdir(parents=True)
-        for base, content in tqdm(
-            members(archive, name, max_bytes), desc=f"unpacking {archive.name}", unit="file", leave=False, disable=None
-        ):
-            total += len(content)
-            if total > max_total:
-                raise InputError(f"{archive}: unpacks to more than {max_total:,} bytes; download it again")
-            (part / base).write_bytes(content)
-        part.replace(folder)
+        with whole(folder) as part:
+            part.mkdir(parents=True)
+            for base, content in tqdm(
+                members(archive, name, max_bytes),
+                desc=f"unpacking {archive.name}",
+                unit="file",
+                leave=False,
+                disable=None,
+            ):
+                total += len(content)
+                if total > max_total:
+                    raise InputError(f"{archive}: unpacks to more than {max_total:,} bytes; download it again")
+                (part / base).write_bytes(content)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); change data.cache or make room") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 

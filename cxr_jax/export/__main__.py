@@ -29,8 +29,8 @@ from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.export.folder import FILES, ExportFolder
 from cxr_jax.export.model_card import EXAMPLE_TEXT, Facts, model_card
 from cxr_jax.export.stablehlo import export_encoders
+from cxr_jax.files import write_text
 from cxr_jax.retrieval.model import Model, load_run
-from cxr_jax.runtime.files import write_text
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.weights import hub
 from cxr_jax.weights.densenet import save_densenet

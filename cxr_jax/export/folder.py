@@ -11,10 +11,10 @@ import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cxr_jax.errors import InputError
+from cxr_jax.files import write_json
 from cxr_jax.models.dual_encoder import build_model, variable_shapes
 from cxr_jax.retrieval.model import Model, load_run
 from cxr_jax.retrieval.store import SplitIndex
-from cxr_jax.runtime.files import write_json
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.weights import hub
 from cxr_jax.weights.files import account, listed, read

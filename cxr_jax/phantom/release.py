@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from cxr_jax.errors import InputError
+from cxr_jax.files import write_json
 from cxr_jax.phantom.drawing import draw_study
 from cxr_jax.phantom.reports import Finding, Report, sample_findings, write_report
 
@@ -68,14 +69,14 @@ def write_release(
     if _is_whole(root, release):
         return root
     root.mkdir(parents=True, exist_ok=True)
-    _write_whole(root / UNFINISHED_FILE, json.dumps(release, indent=2) + "\n")
+    write_json(root / UNFINISHED_FILE, release)
     for name in ("ecgen-radiology", "NLMCXR_png"):
         (root / name).mkdir(exist_ok=True)
     numbers = range(1, num_studies + 1)
     draw_in_parallel(partial(_write_study, root, image_size, seed), numbers, workers)
     shown = ((number, _image_name(number, view), projection) for number in numbers for view, projection in VIEWS)
     write_projections(root / "indiana_projections.csv", shown)
-    _write_whole(root / RELEASE_FILE, json.dumps(release, indent=2) + "\n")
+    write_json(root / RELEASE_FILE, release)
     (root / UNFINISHED_FILE).unlink(missing_ok=True)
     return root
 
@@ -207,10 +208,3 @@ def write_projections(path: Path, images: Iterable[tuple[int, str, str]]) -> Non
         writer.writerow(("uid", "filename", "projection"))
         for number, name, view in images:
             writer.writerow((number, f"{name}.dcm.png", view.capitalize()))
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write so that a reader finds the whole file or none."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
-    draft.write_text(text)
-    os.replace(draft, path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cxr_jax.errors import InputError
-from cxr_jax.runtime.files import whole
+from cxr_jax.files import whole
 
 
 def first_rows(ids: Sequence[str]) -> np.ndarray:

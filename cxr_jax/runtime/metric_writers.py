@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from cxr_jax.errors import InputError
+from cxr_jax.files import whole, write_text
 from cxr_jax.runtime.curves import draw_curves
-from cxr_jax.runtime.files import whole, write_text
 
 # What differs between two runs that compute the same: a test of exactness leaves it out, and nothing else.
 TIMINGS = ("pairs_per_second", "step_seconds", "data_wait_seconds", "model_flop_utilisation", "device_memory_bytes")

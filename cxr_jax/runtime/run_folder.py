@@ -8,7 +8,7 @@ from typing import Any
 
 from cxr_jax import config as configuration
 from cxr_jax.errors import InputError
-from cxr_jax.runtime.files import write_json
+from cxr_jax.files import write_json
 from cxr_jax.runtime.metric_writers import read_lines
 
 

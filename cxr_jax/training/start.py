@@ -13,8 +13,8 @@ from cxr_jax.data.records import SourceConfig
 from cxr_jax.data.reports import encoded_text
 from cxr_jax.data.tokens import learn_wordpiece
 from cxr_jax.errors import InputError
+from cxr_jax.files import whole
 from cxr_jax.runtime import parallel, processes
-from cxr_jax.runtime.files import whole
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.training.checkpoint import Checkpoints, merge
 from cxr_jax.training.loop import Best

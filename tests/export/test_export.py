@@ -20,8 +20,8 @@ import cxr_jax
 from cxr_jax import retrieve
 from cxr_jax.errors import InputError
 from cxr_jax.export import __main__ as export
+from cxr_jax.files import write_json
 from cxr_jax.retrieval.model import Model
-from cxr_jax.runtime.files import write_json
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.train import train
 from cxr_jax.weights import hub

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_jax.runtime.files import whole, write_json, write_text
+from cxr_jax.files import whole, write_json, write_text
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path):
