@@ -247,15 +247,20 @@ def _given_labels(file: str, index: SplitIndex) -> list[frozenset[str]]:
     return [labels[row.study_id] for row in index.rows]
 
 
+def add_split_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of scoring a run's split, which `retrieve` has as well."""
+    parser.add_argument("--split", default="test", choices=("val", "test"), help="the split to score (test)")
+    parser.add_argument("--protocol", default="r2gen", choices=PROTOCOLS, help="how reports are scored (r2gen)")
+    parser.add_argument("--top_k", type=int, default=3, metavar="K", help="how many to retrieve (3)")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = ArgumentParser(
         prog="python -m cxr_jax.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workdir", default="", metavar="DIR", help="a run's folder")
-    parser.add_argument("--split", default="test", choices=("val", "test"), help="the split to score (test)")
-    parser.add_argument("--protocol", default="r2gen", choices=PROTOCOLS, help="how reports are scored (r2gen)")
-    parser.add_argument("--top_k", type=int, default=3, metavar="K", help="how many reports to retrieve (3)")
+    add_split_arguments(parser)
     parser.add_argument("--compare", default="", metavar="DIR|FILE", help="another run, or its predictions.jsonl")
     parser.add_argument("--score", default="", metavar="FILE", help="any system's predictions.jsonl to score instead")
     parser.add_argument("--annotation", default="", metavar="FILE", help="R2Gen's annotation.json, in place of a run")

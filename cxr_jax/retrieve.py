@@ -17,8 +17,7 @@ from pathlib import Path
 import cxr_jax
 from cxr_jax.data.images import SUFFIXES
 from cxr_jax.errors import ArgumentParser, InputError, run_command
-from cxr_jax.evaluate import evaluate_split
-from cxr_jax.evaluation.protocols import PROTOCOLS
+from cxr_jax.evaluate import add_split_arguments, evaluate_split
 from cxr_jax.retrieval.model import Model, Neighbour
 from cxr_jax.runtime import parallel
 
@@ -75,11 +74,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m cxr_jax.retrieve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--workdir", default="", metavar="DIR", help="a run's folder, or an export's with its index")
-    parser.add_argument("--split", default="test", choices=("val", "test"), help="the split to score (test)")
-    parser.add_argument("--protocol", default="r2gen", choices=PROTOCOLS, help="how reports are scored (r2gen)")
+    add_split_arguments(parser)
     parser.add_argument("--image", nargs="+", metavar="FILE|DIR", help="images to find reports for")
     parser.add_argument("--text", metavar="TEXT", help="a text to find images for")
-    parser.add_argument("--top_k", type=int, default=3, metavar="K", help="how many to retrieve (3)")
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
     if arguments.top_k < 1:
         raise InputError(f"--top_k {arguments.top_k}: must be at least 1")
