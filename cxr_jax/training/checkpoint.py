@@ -7,7 +7,7 @@
 import logging
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +50,8 @@ class Checkpoints:
         self.folder, self.labels = folder, labels
         self._kept = _Kept()
         logging.getLogger("absl").addFilter(_is_not_orbaxs)
+        if not isinstance(sys.unraisablehook, _Unraisable):
+            sys.unraisablehook = _Unraisable(sys.unraisablehook)
         folder.mkdir(parents=True, exist_ok=True)
         # Of a run that was killed. Orbax's own clearing runs in the background, and takes away what is being written.
         for unfinished in folder.glob("*.orbax-checkpoint-tmp*"):
@@ -233,7 +235,6 @@ def _unwritten(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # as many kinds, some of them from the thread that writes
-        sys.unraisablehook = _report_unraisable
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         reason = reason.rpartition('": ')[2][-200:]  # the paths of temporary files before it are no use
         raise InputError(
@@ -266,7 +267,12 @@ def _is_not_orbaxs(record: logging.LogRecord) -> bool:
     return "orbax" not in record.pathname
 
 
-def _report_unraisable(unraisable: Any, report: Any = sys.unraisablehook) -> None:
+@dataclass(frozen=True)
+class _Unraisable:
     """After a write that failed TensorStore's others tell a loop that Orbax has closed, and Python prints each."""
-    if str(unraisable.exc_value) != "Event loop is closed":
-        report(unraisable)
+
+    report: Callable[[Any], Any]
+
+    def __call__(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            self.report(unraisable)

@@ -3,6 +3,8 @@
 import os
 import resource
 import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from cxr_jax.errors import InputError
 from cxr_jax.training.checkpoint import Checkpoints, merge, newest_step, restore_variables, split
 from cxr_jax.training.optim import FROZEN, TRAIN
 from cxr_jax.training.step import TrainState
+from tests.runtime.launch import ALONE
 
 LABELS = {"vision": {"kernel": TRAIN, "half": TRAIN}, "text": {"bert": {"kernel": FROZEN}, "prompts": TRAIN}}
 ALL_TRAINED = jax.tree.map(lambda _: TRAIN, LABELS)
@@ -254,31 +257,29 @@ def test_half_written_checkpoints_are_not_taken_for_whole_ones(folder):
     assert not list(folder.glob("*tmp*"))
 
 
-@contextmanager
-def full_disk():
-    """No file can grow past 100 kB."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+def save_on_a_full_disk(folder):
+    """What the process of the next test runs: no file can grow past 100 kB."""
+    checkpoints = Checkpoints(Path(folder), LABELS)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+    checkpoints.save(20, state(20, moments=200_000), data(20), None)
+    checkpoints.wait()  # it is written in the background
 
 
-def test_a_full_disk_ends_in_one_line_with_the_earlier_checkpoints_whole(tmp_path, caplog):
+def test_a_full_disk_ends_in_one_line_with_the_earlier_checkpoints_whole(tmp_path):
     small, large = state(10, moments=200_000), state(20, moments=200_000)
-    checkpoints = Checkpoints(tmp_path, LABELS)
-    checkpoints.save(10, small, data(10), None)
-    checkpoints.wait()
-    with full_disk():
-        checkpoints.save(20, large, data(20), None)
-        with pytest.raises(InputError) as error:  # it is written in the background
-            checkpoints.wait()
-    assert str(error.value).startswith(f"{tmp_path}: checkpoint cannot be written (Failed to write ")
-    assert "File too large" in str(error.value)
-    assert caplog.text == ""  # nothing but the line
-    assert str(error.value).endswith("make room there, the earlier ones are whole")
-    assert_one_line(error)
+    with opened(tmp_path) as checkpoints:
+        checkpoints.save(10, small, data(10), None)
+    program = (
+        "import sys; from cxr_jax.errors import run_command;"
+        "from tests.training.test_checkpoint import save_on_a_full_disk;"
+        "run_command(lambda: save_on_a_full_disk(sys.argv[1]))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, tmp_path], env=ALONE, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"error: {tmp_path}: checkpoint cannot be written (Failed to write "), ended.stderr
+    assert ended.stderr.endswith("); make room there, the earlier ones are whole\n"), ended.stderr
+    assert ended.stderr.count("\n") == 1, ended.stderr  # nothing but the line
+    assert "File too large" in ended.stderr
     with opened(tmp_path) as again:
         assert again.newest_step() == newest_step(tmp_path) == 10
         restored = again.restore_newest(small)
