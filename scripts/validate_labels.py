@@ -23,7 +23,7 @@ from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.label_metrics import finding_f1
 from cxr_jax.evaluation.tables import Table, format_table, markdown_table
 from cxr_jax.files import write_text
-from cxr_jax.labels.rules import OBSERVATIONS, find_mentions, label_report, rule_labels
+from cxr_jax.labels.rules import OBSERVATIONS, find_mentions, is_read, label_report, rule_labels
 
 # What an indexer's term, in lower case, stands for: heading and qualifiers, "opacity/lung/base/right".
 TERMS = {
@@ -83,6 +83,8 @@ def main() -> None:
         return
     tables = [agreement(studies, halves), mention_counts(studies)]
     print("\n\n".join(format_table(*table) for table in tables))
+    unread = sum(not is_read(study.report) for study in studies)
+    print(f"\nNothing is read in {unread} of {len(studies):,} reports")
     if arguments.write:
         write_between_marks(arguments.write, "\n\n".join(markdown_table(*table) for table in tables))
 

@@ -158,6 +158,8 @@ def resampled_scores(statistics: PairStatistics, weights: np.ndarray) -> np.ndar
     rouge = weights @ statistics.rouge_l / weights.sum(axis=1)
     findings = statistics.reference_findings, statistics.predicted_findings
     rule_f1 = [resampled_micro(*findings, weights), resampled_macro(*findings, weights)]
+    if not statistics.reference_findings.any():  # no resample has a mean over its findings
+        rule_f1[1] = np.zeros(len(weights))
     return np.column_stack([bleu, rouge, meteor_from_sums(weights @ statistics.meteor), *rule_f1])
 
 

@@ -1,7 +1,8 @@
-"""The words by which reports name CheXpert's observations, and those that deny, doubt or place them.
+"""The words by which reports name CheXpert's observations and other findings, and say that a place is normal or not.
 
 A phrase is words with blanks between: `a|b` is either word, `c*` any word that starts so, `d?` a word that may be left
-out, `~` up to five words of any kind. Hyphens and slashes count as blanks; other punctuation is not seen at all.
+out, `~` up to five words of any kind. Hyphens and slashes count as blanks; other punctuation is seen
+where `labels.words` makes a word of it.
 """
 
 # CheXpert's order.
@@ -21,6 +22,10 @@ OBSERVATIONS = (
     "Support Devices",
     "No Finding",
 )
+
+# Pseudo-observations, which only bear on "No Finding": a finding that is none of CheXpert's; disease in general, heard
+# where it is denied ("no acute disease"); and whatever is said to be normal.
+OTHER, DISEASE, NORMAL = "other", "disease", "normal"
 
 # What names an observation by itself. "" names none of them, and keeps its words from naming another.
 NAMES = {
@@ -155,7 +160,9 @@ NAMES = {
         coil|coils
     """,
     "": """
-        pericardial|joint|knee effusion*
+        joint|knee effusion*
+        normal position|location|positions|variant|manner|saline
+        tuberculosis|tb|tuberculin|ppd skin? test|tests|testing|screening|screen|exposure|clearance
         subcutaneous|soft|tissue|peripheral|limb edema
         soft tissue edema
         mass effect
@@ -174,10 +181,7 @@ NAMES = {
         heart|cardiac chamber*|motion|monitor*
         right|left heart|cardiac border|borders|apex
         lung volume|volumes|inflation
-        mediastinal lymph*|node*|adenopathy|calcification*|shift|granuloma*|lipomatosis|fat|surgical|clips|surgery|drain
-        calcified mediastinal
-        hilar mediastinal? lymph*|adenopathy|node*
-        mediastinal and|or right|left? hilar lymph*|adenopathy|calcification*|granuloma*|node*
+        mediastinal lipomatosis|fat|surgical|clips|surgery|drain
         aortic valve calcification*
         mitral|aortic valve|annul* calcification*
         calcified aortic|mitral valve
@@ -187,7 +191,6 @@ NAMES = {
         end plate|plates
         endplate*
         dextroscoliosis|levoscoliosis
-        deviation of the? trachea
         airspace
         heart transplant*
         eventration
@@ -209,13 +212,63 @@ OTHER_FINDINGS = """
     eventration|elevation|elevated
     bulla|bullae|blebs
     bronchiectas*
-    pneumoperitoneum|pneumomediastinum
-    adenopathy|lymphadenopathy
+    pneumoperitoneum|pneumomediastinum|pneumopericardium
+    free|intraperitoneal|subdiaphragmatic|infradiaphragmatic|extraluminal intraperitoneal|subdiaphragmatic? air|gas
+    air|gas|lucency under|beneath|below the? right|left? diaphragm|hemidiaphragm
+    adenopath*|lymphadenopath*|lymphoma*|sarcoid*
+    hilar|mediastinal|paratracheal lad
+    enlarged|prominent|mediastinal|hilar|calcified hilar|mediastinal? lymph? node|nodes
+    mediastinal lymph*|adenopath*|calcification*|granuloma*
+    mediastinal and|or right|left? hilar lymph*|adenopath*|calcification*|granuloma*|node*
+    calcified mediastinal
+    hilar mediastinal? lymph*|adenopath*|node*
+    mediastinal|tracheal shift|deviation
+    shift|deviation of the? mediastinum|trachea
+    trachea is? deviated|shifted
+    kerley
+    septal line|lines|thickening
+    tuberculosis|tuberculous|tb|mycobacteri*
+    pericardial effusion*|thickening|fluid|calcification*
+    metasta*|malignan*|cancer*|mets|thymoma*|goiter*|goitre*
+    cyst|cysts|cystic|honeycomb*|pneumatocele*
+    abscess*|empyema*|aspergill*|mycetoma*
+    pulmonary|lung embol*|infarct*
+    aspiration
+    air bronchogram*
+    volume loss
+    air trapping
+    flattened|flattening
+    dextrocardia
+    situs inversus
+    foreign body|bodies
+    dislocat*|subluxation
+    bowel obstruction
+    dissection*|pneumatosis|ascites|bullet*|shrapnel
+    right sided? aortic arch
+    dilated bowel
+    ileus
+    abnormal*
     degenerative|osteophyt*|spondylosis|osteopenia|osteopenic|osteoporosis
     atheroscl*|tortuous|tortuosity|ectasia|ectatic|aneurysm*
     deformity|deformities
     pleural abnormality
     lytic|blastic|sclerotic|destructive lesion*
+"""
+
+DISEASES = """
+    acute|active|significant? cardiopulmonary|pulmonary|cardiac|intrathoracic|thoracic|chest? disease|diseases|process
+    acute|active|significant? cardiopulmonary|pulmonary|cardiac|intrathoracic|thoracic|chest? pathology|processes
+    acute|active cardiopulmonary|pulmonary|cardiac|intrathoracic? change|changes|problem|problems|event|illness
+    finding|findings
+"""
+# Says by itself that all is well.
+ALL_NORMAL = """
+    negative|neg chest|cxr|radiograph|radiographs|exam|examination|study|film|films|x
+    chest|cxr|radiograph|radiographs|exam|examination|study|film|films is|was? negative|neg|:no
+    nothing|nil acute|active|significant
+    normally|well expanded|aerated|inflated
+    nad
+    wnl
 """
 
 # A place, and what its being normal or not says. "big" is enlarged, wide, prominent; places of no observation are here
@@ -261,12 +314,16 @@ PLACES = {
         bronchovascular|interstitial|peribronchial
         interstitium|markings
     """,
+    "hila": """
+        hila|hilum|hilar
+        hilar region|regions|shadow|shadows|structures
+    """,
     "vessels": """
         central? pulmonary|lung? vasculature|vascularity
         pulmonary vessels|veins|vascular
     """,
     "": """
-        aorta|aortic|hila|hilum|hilar|trachea|diaphragm*|hemidiaphragm*|spine|vertebra*|azygos|esophagus|stomach
+        aorta|aortic|trachea|diaphragm*|hemidiaphragm*|spine|vertebra*|azygos|esophagus|stomach
         aortic arch|knob
         pulmonary|vascular artery|arteries|structure|structures
         thoracic aorta|spine
@@ -283,6 +340,10 @@ QUALITIES = {
     """,
     "intact": """
         intact
+    """,
+    # Of no place's status, but no sign of anything normal either.
+    "unclear": """
+        not entirely|completely|fully|quite? normal|unremarkable|clear|intact|sharp
     """,
     "big": """
         enlarged|enlargement|enlarging|widened|widening|dilated|dilatation|thickened|thickening|engorged|congested|megaly
@@ -315,125 +376,5 @@ SAID = {
     ("markings", "normal"): {"Lung Opacity": "negative"},
     ("markings", "big"): {"Lung Opacity": "positive"},
     ("vessels", "big"): {"Edema": "uncertain"},
-}
-
-# How a cue acts is said in `labels._read`.
-CUES = {
-    "deny": """
-        no|not|without|nor|neither|non|never
-        w o
-        negative for
-        free of|from
-        absence|lack of
-        complete|interval? resolution of
-        interval? complete? clearing of
-        interval removal of
-        removal|extraction of
-        rather than
-        no longer
-        unlikely to? represent|be|reflect
-    """,
-    "clear of": """
-        clear of
-    """,
-    "deny before": """
-        is|are|was|were|has|have? not|never been? clearly|definitely|definitively|currently? seen|identified|visualized
-        is|are|was|were|has|have? not|never been? clearly|definitely|definitively|currently? evident|present
-        is|are|was|were|has|have? not|never been? clearly|definitely|definitively|currently? appreciated|demonstrated
-        is|are|was|were|has|have? not|never been? clearly|definitely|definitively|currently? detected|noted
-        is|are|was|were|has|have? not|never been? clearly|definitely? visible|observed|apparent|shown|found
-        is|are|was|were|has|have? not|never been? clearly|definitely? suspected|suggested
-        is|are|was|were? no longer clearly|definitely? seen|identified|visualized|evident|present|appreciated|visible
-        absent|none
-        has|have now|since|completely|been|interval? resolved|cleared|removed
-        has|have since|now? been removed|excluded|discontinued
-        is|are|was|were now|completely? resolved|removed|excluded
-        ruled out
-        is|are? unlikely
-    """,
-    "resolved": """
-        resolved|removed
-    """,
-    "doubt": """
-        correlate|correlation clinically|clinical? for
-        possible|possibly|possibility|suspicion|probable|probably|questionable|questionably|likely|equivocal|perhaps|presumed|presumably
-        question|questioned of?
-        cannot|not|cant|difficult to? entirely|completely|definitively|definitely|fully? exclude
-        can|could not entirely|completely|definitively|definitely|fully? exclude
-        cannot|not|cant entirely|completely|definitively|definitely? rule out
-        can|could not entirely|completely|definitively|definitely? rule out
-        to exclude
-        to rule out
-        less likely
-        suspected
-    """,
-    "doubt below": """
-        may|might|could|maybe|suspect*|suspicious|suggest*|concern*|worrisome|consider*|differential|either
-    """,
-    "doubt before": """
-        cannot|not|cant be? entirely|completely|definitively|definitely|fully? excluded
-        cannot|not|cant be? entirely|completely|definitively|definitely|fully? ruled out
-        can|could not be entirely|completely|definitively|definitely|fully? excluded
-        can|could not be entirely|completely|definitively|definitely|fully? ruled out
-        is|are|remains also|also? possible|suspected|questioned|questionable|likely|probable|considered
-        is|are|would|may be? difficult|hard|impossible to completely|entirely? exclude
-        is|are|would|may be? difficult|hard|impossible to completely|entirely? rule out
-        may|might|could be present
-        may|might|could be considered
-    """,
-    "doubt both": """
-        versus|vs
-        or
-    """,
-    "forget": """
-        history of
-        hx of
-        past history of
-        h o
-        evaluate|evaluation|assess|assessment|eval for
-        r o
-        rule out
-        if ~ concern|suspicion|suspected|tenderness for|of?
-        risk of|for
-    """,
-    "stop": """
-        but|however|although|though|except|yet|despite|whereas|while|with
-        aside|apart from
-        other than
-        there is|are|has|have|was|were|again
-    """,
-    "unchanged": """
-        no|without definite|significant|interval|appreciable|substantial? interval? change|changes in|of|from?
-        no|without definite|significant|interval|appreciable|substantial? increase|decrease|progression in|of|from?
-        no|without definite|significant|interval|appreciable|substantial? improvement|worsening in|of?
-        not significantly|appreciably|substantially|markedly|much? changed|improved|worsened|progressed
-        not significantly|appreciably|substantially|markedly|much? increased|decreased
-        is|are|was|were? not present|seen|identified|visualized|noted on|in the? prior|previous|comparison|last|xxxx
-        not only
-        no more|less than
-        not|without completely|entirely|fully|complete|significant resolved|resolution|cleared|clearing
-        not yet resolved|cleared
-        incomplete|near|partial complete? resolution|clearing of?
-        no doubt
-        not well|optimally|completely|entirely|fully seen|visualized|evaluated|included|imaged
-        no prior*|comparison*
-        without comparison|prior*
-        not necessarily
-    """,
-    "keep": """
-        consistent|compatible with
-        in keeping with
-        associated with
-        compared|comparison with|to
-    """,
-    # Begins anew after a denied finding, unless "or" stands before it: "no effusion, stable cardiomegaly".
-    "affirm": """
-        stable|persistent|residual|mild|moderate|minimal|chronic|unchanged|mildly|moderately|again
-        and a|an
-    """,
-    "affirm before": """
-        persists|persist
-        is|are|remains unchanged
-        has|have increased|decreased|worsened|improved
-    """,
+    ("hila", "big"): {OTHER: "positive"},
 }

@@ -59,10 +59,10 @@ def splits(shared):
     return [[example["report"] for example in annotation[split]] for split in ("train", "val", "test")]
 
 
-def random_reports(seed, count=30, words=4, longest=25):
+def random_reports(seed, count=30, words=("lungs", "normal", "edema", "."), longest=25):
     """Reports over a small vocabulary, so that n-grams of every order match now and then; some are empty."""
     rng = np.random.default_rng(seed)
-    return [" ".join(f"w{i}" for i in rng.integers(words, size=rng.integers(longest))) for _ in range(count)]
+    return [" ".join(rng.choice(words, size=rng.integers(longest))) for _ in range(count)]
 
 
 @pytest.mark.parametrize("system", GOLDEN_SYSTEMS)
@@ -178,6 +178,12 @@ def test_statistics_of_predictions_without_long_ngrams():
     statistics = ReportScorer(["a b", "c d"], "raw").statistics(["a b", "c"])
     scores = resampled_scores(statistics, np.ones((1, 2), int))[0]
     np.testing.assert_allclose(scores, list(score_reports(["a b", "c d"], ["a b", "c"], "raw").values()), atol=1e-12)
+
+
+def test_references_of_which_the_rules_read_nothing_have_no_rule_f1():
+    reports = ["kein erguss .", "herz und lunge ."] * 3
+    intervals = score_intervals(ReportScorer(reports, "raw").statistics(reports), resamples=20)
+    assert intervals["rule_f1_micro"] == intervals["rule_f1_macro"] == (0.0, 0.0)
 
 
 def test_intervals_hold_the_score_and_shrink_with_the_sample():

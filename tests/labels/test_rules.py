@@ -151,6 +151,11 @@ def test_sides(sentence, sides):
         ("Atelectasis vs. scar in the\nleft base\n\nNo edema", ["Atelectasis vs. scar in the\nleft base", "No edema"]),
         ("Clear lungs.Heart normal.", ["Clear lungs.", "Heart normal."]),
         ("No effusion; mild edema", ["No effusion;", "mild edema"]),
+        ("No effusion\nMild edema at the\nright base", ["No effusion", "Mild edema at the\nright base"]),
+        ("No effusion (see image 2) (2) Edema - stable", ["No effusion (see image 2)", "(2) Edema - stable"]),
+        ("No effusion - a left - sided nodule", ["No effusion -", "a left - sided nodule"]),
+        ("Edema? No. Effusion? Large", ["Edema? No.", "Effusion?", "Large"]),
+        ("Cough FINDINGS: edema", ["Cough", "FINDINGS: edema"]),
         (" . ", []),
     ],
 )
@@ -205,7 +210,8 @@ def test_case_and_scoring_change_no_label(sentences):
 
 
 SCRAPS = ["no", "not", "effusion", "heart", "is", "normal", "enlarged", "left", "or", "resolved", "İ", "ß"]
-SCRAPS += [".", ",", ";", "1.", "\n\n", "cannot be excluded"]
+SCRAPS += [".", ",", ";", "1.", "\n\n", "cannot be excluded", "?", ": no", "- yes", "2)", "(a)", "\n- ", "\nNo"]
+SCRAPS += ["isn\u2019t", "w/o", "atelectasis/edema", "HISTORY:", "Findings:", "/", "ensure", "abnormal", "kein"]
 
 
 @given(st.text(max_size=200) | st.lists(st.sampled_from(SCRAPS), max_size=30).map(" ".join))
