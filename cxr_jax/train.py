@@ -28,7 +28,15 @@ from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.evaluation.tables import format_table
 from cxr_jax.models.dual_encoder import inverse_temperature
-from cxr_jax.retrieval.embedding import Encoders, Tokens, compiled_encoders, embed_split, index_split
+from cxr_jax.retrieval.embedding import (
+    Encoders,
+    Tokens,
+    compiled_encoders,
+    embed_split,
+    has_fixed_features,
+    index_split,
+    text_features,
+)
 from cxr_jax.retrieval.model import load_variables, zeros_like_variables
 from cxr_jax.runtime import lock, parallel, processes
 from cxr_jax.runtime.metric_writers import open_writers
@@ -111,7 +119,7 @@ def train(
             train_step=train_step,
             batches=batches,
             study_ids=splits["train"].study_ids,
-            validate=partial(validate, encoders=encoders, split=splits["val"], tokens=tokens["val"], config=config),
+            validate=Validation(encoders, splits["val"], tokens["val"], config),
             checkpoints=checkpoints,
             writers=open_writers(run.metrics_file, config, start.step) if writes else [],
             stopper=stopper,
@@ -171,39 +179,43 @@ def has_validation(run: RunFolder, step: int) -> bool:
     return bool(processes.from_primary("validated", "yes" if has else ""))
 
 
-def validate(
-    state: TrainState,
-    check: Callable[[], None],
-    encoders: Encoders,
-    split: pipeline.Split,
-    tokens: Tokens,
-    config: Mapping[str, Any],
-) -> dict[str, float]:
-    """Loss (mean over batches of the training size, in order) and group-aware recall, image → report, on a split.
+class Validation:
+    """Loss (mean over batches of the training size, in order) and group-aware recall, image → report, on a split."""
 
-    Args:
-      state: replicated.
-      check: called between batches; what it raises ends the validation.
-    """
-    rows = np.arange(min(VALIDATION_ROWS, len(split)))
-    part = split.take(rows)
-    tokens = tokens[0][rows], tokens[1][rows]
+    def __init__(self, encoders: Encoders, split: pipeline.Split, tokens: Tokens, config: Mapping[str, Any]):
+        rows = np.arange(min(VALIDATION_ROWS, len(split)))
+        self.split, self.tokens = split.take(rows), (tokens[0][rows], tokens[1][rows])
+        self.encoders, self.config = encoders, config
+        self._features: np.ndarray | None = None
 
-    def checked(batches: Iterable[Any]) -> Iterator[Any]:
-        for batch in batches:
-            check()
-            yield batch
+    def __call__(self, state: TrainState, check: Callable[[], None]) -> dict[str, float]:
+        """The metrics of a state.
 
-    part, z_v, z_t, _ = embed_split(encoders, variables_of(state), part, tokens, config, checked)
-    size = min(config["batch_size"], len(part))
-    scale = inverse_temperature(parallel.unreplicate(state.params["log_scale"]))
-    losses = [
-        contrastive_loss(jnp.asarray(z_t[i : i + size]), jnp.asarray(z_v[i : i + size]), scale)
-        for i in range(0, len(part) - size + 1, size)
-    ]
-    metrics = retrieval_metrics(z_v @ z_t.T, part.group_ids, part.group_ids)
-    recall = {f"val_recall@{k}": metrics[f"recall@{k}"] for k in RECALL_RANKS}
-    return {"val_loss": float(np.mean(losses)), **recall, BEST_METRIC: float(np.mean(list(recall.values())))}
+        Args:
+          state: replicated.
+          check: called between batches; what it raises ends the validation.
+        """
+
+        def checked(batches: Iterable[Any]) -> Iterator[Any]:
+            for batch in batches:
+                check()
+                yield batch
+
+        given = self.encoders, variables_of(state)
+        features = self._features
+        if features is None:
+            features = text_features(*given, self.tokens, self.config, checked)
+            self._features = features if has_fixed_features(self.config) else None
+        split, z_v, z_t, _ = embed_split(*given, self.split, self.tokens, self.config, checked, features)
+        size = min(self.config["batch_size"], len(split))
+        scale = inverse_temperature(parallel.unreplicate(state.params["log_scale"]))
+        losses = [
+            contrastive_loss(jnp.asarray(z_t[i : i + size]), jnp.asarray(z_v[i : i + size]), scale)
+            for i in range(0, len(split) - size + 1, size)
+        ]
+        metrics = retrieval_metrics(z_v @ z_t.T, split.group_ids, split.group_ids)
+        recall = {f"val_recall@{k}": metrics[f"recall@{k}"] for k in RECALL_RANKS}
+        return {"val_loss": float(np.mean(losses)), **recall, BEST_METRIC: float(np.mean(list(recall.values())))}
 
 
 def build_index(

@@ -24,7 +24,7 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
     import numpy as np
 
     from cxr_jax import config as configuration
-    from cxr_jax.retrieval.embedding import encode_images, encode_texts
+    from cxr_jax.retrieval.embedding import encode_images, encode_text_features, encode_texts
     from cxr_jax.training.step import init_state, make_recipe, make_train_step
     from cxr_jax.weights.bert import complete_bert_config
 
@@ -61,7 +61,8 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
     @jax.jit
     def encode(variables, batch):
         images = encode_images(recipe.model, variables, batch["image"])
-        return images, encode_texts(recipe.model, variables, batch["token_ids"], batch["token_mask"])
+        h = encode_text_features(recipe.model, variables, batch["token_ids"], batch["token_mask"])
+        return images, encode_texts(recipe.model, variables, h)
 
     _, encode_time = timed(lambda: jax.block_until_ready(encode(variables, batch)), arguments.steps)
     return {

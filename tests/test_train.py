@@ -16,18 +16,21 @@ import cxr_jax
 from cxr_jax import evaluate
 from cxr_jax import train as train_module
 from cxr_jax.data import images
+from cxr_jax.data.pipeline import load_splits
 from cxr_jax.errors import InputError, Preempted
 from cxr_jax.evaluation.text_metrics import score_names
+from cxr_jax.retrieval.embedding import make_encoders
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime import parallel
 from cxr_jax.runtime.metric_writers import TIMINGS
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.runtime.stopping import Stopper
-from cxr_jax.train import train
+from cxr_jax.train import Validation, train
 from cxr_jax.training.checkpoint import Checkpoints
 from cxr_jax.training.loop import BEST_METRIC, Loop
-from cxr_jax.training.step import make_recipe, state_shapes
+from cxr_jax.training.optim import FROZEN
+from cxr_jax.training.step import init_state, make_recipe, state_shapes
 from cxr_jax.weights.towers import resolve_towers
 from tests.tiny import tiny_config, tiny_resolved
 
@@ -128,10 +131,10 @@ def break_off(monkeypatch, stopper: Stopper, where: str, step: int, crash: bool)
             interrupt()
         real(self, number, *rest)
 
-    def validate(state, check, real=train_module.validate, **rest):
+    def validate(self, state, check, real=Validation.__call__):
         if int(parallel.unreplicate(state.step)) == step:
             interrupt()
-        return real(state, check, **rest)
+        return real(self, state, check)
 
     def index_split(*arguments, real=train_module.index_split):
         interrupt()
@@ -139,8 +142,10 @@ def break_off(monkeypatch, stopper: Stopper, where: str, step: int, crash: bool)
 
     if where == "step":
         monkeypatch.setattr(Loop, "_check_one_before", check_one_before)
+    elif where == "validate":
+        monkeypatch.setattr(Validation, "__call__", validate)
     else:
-        monkeypatch.setattr(train_module, where, {"validate": validate, "index_split": index_split}[where])
+        monkeypatch.setattr(train_module, "index_split", index_split)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +177,36 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert_same_outcome(resumed, run)
     assert not list(resumed.root.glob("un*"))
     assert [line["changed"] for line in history(resumed)] == [{}, {}]
+
+
+@pytest.mark.parametrize(
+    ("change", "fixed"),
+    [
+        ("text.num_prompts=0", True),
+        ("text.num_prompts=2", False),
+        (("text.num_prompts=0", "text.frozen=false"), False),
+        (("text.num_prompts=0", "text.pooling=attention"), False),
+    ],
+)
+def test_a_text_tower_that_stays_as_it_is_is_not_encoded_again(run, cache, change, fixed):
+    changes = [change] if isinstance(change, str) else change
+    config = tiny_resolved("image.block_sizes=(1,)", f"data.cache={cache}", *changes)
+    split = load_splits(config)[0]["val"]
+    ids = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2) % 50 + 1
+    tokens = ids, np.ones_like(ids)
+    recipe = make_recipe(config)
+    states = [init_state(recipe, config | {"seed": seed}) for seed in (0, 1)]
+    trained = jax.tree.map(lambda x, y, label: x if label == FROZEN else y, *(s.params for s in states), recipe.labels)
+    states = [parallel.replicate(state) for state in (states[0], states[0].replace(params=trained))]
+    calls = []
+    encoders = make_encoders(recipe.model)
+    counted = encoders._replace(text_features=lambda *given: calls.append(0) or encoders.text_features(*given))
+    validation = Validation(counted, split, tokens, config)
+    values = [validation(states[0], lambda: None)]
+    once = len(calls)
+    values.append(validation(states[1], lambda: None))
+    assert (once > 0, len(calls) - once) == (True, 0 if fixed else once)
+    assert values[0] != values[1] == Validation(encoders, split, tokens, config)(states[1], lambda: None)
 
 
 def test_training_again_a_finished_run_does_nothing_and_says_so(run, config, monkeypatch, capsys):

@@ -107,12 +107,22 @@ class TextEncoder(nn.Module):
         self, token_ids: TokenIds, token_mask: TokenMask, train: bool = False
     ) -> tuple[Float[Array, "B E"], dict[str, Array]]:
         """Tokens to embeddings, not yet normalised; `prompt_scale`, α(x) of Eq. (3), beside them (B, P)."""
+        h, out = self.pool(token_ids, token_mask, train)
+        return self.project(h, train), out
+
+    def pool(
+        self, token_ids: TokenIds, token_mask: TokenMask, train: bool = False
+    ) -> tuple[Float[Array, "B D"], dict[str, Array]]:
+        """Eq. (1)-(5): tokens to h, BERT's vectors pooled."""
         E = self.bert_module.embeddings.word_embeddings(token_ids)
         H, mask, out = self.contextualize(E, token_mask, train)
-        h = self.attention_pooling(H, mask) if self.pooling == "attention" else masked_mean(H, mask)
+        return self.attention_pooling(H, mask) if self.pooling == "attention" else masked_mean(H, mask), out
+
+    def project(self, h: Float[Array, "B D"], train: bool = False) -> Float[Array, "B E"]:
+        """Eq. (6), (7) and the head: h to embeddings, not yet normalised."""
         for projection in self.projections:
             h = projection(h, train)
-        return self.head(h), out
+        return self.head(h)
 
     def contextualize(
         self, E: Float[Array, "B L D"], token_mask: TokenMask, train: bool = False

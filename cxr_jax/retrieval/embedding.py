@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from cxr_jax.data import pipeline
-from cxr_jax.models.dual_encoder import DualEncoder
+from cxr_jax.models.dual_encoder import DualEncoder, l2_normalize
 from cxr_jax.retrieval.store import Row, SplitIndex, first_rows
 from cxr_jax.runtime import parallel, processes
 from cxr_jax.types import Image, TokenIds, TokenMask
@@ -21,31 +21,34 @@ class Encoders(NamedTuple):
     """Both towers over this process's devices, by `parallel.pmap_locally`; variables and batches are sharded.
 
     `image`: (variables, uint8 (B, S, S, 1)) → (float32 (B, E) of unit norm, A_s of Eq. (11), float32 (B, h, w), 0 × 0
-    without it). `text`: (variables, token ids, mask) → float32 (B, E) of unit norm.
+    without it). `text_features`: (variables, token ids, mask) → h of Eq. (5), (B, D). `text`: (variables, h) → float32
+    (B, E) of unit norm.
     """
 
     image: Any
+    text_features: Any
     text: Any
 
 
 def make_encoders(model: DualEncoder) -> Encoders:
     """The encoders of a model."""
-    return Encoders(
-        parallel.pmap_locally(partial(encode_images, model)), parallel.pmap_locally(partial(encode_texts, model))
-    )
+    functions = encode_images, encode_text_features, encode_texts
+    return Encoders(*(parallel.pmap_locally(partial(function, model)) for function in functions))
 
 
 def compiled_encoders(model: DualEncoder, config: Mapping[str, Any], variables: Any) -> Encoders:
     """`make_encoders`, compiled for replicated variables like these, and batches of `batch_size`."""
     size, side, length = batch_size(config), config["image_size"], config["text"]["max_tokens"]
-    image, tokens = (
+    width, dtype = config["text"]["bert"]["hidden_size"], jnp.dtype(config["compute_dtype"])
+    image, tokens, h = (
         parallel.shard(np.zeros(shape, dtype))
-        for shape, dtype in (((size, side, side, 1), np.uint8), ((size, length), np.int32))
+        for shape, dtype in (((size, side, side, 1), np.uint8), ((size, length), np.int32), ((size, width), dtype))
     )
     encoders = make_encoders(model)
     return Encoders(
         parallel.compiled(encoders.image, variables, image)[0],
-        parallel.compiled(encoders.text, variables, tokens, tokens)[0],
+        parallel.compiled(encoders.text_features, variables, tokens, tokens)[0],
+        parallel.compiled(encoders.text, variables, h)[0],
     )
 
 
@@ -56,10 +59,22 @@ def encode_images(model: DualEncoder, variables: Any, image: Image) -> tuple[Arr
     return out["image_embedding"], A_s
 
 
-def encode_texts(model: DualEncoder, variables: Any, token_ids: TokenIds, token_mask: TokenMask) -> Array:
+def encode_text_features(model: DualEncoder, variables: Any, token_ids: TokenIds, token_mask: TokenMask) -> Array:
+    """`Encoders.text_features`, for one device."""
+    h: Any = model.apply(variables, token_ids, token_mask, method=lambda m, *tokens: m.text.pool(*tokens)[0])
+    return h
+
+
+def encode_texts(model: DualEncoder, variables: Any, h: Array) -> Array:
     """`Encoders.text`, for one device."""
-    out: Any = model.apply(variables, token_ids=token_ids, token_mask=token_mask)
-    return out["text_embedding"]
+    z: Any = model.apply(variables, h, method=lambda m, h: m.text.project(h))
+    return l2_normalize(z)
+
+
+def has_fixed_features(config: Mapping[str, Any]) -> bool:
+    """Whether training leaves h of Eq. (5) as it is: no prompts, a frozen BERT, nothing to learn in its pooling."""
+    text = config["text"]
+    return bool(text["frozen"] and not text["num_prompts"] and text["pooling"] == "mean")
 
 
 def embed_split(
@@ -69,6 +84,7 @@ def embed_split(
     tokens: Tokens,
     config: Mapping[str, Any],
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    features: np.ndarray | None = None,
 ) -> tuple[pipeline.Split, np.ndarray, np.ndarray, np.ndarray]:
     """The split, its image and text embeddings, each float32 (n, E) of unit norm, and A_s, uint8 (n, h, w) of 0 to 1.
 
@@ -78,13 +94,16 @@ def embed_split(
     Args:
       variables: replicated.
       progress: wraps the batches, of images and of texts.
+      features: `text_features` of these tokens, where they are at hand.
     """
     rows = parallel.own_rows(len(split))
     part = split.take(rows), (tokens[0][rows], tokens[1][rows])
     z_v, A_s = _embed_images(encoders, variables, *part, config, progress)
     attention = np.round(255 * np.nan_to_num(A_s)).astype(np.uint8)
     z_v, attention = (parallel.gather_rows(x, len(split)) for x in (z_v, attention))
-    z_t = _embed_texts(encoders, variables, tokens, config, progress)
+    if features is None:
+        features = text_features(encoders, variables, tokens, config, progress)
+    z_t = _embed_texts(encoders, variables, tokens, config, features)
     if config["data"]["view"] != "mean":
         return split, z_v, z_t, attention
     first = first_rows(split.study_ids)
@@ -112,26 +131,41 @@ def _embed_images(
     return z_v, A_s
 
 
-def _embed_texts(
+def text_features(
     encoders: Encoders,
     variables: Any,
     tokens: Tokens,
     config: Mapping[str, Any],
-    progress: Callable[[Iterable[Any]], Iterable[Any]],
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> np.ndarray:
-    """Every distinct text once: reports repeat, and a study's stands at each of its images."""
+    """h of Eq. (5), (m, D), of this process's share of the distinct texts: reports repeat, also at a study's images."""
+    first, _ = _distinct(tokens)
+    rows = first[parallel.own_rows(len(first))]
+    batches = zip(*(_batches(part[rows], batch_size(config)) for part in tokens), strict=True)
+    outputs = (encoders.text_features(variables, *batch) for batch in progress(batches))
+    return np.concatenate(list(_one_ahead(outputs)))[: len(rows)]
+
+
+def _embed_texts(
+    encoders: Encoders, variables: Any, tokens: Tokens, config: Mapping[str, Any], features: np.ndarray
+) -> np.ndarray:
+    first, text = _distinct(tokens)
+    outputs = (encoders.text(variables, h) for h in _batches(features, batch_size(config)))
+    z_t = np.concatenate(list(_one_ahead(outputs)))[: len(features)]
+    return parallel.gather_rows(z_t, len(first))[text]
+
+
+def _distinct(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
+    """(Each distinct text's first row, the number of every row's text)."""
     _, first, text = np.unique(tokens[0], axis=0, return_index=True, return_inverse=True)
-    rows, size = first[parallel.own_rows(len(first))], batch_size(config)
+    return first, text.reshape(-1)
 
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            part = np.concatenate([part, np.repeat(part[-1:], size - len(part))])
-            yield parallel.shard(tokens[0][part]), parallel.shard(tokens[1][part])
 
-    outputs = (encoders.text(variables, *batch) for batch in progress(batches()))
-    z_t = np.concatenate(list(_one_ahead(outputs)))[: len(rows)]
-    return parallel.gather_rows(z_t, len(first))[text.reshape(-1)]
+def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Sharded batches of a size, the last filled up."""
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        yield parallel.shard(np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]))
 
 
 def _one_ahead(outputs: Iterable[Any]) -> Iterator[Any]:

@@ -33,14 +33,19 @@ def encode_images(variables, image):
     return jnp.stack([bright, jnp.sqrt(1 - bright**2)], axis=1), A_s
 
 
-def encode_texts(variables, token_ids, token_mask):
+def encode_text_features(variables, token_ids, token_mask):
     """As it: the reports' tokens, those of the mask."""
-    return (token_ids * token_mask).astype(jnp.float32)
+    return (token_ids * token_mask).astype(jnp.bfloat16)
+
+
+def encode_texts(variables, h):
+    """As it: twice the features."""
+    return 2 * h.astype(jnp.float32)
 
 
 def counting_encoders():
-    """(Encoders, what they were given: {"image": […], "text": […]} by batches, padding and all)."""
-    given = {"image": [], "text": []}
+    """(Encoders, what they were given: {"image": […], "tokens": […], "h": […]} by batches, padding and all)."""
+    given = {"image": [], "tokens": [], "h": []}
 
     def counting(name, function):
         encode = parallel.pmap_locally(function)
@@ -51,7 +56,8 @@ def counting_encoders():
 
         return call
 
-    return embedding.Encoders(counting("image", encode_images), counting("text", encode_texts)), given
+    functions = {"image": encode_images, "tokens": encode_text_features, "h": encode_texts}
+    return embedding.Encoders(*(counting(name, function) for name, function in functions.items())), given
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +84,7 @@ def test_embed_split(drawn, view):
     if view == "all":
         np.testing.assert_allclose(attention[:, 0, 0] / 255, z_v[:, 0], atol=0.5 / 255 + 1e-6)
     for row, image_id in enumerate(embedded.image_ids):
-        np.testing.assert_array_equal(z_t[row], tokens[0][split.image_ids.index(image_id)])
+        np.testing.assert_array_equal(z_t[row], 2 * tokens[0][split.image_ids.index(image_id)])
 
 
 def test_each_distinct_text_is_encoded_once(drawn):
@@ -96,12 +102,12 @@ def test_each_distinct_text_is_encoded_once(drawn):
         config,
         lambda batches: map_seen(batches, seen),
     )
-    np.testing.assert_array_equal(z_t, ids)
-    texts = np.concatenate(given["text"])
+    np.testing.assert_array_equal(z_t, 2 * ids)
+    texts = np.concatenate(given["tokens"])
     assert len(texts) == 8  # five, filled up to a batch
     assert sorted(set(map(tuple, texts.tolist()))) == [(word, 7) for word in range(1, 6)]
     assert len(np.concatenate(given["image"])) == -(-len(split) // 8) * 8
-    assert len(seen) == len(given["image"]) + len(given["text"])  # all batches, of both, are counted
+    assert len(seen) == len(given["image"]) + len(given["tokens"])  # all batches, of both, are counted
 
 
 def map_seen(batches, seen):
@@ -123,7 +129,21 @@ def test_what_is_raised_between_batches_ends_it(drawn):
 
     with pytest.raises(KeyError, match="stop"):
         embedding.embed_split(encoders, parallel.replicate({}), split, (ids, np.ones_like(ids)), config, one)
-    assert (len(given["image"]), len(given["text"])) == (1, 0)
+    assert (len(given["image"]), len(given["tokens"]), len(given["h"])) == (1, 0, 0)
+
+
+def test_features_at_hand_are_not_computed(drawn):
+    config, split = drawn["all"]
+    ids = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2) % 14
+    tokens = ids, np.ones_like(ids)
+    encoders, given = counting_encoders()
+    features = embedding.text_features(encoders, parallel.replicate({}), tokens, config)
+    assert features.dtype == jnp.bfloat16
+    assert len(features) == 7
+    count = len(given["tokens"])
+    *_, z_t, _ = embedding.embed_split(encoders, parallel.replicate({}), split, tokens, config, features=features)
+    np.testing.assert_array_equal(z_t, 2 * ids)
+    assert len(given["tokens"]) == count > 0
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -164,7 +184,8 @@ def test_compiled_encoders_are_the_models_own_towers():
     encoders = embedding.compiled_encoders(recipe.model, config, parallel.replicate(variables))
     shard = lambda name: parallel.shard(batch[name])  # noqa: E731
     z_v, A_s = parallel.unshard(encoders.image(parallel.replicate(variables), shard("image")))
-    z_t = parallel.unshard(encoders.text(parallel.replicate(variables), shard("token_ids"), shard("token_mask")))
+    h = encoders.text_features(parallel.replicate(variables), shard("token_ids"), shard("token_mask"))
+    z_t = parallel.unshard(encoders.text(parallel.replicate(variables), h))
     out = jax.jit(recipe.model.apply)(variables, batch["image"], batch["token_ids"], batch["token_mask"])
     np.testing.assert_allclose(z_v, out["image_embedding"], atol=1e-5)
     np.testing.assert_allclose(z_t, out["text_embedding"], atol=1e-5)
