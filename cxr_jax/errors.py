@@ -1,7 +1,9 @@
 """The one error that is the user's to mend, and how a command line reports it; all else that is raised is a bug."""
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -35,7 +37,10 @@ def exit_code_and_message(error: BaseException) -> tuple[int, str]:
 
 
 def run_command(command: Callable[[], None]) -> None:
-    """Runs a command line and exits: 0 when done, 141 no longer read, else as `exit_code_and_message`."""
+    """Runs a command line and exits: 0 when done, 141 no longer read, else as `exit_code_and_message`.
+
+    A job that has come to its end is not made a failure by a SIGTERM or SIGUSR1 that meets Python shutting down.
+    """
     try:
         command()
     except BrokenPipeError:  # whoever read what is printed, `head` say, has enough
@@ -45,3 +50,7 @@ def run_command(command: Callable[[], None]) -> None:
         code, message = exit_code_and_message(error)
         print(message, file=sys.stderr)
         sys.exit(code)
+    finally:
+        with contextlib.suppress(ValueError):  # not in the main thread, where signals cannot be handled
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                signal.signal(number, signal.SIG_IGN)

@@ -301,11 +301,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     arguments, overrides = parse_arguments(sys.argv[1:] if argv is None else argv)
     config = configuration.load(arguments.config, overrides)
-    with processes.together(arguments.distributed), Stopper(arguments.max_hours) as stopper:
-        parallel.cache_compilations(Path(config["data"]["cache"]).expanduser() / "compiled")
-        run = train(config, arguments.workdir, stopper, arguments.dry_run)
-        if not arguments.dry_run:
-            tell(f"done: {run.root}; now evaluate it:\n  python -m cxr_jax.evaluate --workdir {run.root}")
+    with Stopper(arguments.max_hours) as stopper:
+        with stopper.losing_nothing("joining the job's other processes"):
+            processes.join(arguments.distributed)
+        with processes.together():
+            parallel.cache_compilations(Path(config["data"]["cache"]).expanduser() / "compiled")
+            run = train(config, arguments.workdir, stopper, arguments.dry_run)
+            if not arguments.dry_run:
+                tell(f"done: {run.root}; now evaluate it:\n  python -m cxr_jax.evaluate --workdir {run.root}")
 
 
 if __name__ == "__main__":

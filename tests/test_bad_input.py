@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,13 +53,17 @@ def complaint(monkeypatch, capsys):
     # Process-wide, and conftest's stays in use.
     monkeypatch.setattr(train.parallel, "cache_compilations", lambda folder: None)
 
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+
     def run(command, arguments):
         with pytest.raises(SystemExit) as stop:
             run_command(lambda: command(arguments))
         assert stop.value.code == 2
         return one_line(capsys.readouterr().err)
 
-    return run
+    yield run
+    for number, handler in handlers.items():  # a command ignores them once it is done; the tests go on
+        signal.signal(number, handler)
 
 
 def one_line(stderr):

@@ -24,7 +24,8 @@ def main() -> None:
         changes.remove(change)
         jax.config.update("jax_num_cpu_devices", int(change.partition("=")[2]))
     config = tiny_config(f"data.cache={cache}", *changes)
-    with processes.together(), Stopper() as stopper:
+    processes.join()
+    with Stopper() as stopper, processes.together():
         parallel.cache_compilations(Path(tempfile.gettempdir()) / "cxr_jax_train_tiny")
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
         print("started", flush=True)

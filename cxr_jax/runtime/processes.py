@@ -29,6 +29,7 @@ POLL_SECONDS = 0.25
 BARRIER_SECONDS = 7 * 24 * 3600  # data preparation may take days; a dead process ends the wait before
 FAREWELL_SECONDS = 5
 FAREWELLS: list[Callable[[], None]] = []  # what is called before `end` ends the process
+_JOINED = threading.Event()  # jax counts the processes, and has a client to ask, before any has answered
 _LEAVING = threading.Lock()
 ENDED, HEARD = "cxr_jax/ended", "cxr_jax/heard"
 
@@ -93,7 +94,10 @@ def join(mode: str = "auto") -> None:
     Raises:
       InputError: the launcher says that there are several, and they cannot be joined.
     """
-    if mode == "off" or jax.distributed.is_initialized():
+    if mode == "off":
+        return
+    if jax.distributed.is_initialized():
+        _JOINED.set()
         return
     said = launcher(os.environ) or tpu_vm()
     if said is None or said.tasks == 1:
@@ -105,6 +109,7 @@ def join(mode: str = "auto") -> None:
         return
     # On a CPU two programs that are under way at once may meet the other processes' in another order.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+    jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM from `Stopper`
     options: dict[str, Any] = {}
     if said.name == "JAX_NUM_PROCESSES":
         options = {"num_processes": said.tasks, "process_id": int(os.environ["JAX_PROCESS_ID"])}
@@ -130,6 +135,7 @@ def join(mode: str = "auto") -> None:
         ) from error
     finally:
         late.cancel()
+    _JOINED.set()
     if jax.process_count() == 1:
         raise InputError(f"{said.name} says {said.tasks} tasks, but JAX sees one process; {_HINT}")
 
@@ -165,7 +171,8 @@ def _give_up(said: Launcher) -> None:
 
 def count() -> int:
     """How many processes have been joined; 1 where none were."""
-    return distributed.global_state.num_processes  # jax.process_count() would start the accelerator
+    # jax.process_count() would start the accelerator.
+    return distributed.global_state.num_processes if _JOINED.is_set() else 1
 
 
 def index() -> int:
@@ -218,9 +225,8 @@ def node_first(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def together(mode: str = "auto") -> Iterator[None]:
-    """Joins the job's processes for the body; an error in one of them ends all, with its message and its exit code."""
-    join(mode)
+def together() -> Iterator[None]:
+    """An error within the body, in one of the processes joined, ends all, with its message and its exit code."""
     done = threading.Event()
     follower = threading.Thread(target=_follow, args=(done,), name="follow", daemon=True)
     if count() > 1:

@@ -3,6 +3,8 @@
 import http.server
 import importlib.util
 import os
+import signal
+import socket
 import threading
 
 import pytest
@@ -67,6 +69,21 @@ def test_the_reason_is_said_why_tasks_cannot_meet(environment, reason):
     assert reason in ended.err
 
 
+def test_a_stop_is_not_waited_for_until_the_others_come(tmp_path):
+    command = ["cxr_jax.train", "--config", "configs/phantom.py", "--workdir", str(tmp_path / "run")]
+    with socket.create_server(("127.0.0.1", 0)) as coordinator:  # that is called, and does not answer
+        coordinator.settimeout(60)
+        process = start(command, jax_variables(1, 2, coordinator.getsockname()[1]))
+        with coordinator.accept()[0]:
+            process.send_signal(signal.SIGTERM)
+            (ended,) = wait([process], timeout=20)
+    assert ended.code == 75
+    assert (
+        ended.err
+        == "preempted: SIGTERM; while joining the job's other processes; the same command goes on from there\n"
+    )
+
+
 def test_one_that_waits_in_vain_says_for_whom(tmp_path):
     program = tmp_path / "late.py"
     program.write_text(
@@ -92,7 +109,8 @@ def close():
     pathlib.Path(sys.argv[1]).touch()
 
 def main():
-    with processes.together(), Stopper() as stopper:
+    processes.join()
+    with Stopper() as stopper, processes.together():
         checkpoints = types.SimpleNamespace(close=close) if processes.is_primary() else None
         loop = Loop({}, "", None, None, (), None, checkpoints, [], stopper, 0, Best(), True)
         loop._stop(3)

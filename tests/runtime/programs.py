@@ -1,25 +1,28 @@
 """Programs for tests that need processes of their own: python -m tests.runtime.programs NAME [ARGUMENT …]."""
 
+import atexit
 import hashlib
 import os
 import sys
 import time
 from pathlib import Path
 
-from cxr_jax.errors import InputError, run_command
+from cxr_jax.errors import InputError, Preempted, run_command
 from cxr_jax.runtime import lock, processes
 from cxr_jax.runtime.stopping import Stopper
 
 
 def meet(mode="auto"):
     """Says who is there, one after the other where the primary goes first."""
-    with processes.together(mode):
+    processes.join(mode)
+    with processes.together():
         with processes.primary_first("one"):
             print(f"process {processes.index()} of {processes.count()} at {time.monotonic()}", flush=True)
 
 
 def fail(who):
     """One process meets bad input; the other waits for it."""
+    processes.join()
     with processes.together():
         if processes.index() == int(who):
             raise InputError("a.csv: no such file; mend the path")
@@ -28,6 +31,7 @@ def fail(who):
 
 def crash(who):
     """As `fail`, by a bug."""
+    processes.join()
     with processes.together():
         if processes.index() == int(who):
             raise RuntimeError("a bug")
@@ -36,6 +40,7 @@ def crash(who):
 
 def vanish(who):
     """As `fail`, by SIGKILL."""
+    processes.join()
     with processes.together():
         if processes.index() == int(who):
             os.kill(os.getpid(), 9)
@@ -52,7 +57,8 @@ def keep(file):
 
 def phase(name, max_hours="0"):
     """Waits in a phase that loses nothing, in C where no handler in Python can run; or in one that is finished."""
-    with processes.together(), Stopper(float(max_hours)) as stopper:
+    processes.join()
+    with Stopper(float(max_hours)) as stopper, processes.together():
         print("ready", flush=True)
         if name == "losing_nothing":
             with stopper.losing_nothing("compiling"):
@@ -61,6 +67,14 @@ def phase(name, max_hours="0"):
             time.sleep(0.01)
         print("saved", flush=True)
         raise stopper.error("checkpoint of step 3 is saved")
+
+
+def leave(number, error=""):
+    """Is told to stop once more, when all is done and Python shuts down."""
+    atexit.register(lambda: os.kill(os.getpid(), int(number)))
+    with Stopper():
+        if error:
+            raise Preempted(error)
 
 
 def keep_on():

@@ -45,6 +45,12 @@ def test_the_hours_end():
     assert ended.err.startswith("preempted: --max_hours 0.0001 are over; checkpoint of step 3")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_that_comes_when_all_is_done_changes_no_exit_code(number):
+    programs = start([PROGRAMS, "leave", str(int(number))]), start([PROGRAMS, "leave", str(int(number)), "saved"])
+    assert [ended.code for ended in wait(list(programs), 30)] == [0, 75]
+
+
 def test_the_second_interrupt_does_not_wait():
     process = start([PROGRAMS, "keep_on"])
     assert process.stdout.readline() == "ready\n"
