@@ -125,6 +125,7 @@ def train(
             stopper=stopper,
             first_step=start.step,
             best=start.best,
+            skipped=start.skipped,
             validated=not is_validated(start.step, config) or has_validation(run, start.step),
             flops=cost["flops"],
         )

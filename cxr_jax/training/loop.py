@@ -59,6 +59,7 @@ class Loop:
       checkpoints, writers: None and empty in all processes but the primary.
       first_step: of the checkpoint that is gone on from; 0 without one.
       best: the best validation up to there.
+      skipped: updates left out up to there, for their steps were not finite.
       validated: whether `first_step` needs no validation, or has had it.
       flops: of a step, all devices together; 0 where that is not known.
     """
@@ -74,6 +75,7 @@ class Loop:
     stopper: Stopper
     first_step: int
     best: Best
+    skipped: int
     validated: bool
     flops: float = 0.0
 
@@ -87,7 +89,7 @@ class Loop:
         key, last_step, agree = jax.random.key(self.config["seed"]), self.config["num_steps"], parallel.Agreement()
         self._meter = Meter(self.config["batch_size"], self.flops)
         self._saved_at, self._saved = time.monotonic(), self.first_step
-        self._unchecked: tuple[int, Any, np.ndarray] | None = None
+        self._unchecked: tuple[int, Any, np.ndarray] | None = None  # the last step, until it is known to be finite
         with contextlib.ExitStack() as stack:
             self._progress = stack.enter_context(Progress(self.first_step, last_step))
             profile = stack.enter_context(Profile(self.config["profile_steps"], self.folder / "profile"))
@@ -99,7 +101,8 @@ class Loop:
                 profile.before(step)
                 inputs = parallel.shard({name: batch[name] for name in STEP_INPUTS})
                 state, metrics = self.train_step(state, inputs, key)
-                self._check_one_before(step, metrics, batch["row"])
+                self._check()  # the step before: it is done by now, so that the devices need not wait
+                self._unchecked = step, metrics, batch["row"]
                 self._progress.advance()
                 if step % self.config["log_every"] == 0 or step in (1, last_step):
                     self._log(step, metrics)
@@ -127,6 +130,9 @@ class Loop:
 
     def _log(self, step: int, metrics: Any) -> None:
         values = {name: float(value) for name, value in parallel.unreplicate(metrics).items()}
+        self._check()
+        if self.config["nan"] == "skip":
+            values["skipped"] = self.skipped
         values |= self._meter.read()
         self._write(step, values)
         self._progress.show(
@@ -166,8 +172,8 @@ class Loop:
         with self._meter.leaving_out():
             self._check()
             if self.checkpoints:
-                data = {"iterator": self.batches.get_state(), "best": dataclasses.asdict(self.best)}
-                data["best"]["score"] = None if self.best.step is None else self.best.score
+                best = {"step": self.best.step, "score": None if self.best.step is None else self.best.score}
+                data = {"iterator": self.batches.get_state(), "best": best, "skipped": self.skipped}
                 self.checkpoints.save(step, parallel.unreplicate(state), data, self.best.step)
             self._saved, self._saved_at = step, time.monotonic()
 
@@ -183,18 +189,20 @@ class Loop:
         self._close()
         raise self.stopper.error(f"checkpoint of step {step} is saved; the same command goes on from there")
 
-    def _check_one_before(self, step: int, metrics: Any, rows: np.ndarray) -> None:
-        """Looks at the step before, which is done by now, so that the devices need not wait."""
-        self._check()
-        if self.config["nan"] == "stop":
-            self._unchecked = step, metrics, rows
-
     def _check(self) -> None:
+        """Looks at the last step, if that was not done yet: one that is not finite ends the run, or is counted."""
         if self._unchecked is None:
             return
         (step, metrics, rows), self._unchecked = self._unchecked, None
         values = {name: float(value) for name, value in parallel.unreplicate(metrics).items()}
         if all(math.isfinite(values[name]) for name in ("loss", "gradient_norm")):
+            return
+        if self.config["nan"] == "skip":
+            self.skipped += 1
+            self._progress.say(
+                f"step {step}: the loss is {values['loss']} and the gradient's norm {values['gradient_norm']}; its "
+                f"update is left out, as {self.skipped - 1} before it"
+            )
             return
         count = len(rows) * processes.count()
         batch = parallel.gather_rows(rows, count)

@@ -70,11 +70,13 @@ def keep_tokenizer(run: RunFolder, tokenizer: PreTrainedTokenizerBase) -> None:
 
 @dataclasses.dataclass
 class Start:
-    """What training begins with: the state on the host, its step, the best validation up to it, and notes to print."""
+    """What training begins with: the state on the host, its step, and of the steps up to it the best validation and the
+    number of updates left out; notes to print."""
 
     state: TrainState
     step: int
     best: Best
+    skipped: int
     notes: Sequence[str]
 
 
@@ -98,11 +100,11 @@ def restore_or_init(checkpoints: Checkpoints | None, recipe: Recipe, config: Map
     data = processes.from_primary("state", data)
     state = parallel.from_primary(state)
     if not data:
-        return Start(state, 0, Best(), notes)
+        return Start(state, 0, Best(), 0, notes)
     saved = json.loads(data)
     batches.set_state(saved["iterator"])
     best = Best() if saved["best"]["step"] is None else Best(**saved["best"])
-    return Start(state, int(state.step), best, notes)
+    return Start(state, int(state.step), best, saved["skipped"], notes)
 
 
 def _fresh(recipe: Recipe, config: Mapping[str, Any], shapes: TrainState) -> tuple[TrainState, list[str]]:

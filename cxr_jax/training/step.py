@@ -96,8 +96,8 @@ def make_train_step(
     """The step (state, this device's batch, root key) → (state, metrics).
 
     Metrics, float32 each: loss, temperature, learning_rate, gradient_norm and update_norm (of what is trained),
-    equal_reports (the share of the global batch's reports that stand in it more than once), skipped (1 where `skip_nan`
-    left an update out, for the loss or the gradient was not finite: then nothing but the step's number has changed).
+    equal_reports (the share of the global batch's reports that stand in it more than once). Where the loss or the
+    gradient's norm is not finite, `skip_nan` leaves the update out: nothing but the step's number changes.
 
     With an `axis_name`, embeddings are gathered over the devices, so that N devices compute the loss of one global
     batch, and gradients are averaged over them; with None the same code runs on one device, under jit.
@@ -153,7 +153,6 @@ def make_train_step(
             finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
             kept = dataclasses.replace(state, step=state.step + 1)
             updated = jax.tree.map(partial(jnp.where, finite), updated, kept)
-            metrics["skipped"] = 1.0 - finite
         return updated, metrics
 
     return train_step

@@ -128,6 +128,7 @@ def make_loop(train_step, folder, batches=None, scores=SCORES, stopper=None, dur
         "stopper": stopper or Stopper(),
         "first_step": 0,
         "best": Best(),
+        "skipped": 0,
         "validated": True,
     }
     return Loop(**(given | options))
@@ -155,7 +156,7 @@ def test_a_whole_run(train_step, tmp_path, capsys):
     assert loop.checkpoints.closed
     for number, (at, data, best) in loop.checkpoints.saved.items():
         assert at == number
-        assert data == {"iterator": {"number": number}, "best": {"step": 3, "score": 0.5}}
+        assert data == {"iterator": {"number": number}, "best": {"step": 3, "score": 0.5}, "skipped": 0}
         assert best == 3
     out, err = capsys.readouterr()
     w = next(line["val_loss"] for line in lines if "val_loss" in line)
@@ -255,6 +256,7 @@ def resumable(train_step, folder, batches, **options):
         writers=[writer],
         first_step=first,
         best=best,
+        skipped=data["skipped"] if data else 0,
         validated=validated,
         **options,
     )
@@ -420,9 +422,15 @@ def test_an_infinite_gradient_of_a_finite_loss_ends_the_run(tmp_path):
         start(loop)
 
 
-def test_where_such_steps_are_left_out_the_run_goes_on(train_step, tmp_path):
-    loop = make_loop(train_step, tmp_path, Batches(nan_at=4), config={"nan": "skip"})
+def test_where_such_steps_are_left_out_the_run_goes_on_and_counts_them(train_step, tmp_path, capsys):
+    loop = make_loop(train_step, tmp_path, Batches(nan_at=5), config={"nan": "skip"}, skipped=2)
     assert start(loop) == 3
+    # Step 5 is not logged, and is counted.
+    counts = {line["step"]: line["skipped"] for line in loop.writers[0].lines if "loss" in line}
+    assert counts == {1: 2, 2: 2, 4: 2, 6: 3, 8: 3, 9: 3}
+    assert {step: data["skipped"] for step, (_, data, _) in loop.checkpoints.saved.items()} == {3: 2, 6: 3, 9: 3}
+    line = "step 5: the loss is nan and the gradient's norm nan; its update is left out, as 2 before it"
+    assert capsys.readouterr().out.splitlines().count(line) == 1
 
 
 # What one sees of where the time goes

@@ -299,21 +299,18 @@ def assert_same_bits(a, b):
         assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
 
 
-def test_a_step_that_is_not_finite_is_left_out_and_counted(linear):
+def test_a_step_that_is_not_finite_is_left_out(linear):
     recipe, state = linear
     skipping = jax.jit(make_train_step(recipe, skip_nan=True))
     kernel = state.params["vision"]["kernel"].at[0, 0].set(jnp.nan)
     poisoned = state.replace(params={**state.params, "vision": {"kernel": kernel}})
     after, metrics = skipping(poisoned, tiny_batch(), jax.random.key(0))
     assert not np.isfinite(metrics["loss"])
-    assert float(metrics["skipped"]) == 1
     assert int(after.step) == int(state.step) + 1
     assert_same_bits(after.replace(step=poisoned.step), poisoned)
 
     after, metrics = skipping(state, tiny_batch(), jax.random.key(0))
-    assert float(metrics["skipped"]) == 0
-    plain, others = jax.jit(make_train_step(recipe))(state, tiny_batch(), jax.random.key(0))
-    assert "skipped" not in others
+    plain, _ = jax.jit(make_train_step(recipe))(state, tiny_batch(), jax.random.key(0))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), after, plain)
     for name in ("params", "batch_stats", "opt_state"):
         assert norm(getattr(after, name)) != norm(getattr(state, name))
@@ -328,7 +325,6 @@ def test_a_finite_loss_with_a_gradient_that_is_not_is_left_out(linear, monkeypat
     after, metrics = jax.jit(make_train_step(recipe, skip_nan=True))(state, tiny_batch(), jax.random.key(0))
     assert np.isfinite(metrics["loss"])
     assert not np.isfinite(metrics["gradient_norm"])
-    assert float(metrics["skipped"]) == 1
     assert_same_bits(after.replace(step=state.step), state)
 
 
