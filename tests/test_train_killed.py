@@ -1,13 +1,15 @@
 """A run that is killed or preempted at random moments ends as if it had never been: bit for bit.
 
-CXR_KILLS=20 makes it twenty of each; each start takes a quarter of a minute.
+CXR_KILLS=20 python -m pytest -m slow -s tests/test_train_killed.py makes it twenty of each kind, for one process and
+for two, and prints a line each; a start takes a quarter of a minute.
 """
 
 import json
 import os
 import random
+import shutil
 import signal
-import subprocess
+import time
 from pathlib import Path
 
 import jax
@@ -15,13 +17,13 @@ import numpy as np
 import pytest
 
 from cxr_jax.runtime.metric_writers import TIMINGS
-from cxr_jax.training.checkpoint import Checkpoints
+from cxr_jax.training.checkpoint import Checkpoints, newest_step
 from cxr_jax.training.step import make_recipe, state_shapes
-from tests.runtime.launch import start, wait
+from tests.runtime.launch import start_job, wait
 
 TINY = "tests.train_tiny"
 CHANGES = ["num_steps=60", "eval_every=20", "checkpoint_every=5", "data.augment=true", "text.dropout=0.2"]
-KILLS = int(os.environ.get("CXR_KILLS", "2"))
+KILLS = int(os.environ.get("CXR_KILLS", "1"))
 
 
 def metrics(folder: Path) -> list[dict]:
@@ -44,37 +46,54 @@ def contents(folder: Path) -> dict[str, bytes]:
     return leaves | index | {"data": json.dumps(data, sort_keys=True).encode()}
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """(Cache, folder of an uninterrupted run, seconds that it took once its programs were compiled)."""
+def start_processes(folder: Path, cache: Path, count: int):
+    """The run's processes, once all of them have come to its begin."""
+    running = start_job([TINY, str(folder), str(cache), *CHANGES], count)
+    assert [process.stdout.readline() for process in running] == ["started\n"] * count
+    return running
+
+
+def finish(folder: Path, cache: Path, count: int) -> float:
+    """Trains to the end; returns the seconds that it took from its begin."""
+    ended = wait(start_processes(folder, cache, count), 600)
+    assert [process.code for process in ended] == [0] * count, ended
+    return max(process.seconds for process in ended)
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["alone", "two_processes"])
+def whole(request, tmp_path_factory):
+    """(Number of processes, cache, folder of an uninterrupted run, its seconds once its programs were compiled)."""
     cache, folder = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("whole")
-    for name in ("first", "run"):
-        ended = wait([start([TINY, str(folder / name), str(cache), *CHANGES])], 600)[0]
-        assert ended.code == 0, ended.err
-    return cache, folder / "run", ended.seconds
+    finish(folder / "first", cache, request.param)
+    return request.param, cache, folder / "run", finish(folder / "run", cache, request.param)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 75)], ids=["killed", "preempted"])
 def test_at_random_moments(whole, tmp_path, number, code):
-    cache, expected, seconds = whole
-    folder, moments, hits = tmp_path / "run", random.Random(int(number)), 0
+    count, cache, expected, seconds = whole
+    folder, moments, hits = tmp_path / "run", random.Random(int(number) + count), 0
     while hits < KILLS:
-        process = start([TINY, str(folder), str(cache), *CHANGES])
-        assert process.stdout.readline() == "started\n"
-        try:
-            process.wait(moments.uniform(0, seconds))
-        except subprocess.TimeoutExpired:
+        running, moment = start_processes(folder, cache, count), moments.uniform(0, seconds)
+        time.sleep(moment)
+        # All die with their machines; a signal to one stops all.
+        for process in running if number == signal.SIGKILL else [moments.choice(running)]:
             process.send_signal(number)
-            hits += 1
-        ended = wait([process], 120)[0]
-        assert ended.code in (0, code), ended.err
-        assert number != signal.SIGTERM or ended.code == 0 or ended.seconds < 20
-        if ended.code == 0:  # it was faster: once more from the start
+        ended = wait(running, 120)
+        codes = {process.code for process in ended}
+        assert codes in ({0}, {code}), ended
+        waited = max(process.seconds for process in ended)
+        print(
+            f"{number.name} {moment:.1f} s after the begin of {count} process(es): exit code {codes.pop()} after "
+            f"{waited:.1f} s; newest checkpoint of step {newest_step(folder / 'checkpoints')}"
+        )
+        assert number == signal.SIGKILL or waited < 20
+        if ended[0].code == 0:  # it was faster: once more from the start
             assert contents(folder) == contents(expected)
-            for file in sorted(folder.rglob("*"), reverse=True):
-                file.rmdir() if file.is_dir() else file.unlink()
-    ended = wait([start([TINY, str(folder), str(cache), *CHANGES])], 600)[0]
-    assert ended.code == 0, ended.err
+            shutil.rmtree(folder)
+        else:
+            hits += 1
+    finish(folder, cache, count)
     assert metrics(folder) == metrics(expected)
     assert contents(folder) == contents(expected)
