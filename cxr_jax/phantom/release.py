@@ -4,6 +4,7 @@ import csv
 import json
 import multiprocessing
 import os
+import threading
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -129,7 +130,7 @@ def draw_in_parallel(write: Callable[[T], None], studies: Sequence[T], workers: 
     # Spawned, not forked: the caller may hold threads (JAX does), and a fork would copy their locks.
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(count, mp_context=context) as pool:
+        with ProcessPoolExecutor(count, context, _end_with_the_caller) as pool:
             for _ in pool.map(write, studies, chunksize=16):
                 pass
     except BrokenProcessPool as error:
@@ -137,6 +138,18 @@ def draw_in_parallel(write: Callable[[T], None], studies: Sequence[T], workers: 
             "phantom: the drawing processes ended early; call write_release under `if __name__ == '__main__':`, "
             "give the machine more memory, or pass workers=1"
         ) from error
+
+
+def _end_with_the_caller() -> None:
+    """In a drawing process: it ends with the process that waits for it, however that ends."""
+    caller = multiprocessing.parent_process()
+    assert caller is not None
+
+    def wait() -> None:
+        caller.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _cpu_count() -> int:

@@ -1,5 +1,7 @@
 import csv
 import json
+import signal
+import time
 from xml.etree import ElementTree
 
 import pytest
@@ -7,6 +9,7 @@ from PIL import Image
 
 from cxr_jax.errors import InputError
 from cxr_jax.phantom import release as phantom
+from tests.runtime.launch import start
 
 SIZE = 64
 
@@ -101,6 +104,19 @@ def test_an_interrupted_release_is_taken_up_again(tmp_path, monkeypatch, release
     with pytest.raises(InputError, match="another release"):
         phantom.write_release(tmp_path, 25, image_size=SIZE, seed=3, workers=1)
     assert contents(phantom.write_release(tmp_path, 24, image_size=SIZE, seed=3, workers=1)) == contents(release)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_drawing_process_outlives_its_caller(tmp_path, number):
+    process = start(["cxr_jax.phantom", "--out", str(tmp_path), "--studies", "100000", "--workers", "2"])
+    deadline = time.monotonic() + 60
+    while not any(tmp_path.rglob("*.png")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(number)
+    process.communicate(timeout=20)  # what they print to ends with the last of them
+    assert process.returncode == -number
 
 
 @pytest.mark.parametrize("change", [{"num_studies": 25}, {"image_size": 96}, {"seed": 4}])
