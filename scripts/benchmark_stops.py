@@ -75,13 +75,15 @@ class Processes:
                 self._news.wait(0.2)
 
     def wait(self) -> tuple[list[int], float, str]:
-        """(Exit codes, seconds until the last has ended, the last line printed.)"""
+        """(Exit codes, seconds until the last has ended, the last line that says how it ended.)"""
         begun = time.monotonic()
         codes = [process.wait() for process in self.running]
         seconds = time.monotonic() - begun
         for reader in self._readers:
             reader.join()
-        return codes, seconds, self._text.replace("\r", "\n").strip().splitlines()[-1]
+        lines = self._text.replace("\r", "\n").strip().splitlines()
+        # A resource tracker may have the very last word, about the semaphores of drawing processes.
+        return codes, seconds, next((line for line in reversed(lines) if "preempted" in line), lines[-1])
 
 
 def variables(count: int) -> list[dict[str, str]]:

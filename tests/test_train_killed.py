@@ -23,6 +23,7 @@ from tests.runtime.launch import start_job, wait
 
 TINY = "tests.train_tiny"
 CHANGES = ["num_steps=60", "eval_every=20", "checkpoint_every=5", "data.augment=true", "text.dropout=0.2"]
+TRAINING_SECONDS = 3  # about as long as the steps take
 KILLS = int(os.environ.get("CXR_KILLS", "1"))
 
 
@@ -75,7 +76,12 @@ def test_at_random_moments(whole, tmp_path, number, code):
     count, cache, expected, seconds = whole
     folder, moments, hits = tmp_path / "run", random.Random(int(number) + count), 0
     while hits < KILLS:
-        running, moment = start_processes(folder, cache, count), moments.uniform(0, seconds)
+        running, where = start_processes(folder, cache, count), "the begin"
+        moment = moments.uniform(0, seconds)
+        if hits % 2 == 0:  # restoring and compiling take most of the time; half shall meet steps and saves
+            while not (line := running[0].stderr.readline()).startswith("step "):
+                assert line, wait(running)
+            where, moment = line.partition(":")[0], moments.uniform(0, TRAINING_SECONDS)
         time.sleep(moment)
         # All die with their machines; a signal to one stops all.
         for process in running if number == signal.SIGKILL else [moments.choice(running)]:
@@ -85,7 +91,7 @@ def test_at_random_moments(whole, tmp_path, number, code):
         assert codes in ({0}, {code}), ended
         waited = max(process.seconds for process in ended)
         print(
-            f"{number.name} {moment:.1f} s after the begin of {count} process(es): exit code {codes.pop()} after "
+            f"{number.name} {moment:.1f} s after {where} of {count} process(es): exit code {codes.pop()} after "
             f"{waited:.1f} s; newest checkpoint of step {newest_step(folder / 'checkpoints')}"
         )
         assert number == signal.SIGKILL or waited < 20
