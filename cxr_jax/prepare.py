@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cxr_jax import config as configuration
-from cxr_jax.data import prepare
+from cxr_jax.data import prepare, side_files
 from cxr_jax.errors import ArgumentParser, InputError, Preempted, run_command
 
 
@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.verify:
         print(f"{prepare.verify(builder):,} images verified")
     folder = Path(builder.data_path)
+    if summary := side_files.warning_summary(side_files.read_rows(folder)):
+        print(summary)
     sizes = ", ".join(f"{name} {split.num_examples:,}" for name, split in builder.info.splits.items())
     megabytes = sum(file.stat().st_size for file in folder.iterdir()) / 1e6
     print(f"{builder.builder_config.description}: {sizes} images, {megabytes:,.0f} MB, prepared: {folder}")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cxr_jax
-from cxr_jax.data.images import SUFFIXES
+from cxr_jax.data import folders, images
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluate import add_split_arguments, evaluate_split
 from cxr_jax.retrieval.model import Model, Neighbour
@@ -31,10 +31,13 @@ def show_reports(model: Model, files: Sequence[Path], top_k: int) -> None:
     faults = []
     for file in files:
         try:
-            neighbours = model.retrieve(file, top_k)
+            picture = images.read(file)
+            neighbours = model.retrieve(picture.grey, top_k)
         except InputError as error:
             faults.append(str(error))
             continue
+        for warning in picture.warnings:
+            print(f"{file}: warning: {warning}", file=sys.stderr)
         print(f"\n{file}")
         _print_neighbours(neighbours)
     if faults:
@@ -43,20 +46,16 @@ def show_reports(model: Model, files: Sequence[Path], top_k: int) -> None:
 
 
 def image_files(arguments: Sequence[str]) -> list[Path]:
-    """The image files that the arguments name; a folder stands for the images in it.
+    """The image files that the arguments name; a folder stands for the images in it, `folders.image_files`.
 
     Raises:
       InputError: a folder without an image.
     """
     files = []
     for argument in map(Path, arguments):
-        inside = (
-            sorted(f for f in argument.iterdir() if f.suffix.lower() in SUFFIXES and f.is_file())
-            if argument.is_dir()
-            else [argument]
-        )
+        inside = folders.image_files(argument) if argument.is_dir() else [argument]
         if not inside:
-            raise InputError(f"{argument}: no image in this folder ({', '.join(SUFFIXES)}); name another")
+            raise InputError(f"{argument}: no image in this folder ({', '.join(images.SUFFIXES)}); name another")
         files += inside
     return files
 

@@ -4,6 +4,9 @@ import json
 import subprocess
 import sys
 
+import numpy as np
+
+from tests.data.test_dicom import saved
 from tests.tiny import tiny_config
 
 
@@ -21,3 +24,30 @@ def test_command_writes_a_table_a_page_and_figures(tmp_path):
     page = (tmp_path / "audit" / "index.html").read_text()
     assert "drawn images, not patients" in page
     assert "<script" not in page
+
+
+def test_every_warning_comes_to_the_preparation_and_to_the_audit(tmp_path):
+    rng = np.random.default_rng(0)
+    lines = ["image,report,split"]
+    for number in range(8):
+        values = rng.integers(0, 4096, (40, 30), dtype=np.uint16)
+        window = dict(WindowCenter=0, WindowWidth=1) if number < 3 else {}
+        saved(tmp_path, values, f"{number}.dcm", bits=12, **window)
+        lines.append(f"{number}.dcm,Report {number}.,{('train', 'train', 'val', 'test')[number % 4]}")
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    keys = {"csv": tmp_path / "pairs.csv", "cache": tmp_path / "cache", "stored_size": 32}
+    changes = ["--config", "configs/pairs.py", *(f"--config.data.{key}={value}" for key, value in keys.items())]
+    command = [sys.executable, "-m", "cxr_jax.prepare", *changes]
+    summary = "3 of 8 images were read with a warning (window left out 3); python -m cxr_jax.audit lists them"
+    for _ in range(2):  # as it is prepared, and when it is there
+        run = subprocess.run(command, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        assert f"\n{summary}\n" in f"\n{run.stdout}"
+    command = [sys.executable, "-m", "cxr_jax.audit", "--out", tmp_path / "audit", *changes]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "0000000:0.dcm (centre 0, width 1 leaves nearly one grey" in run.stdout
+    result = json.loads((tmp_path / "audit" / "audit.json").read_text())["image_warnings"]
+    assert [result[name]["images"] for name in ("train", "val", "test")] == [2, 1, 0]
+    assert [image for image, _ in result["train"]["listed"]] == ["0000000:0.dcm", "0000001:1.dcm"]
+    assert "0000002:2.dcm" in (tmp_path / "audit" / "index.html").read_text()

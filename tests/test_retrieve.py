@@ -1,16 +1,17 @@
 """The command line around a run. Whole runs are in test_train.py; here a stand-in for the model reads brightness."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import cxr_jax
 from cxr_jax import config as configuration
 from cxr_jax import retrieve
-from cxr_jax.data import images
 from cxr_jax.errors import InputError
 from cxr_jax.retrieval.model import Model, Neighbour
 from cxr_jax.retrieval.store import Row
 from cxr_jax.runtime.run_folder import RunFolder
+from tests.data.test_dicom import saved as dicom_file
 
 
 class Brightness(Model):
@@ -20,7 +21,7 @@ class Brightness(Model):
         self.config = {"data": {"cache": ""}}
 
     def retrieve(self, image, top_k):
-        grey = int(images.read_grey(image).mean())
+        grey = int(image.mean())
         return [self.neighbour(grey + rank) for rank in range(top_k)]
 
     def retrieve_images(self, text, top_k):
@@ -79,6 +80,25 @@ def test_each_image_is_answered_with_its_nearest_reports(workdir, folder, model,
     assert text.count("study") == 6
     assert all(len(line) < 120 for line in text.splitlines())
     assert " ".join(text.split()).count("Report 100.") == 20
+
+
+def test_what_is_said_of_an_image_is_printed_beside_its_answer(workdir, tmp_path, model, capsys):
+    rows = np.linspace(0, 4095, 40 * 50).round().astype(np.uint16).reshape(40, 50)
+    file = dicom_file(tmp_path, rows, bits=12, WindowCenter=20_000, WindowWidth=100)
+    retrieve.main(["--workdir", workdir, "--image", str(file), "--top_k", "1"])
+    printed = capsys.readouterr()
+    assert "study127 " in printed.out
+    assert printed.err == (
+        f"{file}: warning: window left out: centre 20000, width 100 leaves nearly one grey; "
+        "the data's own range is shown\n"
+    )
+
+
+def test_a_folder_is_looked_through_however_deep(workdir, folder, model, capsys):
+    (folder / "b" / "c").mkdir(parents=True)
+    Image.new("L", (9, 9), 150).save(folder / "b" / "c" / "IM0001", "PNG")
+    retrieve.main(["--workdir", workdir, "--image", str(folder), "--top_k", "1"])
+    assert "study150 " in capsys.readouterr().out
 
 
 def test_one_unreadable_image_does_not_withhold_the_others(workdir, folder, model, capsys):

@@ -72,9 +72,11 @@ def _rows(builder: RecordBuilder, split: str, records: Sequence[Record], thumbna
     ordered = sorted(records, key=lambda record: record.image_id)
 
     def encoded(record: Record) -> Encoded:
-        stored = source[position_of[record.image_id]]["image"]
-        image = images.decode(stored)
-        return Encoded(stored, images.thumbnail(image), *image.shape)
+        fields = source[position_of[record.image_id]]
+        image = images.decode(fields["image"])
+        warnings = tuple(warning.decode() for warning in fields["warnings"])
+        height, width = image.shape
+        return Encoded(fields["image"], images.thumbnail(image), height, width, warnings)
 
     with ThreadPoolExecutor(cores()) as threads:
         for record, image in zip(ordered, threads.map(encoded, ordered), strict=True):

@@ -1,259 +1,142 @@
 """Radiographs from DICOM files, as a reading room shows them: rescaled, windowed, black where there is no X-ray.
 
-pydicom parses and decodes, and is needed only here (the extra `dicom`). From its values to grey is DICOM PS3.3 C.11.
+pydicom parses and decodes, and is needed only here, in `dicom_file` and in `voi` (the extra `dicom`).
 """
 
-import contextlib
-import logging
-import math
-import struct
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from cxr_jax.data import voi
+from cxr_jax.data.dicom_file import INSTALL, MAX_PIXELS, Stored, begins_as_dicom, decode, read_dataset, stored_values
+from cxr_jax.data.grey import Levels, Picture, levels_of, looked_at, stretched, to_bytes
+from cxr_jax.data.quiet import one_line, quiet
 from cxr_jax.errors import InputError
 
 SUFFIXES = (".dcm", ".dicom")
-MAX_PIXELS = 2**26  # twice the largest detector's; a header can claim 65,535 x 65,535 in a file of a kilobyte
-INSTALL = 'pip install "cxr_jax[dicom]"'
-NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "PixelRepresentation", "BitsStored")
-COLOURS = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
+MAX_ASPECT = 4  # of a pixel's sides; beyond it the header is taken to be wrong
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file's name or the DICM after its preamble says that it is DICOM; False where it cannot be read."""
+    """Whether the file's name says that it is DICOM, or what it begins with; False where it cannot be read."""
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            head = file.read(132)
     except OSError:
         return False
+    return head[128:] == b"DICM" or begins_as_dicom(head)
 
 
-def read_dicom(path: str | Path) -> np.ndarray:
-    """A DICOM file's one frame as uint8 (H, W), air black and bone white.
+def read_dicom(path: str | Path) -> Picture:
+    """A DICOM file's one frame.
 
-    Stored values pass the modality LUT or rescale slope, then the first VOI LUT or else the first window. Without
-    either, smallest to largest value become 0 to 255, but unsigned values of up to 8 bits keep their brightness.
-    MONOCHROME1 is inverted after that. Padding is black, and no smallest or largest value. Colour becomes luminance.
+    Stored values pass the modality LUT or rescale, then the first VOI LUT or window; what is useless or cannot be read
+    of them costs itself only, with a warning, see `voi.greys`. Without a window `grey.own_range` decides what is black
+    and white, but unsigned values of up to 8 bits keep their brightness. MONOCHROME1 is inverted after that. Padding
+    is black, and has no say in the range. Colour and palette become luminance. Pixels that are not square are made so.
+    Overlays are left out. Without a preamble or meta group (PS3.10 7.1) a file is read where it begins as a data set.
 
     Raises:
-      InputError: the file is missing, damaged, no DICOM or of a kind that is not read (several frames, palette, no
-        pixels, too many), or pydicom or the decoder that it needs is not installed.
+      InputError: the file is missing, damaged, no DICOM, of a kind that is not read (several frames, no image; the
+        message names it) or too large, or pydicom or the decoder that it needs is not installed.
     """
     try:
         import pydicom  # noqa: F401
     except ImportError as error:
         raise InputError(f"{path}: DICOM files need pydicom; {INSTALL}") from error
     try:
-        with _quiet():
-            dataset = _read(Path(path))
-            return _luminance(dataset) if dataset.SamplesPerPixel == 3 else _grey(dataset)
+        with quiet("pydicom", "pylibjpeg", "libjpeg", "openjpeg"):
+            warnings: list[str] = []
+            dataset = read_dataset(Path(path), warnings)
+            grey = _grey(dataset, warnings) if dataset.SamplesPerPixel == 1 else _luminance(dataset, warnings)
+            return looked_at(Picture(_square_pixels(dataset, grey, warnings), tuple(warnings)))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {one_line(error)}") from error
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such image; mend the path or leave the row out") from error
     except Exception as error:  # pydicom and the decoders raise two dozen kinds on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise InputError(f"{path}: damaged DICOM file ({reason}); replace it or leave it out") from error
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """pydicom warns of odd values that are of no concern here, and logs the traceback of what it then raises."""
-    loggers = [logging.getLogger(name) for name in ("pydicom", "pylibjpeg", "libjpeg", "openjpeg")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def _luminance(dataset: Any, warnings: list[str]) -> np.ndarray:
+    """Colour: of up to 8 bits as it is, of more by its own range, as everything else."""
+    luminance = decode(dataset).astype(np.float64) @ LUMINANCE
+    if dataset.BitsStored <= 8:
+        return to_bytes(luminance, 0.0, 2.0**dataset.BitsStored - 1)
+    picture = stretched(np.round(luminance).astype(np.int64))
+    warnings += picture.warnings
+    return picture.grey
 
 
-def _read(path: Path) -> Any:
-    """The pydicom dataset, its header checked before anything is decoded."""
-    import pydicom
-    from pydicom.pixels.decoders import pylibjpeg
-
-    try:
-        syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
-        if syntax is None:
-            raise InputError("damaged DICOM file (no Transfer Syntax UID); export it anew")
-        # Inflating has no bound that could be checked beforehand, and radiographs do not come this way.
-        if syntax == pydicom.uid.DeflatedExplicitVRLittleEndian:
-            raise InputError("deflated DICOM is not read; export it uncompressed or as JPEG 2000")
-        dataset = pydicom.dcmread(path)
-    except pydicom.errors.InvalidDicomError as error:
-        raise InputError("not a DICOM file (no DICM at byte 128); replace it or export it anew") from error
-    if "PixelData" not in dataset:
-        if "Rows" in dataset:  # pydicom drops a compressed image that the file's end cuts off
-            raise InputError("damaged DICOM file (no Pixel Data, or cut off within it); replace it or leave it out")
-        raise InputError("holds no image (no Pixel Data); leave it out")
-    try:
-        pydicom.pixels.get_decoder(syntax)
-    except NotImplementedError as error:
-        raise InputError(f"{syntax.name} is not read; export it uncompressed or as JPEG 2000") from error
-    jpeg = syntax.is_encapsulated and syntax != pydicom.uid.RLELossless
-    if jpeg and not pylibjpeg.is_available(syntax):
-        raise InputError(f"{syntax.name} needs a decoder; {INSTALL}")
-    for name in NEEDED:
-        if dataset.get(name) is None:
-            raise InputError(f"damaged DICOM file (no {name}); export it anew")
-    if int(dataset.get("NumberOfFrames") or 1) > 1:
-        raise InputError(f"holds {dataset.NumberOfFrames} frames; export the one that is meant")
-    shape = (dataset.Rows, dataset.Columns, dataset.SamplesPerPixel)
-    if shape[0] * shape[1] > MAX_PIXELS:
-        raise InputError(f"claims {shape[1]} x {shape[0]} pixels, more than {MAX_PIXELS}; replace it or shrink it")
-    kind = dataset.PhotometricInterpretation
-    if (kind not in COLOURS or shape[2] != 3) and (kind not in ("MONOCHROME1", "MONOCHROME2") or shape[2] != 1):
-        raise InputError(f"{kind} with {shape[2]} samples a pixel is not read; export it as MONOCHROME2 or RGB")
-    if dataset.get("HighBit", dataset.BitsStored - 1) != dataset.BitsStored - 1:
-        raise InputError(
-            f"High Bit {dataset.HighBit} with {dataset.BitsStored} Bits Stored is not read; export it anew"
-        )
-    if jpeg:
-        stated = _stream_shape(pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1))
-        if stated != shape:  # the decoder would believe the stream, however large
-            raise InputError(f"damaged DICOM file (the header says {shape}, the stream {stated}); replace it")
-    return dataset
+def _grey(dataset: Any, warnings: list[str]) -> np.ndarray:
+    stored = stored_values(dataset, warnings)
+    levels = levels_of(stored.values)
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        return _palette(dataset, levels)[levels.places]
+    padding = _padding(dataset, levels.values, stored)
+    levels = Levels(levels.values, np.where(padding, 0, levels.counts), levels.places)
+    table = voi.greys(dataset, levels, stored.bits, stored.signed, warnings)
+    if _is_inverse(dataset, warnings):
+        table = 255 - table
+    table[padding] = 0
+    return table[levels.places]
 
 
-def _stream_shape(stream: bytes) -> tuple[int, int, int]:
-    """Height, width and components that a JPEG, JPEG-LS or JPEG 2000 stream states."""
-    at = stream.find(b"\xff\x4f\xff\x51")  # at the start, or inside the boxes of a JP2 file
-    if at >= 0:
-        right, bottom, left, top, *_, components = struct.unpack_from(">8IH", stream, at + 8)
-        return bottom - top, right - left, components
-    at = 2
-    while stream[at] == 0xFF:
-        marker, length = stream[at + 1], int.from_bytes(stream[at + 2 : at + 4])
-        if marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            height, width, components = struct.unpack_from(">HHB", stream, at + 5)
-            return height, width, components
-        at += 1 if marker == 0xFF else 2 + length
-    raise InputError("damaged DICOM file (a JPEG stream without a size); replace it")
-
-
-def _decode(dataset: Any) -> np.ndarray:
-    """The stored values, (H, W) or RGB (H, W, 3), the unused bits cleared; one decoder a format, whatever is there."""
+def _palette(dataset: Any, levels: Levels) -> np.ndarray:
+    """The luminance of each value's colour (PS3.3 C.7.9), uint8 (n,)."""
     import pydicom
 
-    syntax = dataset.file_meta.TransferSyntaxUID
-    plugin = "" if not syntax.is_encapsulated else "pydicom" if syntax == pydicom.uid.RLELossless else "pylibjpeg"
-    return pydicom.pixels.pixel_array(dataset, decoding_plugin=plugin).astype(np.float64)
+    colours = pydicom.pixels.apply_color_lut(levels.values.astype(np.int64)[None], dataset)[0]
+    return to_bytes(colours[:, :3] @ LUMINANCE, 0.0, 255.0 if colours.max(initial=0) < 256 else 65535.0)
 
 
-def _luminance(dataset: Any) -> np.ndarray:
-    return _to_bytes(_decode(dataset) @ LUMINANCE, 0.0, 2.0**dataset.BitsStored - 1)
+def _is_inverse(dataset: Any, warnings: list[str]) -> bool:
+    """Whether small values are white: MONOCHROME1; a Presentation LUT Shape (C.8.11.3) says the same a second time."""
+    inverse = dataset.PhotometricInterpretation == "MONOCHROME1"
+    shape = str(voi.raw(dataset, "PresentationLUTShape") or "").strip().upper()
+    if shape in ("IDENTITY", "INVERSE") and (shape == "INVERSE") != inverse:
+        kind = dataset.PhotometricInterpretation
+        warnings.append(f"presentation LUT left out: its shape {shape} contradicts {kind}, which is followed")
+    return inverse
 
 
-def _grey(dataset: Any) -> np.ndarray:
-    stored = _decode(dataset)
-    padding = _padding(dataset, stored)
-    values = _modality(dataset, stored)
-    shown = _lookup(dataset, "VOILUTSequence", values, unit=True)
-    if shown is None:
-        shown = _window(dataset, values)
-    if shown is not None:
-        grey = _to_bytes(shown, 0.0, 1.0)
-    elif values is stored and dataset.BitsStored <= 8 and not dataset.PixelRepresentation:
-        grey = _to_bytes(values, 0.0, 2.0**dataset.BitsStored - 1)
-    else:
-        inside = values[~padding]
-        grey = _to_bytes(values, inside.min(initial=np.inf), inside.max(initial=-np.inf))
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        grey = 255 - grey
-    grey[padding] = 0
-    return grey
-
-
-def _to_bytes(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """`low` to `high` as 0 to 255, what lies outside cut; all 0 where there is nothing between them."""
-    if not high > low:
-        return np.zeros(values.shape, np.uint8)
-    return np.round(np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-
-
-def _padding(dataset: Any, stored: np.ndarray) -> np.ndarray:
-    """Where the stored values are Pixel Padding Value, or between it and its limit; bool (H, W)."""
-    first = dataset.get("PixelPaddingValue")
-    if not isinstance(first, int):
-        return np.zeros(stored.shape, bool)
-    last = dataset.get("PixelPaddingRangeLimit")
-    bits = dataset.BitsStored
+def _padding(dataset: Any, values: np.ndarray, stored: Stored) -> np.ndarray:
+    """Which of the values are Pixel Padding Value, or between it and its limit (PS3.3 C.7.5.1.1.2); bool (n,)."""
+    first, last = (voi.number(dataset, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if first is None:
+        return np.zeros(len(values), bool)
     # Both are often written with the other sign, or with bits that are not stored.
-    ends = [end % 2**bits for end in (first, last if isinstance(last, int) else first)]
-    if dataset.PixelRepresentation:
-        ends = [end - 2**bits if end >= 2 ** (bits - 1) else end for end in ends]
-    return (stored >= min(ends)) & (stored <= max(ends))
+    ends = [int(end) % 2**stored.bits for end in (first, first if last is None else last)]
+    if stored.signed:
+        ends = [end - 2**stored.bits if end >= 2 ** (stored.bits - 1) else end for end in ends]
+    return (values >= min(ends)) & (values <= max(ends))
 
 
-def _modality(dataset: Any, stored: np.ndarray) -> np.ndarray:
-    """Stored values to what the detector means by them; the same array where nothing is to be done."""
-    import pydicom
-
-    values = _lookup(dataset, "ModalityLUTSequence", stored, unit=False)
-    if values is not None:
-        return values
-    slope, intercept = _number(dataset, "RescaleSlope"), _number(dataset, "RescaleIntercept")
-    slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
-    if (slope, intercept) == (1, 0):
-        return stored
-    # Of the file's own header pydicom heeds neither of the two where one is missing, and raises where one is empty.
-    rescale = pydicom.Dataset()
-    rescale.RescaleSlope, rescale.RescaleIntercept = slope, intercept
-    return pydicom.pixels.apply_rescale(stored, rescale)
-
-
-def _lookup(dataset: Any, sequence: str, values: np.ndarray, unit: bool) -> np.ndarray | None:
-    """`values` through a sequence's first table, of which `unit` makes 0 to 1; None without such a table.
-
-    Not by pydicom, whose tables are wrong or raise for files that exist: it counts into a VOI table of 8 bits with 8
-    bits, so that value 300 takes entry 44. And it raises on packed tables of a byte an entry, on tables shorter than
-    they say, and on modality tables of 12 bits.
-    """
-    items = dataset.get(sequence)
-    if not items or items[0].get("LUTDescriptor") is None or items[0].get("LUTData") is None:
-        return None
-    length, first, bits = items[0].LUTDescriptor
-    table = items[0].LUTData
-    if isinstance(table, bytes):
-        wide = "<u2" if dataset.original_encoding[1] else ">u2"
-        table = np.frombuffer(table, np.uint8 if len(table) <= (length or 2**16) + 1 else wide)
-    entries = np.atleast_1d(np.asarray(table, np.float64))[: length or 2**16]
-    index = np.clip(np.floor(values - first), 0, len(entries) - 1).astype(np.intp)
-    return entries[index] / (2**bits - 1 if unit else 1)
-
-
-def _window(dataset: Any, values: np.ndarray) -> np.ndarray | None:
-    """`values` through the first window as 0 to 1 (PS3.3 C.11.2.1.2-3); None without one, or one of no width."""
-    import pydicom
-
-    centre, width = _number(dataset, "WindowCenter"), _number(dataset, "WindowWidth")
-    function = (dataset.get("VOILUTFunction") or "LINEAR").upper()
-    if centre is None or width is None or width <= 0 or (function == "LINEAR" and width < 1):
-        return None
-    # pydicom raises on the windows left out above, and turns the grey scale round where the slope is negative. A header
-    # of the window alone, of one bit, makes it give 0 to 1.
-    window = pydicom.Dataset()
-    window.PhotometricInterpretation, window.PixelRepresentation, window.BitsStored = "MONOCHROME2", 0, 1
-    window.WindowCenter, window.WindowWidth = centre, width
-    window.VOILUTFunction = function if function in ("LINEAR", "SIGMOID") else "LINEAR_EXACT"
-    return pydicom.pixels.apply_windowing(values, window)
-
-
-def _number(dataset: Any, name: str) -> float | None:
-    """An attribute's first value; None where it is missing, empty or not finite."""
-    value = dataset.get(name)
-    if value is not None and not isinstance(value, str | int | float) and hasattr(value, "__len__"):
-        value = value[0] if len(value) else None
-    return None if value is None or value == "" or not math.isfinite(float(value)) else float(value)
+def _square_pixels(dataset: Any, grey: np.ndarray, warnings: list[str]) -> np.ndarray:
+    """The picture with square pixels, none lost: by Pixel Aspect Ratio (PS3.3 C.7.6.3.1.7), or else by the spacing."""
+    for name in ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+        given = voi.raw(dataset, name)
+        if isinstance(given, list) and len(given) == 2:
+            break
+    else:
+        return grey
+    try:
+        vertical, horizontal = (float(value) for value in given)
+        ratio = vertical / horizontal
+    except (TypeError, ValueError, ZeroDivisionError):
+        ratio = 0.0
+    if not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
+        sides = " to ".join(one_line(value, 20) for value in given)
+        warnings.append(f"pixel aspect ratio left out: {name} of {sides}; pixels are taken for square")
+        return grey
+    height, width = grey.shape
+    size = (width, round(height * ratio)) if ratio > 1 else (round(width / ratio), height)
+    if abs(ratio - 1) < 0.01 or size[0] * size[1] > MAX_PIXELS:
+        return grey
+    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))

@@ -33,25 +33,28 @@ PROGRAM = (
 
 
 class Encoded(NamedTuple):
-    """What is stored of an image: its bytes, a thumbnail's (`images.thumbnail`), and its size in pixels."""
+    """What is stored of an image: its bytes, a thumbnail's (`images.thumbnail`), its size in pixels, its warnings."""
 
     image: bytes
     thumbnail: bytes
     height: int
     width: int
+    warnings: tuple[str, ...] = ()
 
 
 def encode_file(path: Path, stored_size: int, stored_format: str) -> Encoded:
     """An image file read, shrunk to a short side of `stored_size` pixels, and encoded as `stored_format`.
 
     Raises:
-      InputError: as `images.read_grey`.
+      InputError: as `images.read`.
     """
-    image = images.shrink(images.read_grey(path), stored_size)
+    picture = images.read(path)
+    image = images.shrink(picture.grey, stored_size)
     encoded = images.ENCODERS[stored_format](image)
     # Of what will be read from it again: JPEG loses something.
     kept = image if stored_format == "png" else images.decode(encoded)
-    return Encoded(encoded, images.thumbnail(kept), *image.shape)
+    height, width = image.shape
+    return Encoded(encoded, images.thumbnail(kept), height, width, picture.warnings)
 
 
 def cores() -> int:

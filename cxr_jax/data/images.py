@@ -2,59 +2,38 @@
 
 import functools
 import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from cxr_jax.data import dicom
-from cxr_jax.errors import InputError
+from cxr_jax.data import dicom, raster
+from cxr_jax.data.grey import ImageWarning, Picture
 
 THUMBNAIL = 256  # pixels, long side
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", *dicom.SUFFIXES)
+SUFFIXES = (*raster.SUFFIXES, *dicom.SUFFIXES)
+
+
+def read(path: str | Path) -> Picture:
+    """An image file as uint8 (H, W), with what had to be guessed or left out of it.
+
+    By `dicom.read_dicom` what is DICOM by its name or by what it begins with, by `raster.read_raster` all else.
+
+    Raises:
+      InputError: the file is missing, truncated, no image, several or too large.
+    """
+    path = Path(path)
+    return dicom.read_dicom(path) if dicom.is_dicom(path) else raster.read_raster(path)
 
 
 def read_grey(path: str | Path) -> np.ndarray:
-    """An image file as uint8 (H, W).
-
-    Colour and palette become luminance, transparency is laid on black. Of 16- and 32-bit images the bits in use are
-    kept: the largest value decides whether 8, 10, 12, … bits are scaled to 255, so that 12-bit data in a 16-bit file is
-    not four bits too dark. Floating-point images up to 1 are taken to reach from 0 to 1. DICOM, known by its name or by
-    what it begins with, is read by `dicom.read_dicom`.
-
-    Raises:
-      InputError: the file is missing, truncated, no image or too large.
-    """
-    path = Path(path)
-    if dicom.is_dicom(path):
-        return dicom.read_dicom(path)
-    try:
-        with Image.open(path) as image:
-            return to_grey(ImageOps.exif_transpose(image))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such image; mend the path or leave the row out") from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not an image that can be read ({', '.join(SUFFIXES)}); replace it") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: too many pixels ({error}); replace it or shrink it") from error
-    except Exception as error:  # Pillow raises a dozen kinds on damaged files
-        raise InputError(f"{path}: damaged image ({error}); replace it or leave it out") from error
-
-
-def to_grey(image: Image.Image) -> np.ndarray:
-    """A PIL image of any mode as uint8 (H, W); see `read_grey`."""
-    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
-        values = np.asarray(image).astype(np.float64)
-        values = np.clip(np.nan_to_num(values), 0, None)
-        if image.mode == "F" and values.max() <= 1:
-            return np.round(values * 255).astype(np.uint8)
-        bits = max(8, int(np.ceil(np.log2(values.max() + 1))))
-        return np.round(values * (255 / (2**bits - 1))).astype(np.uint8)
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        colour = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", colour.size, "black"), colour)
-    return np.asarray(image.convert("L"))
+    """`read`'s picture alone; what is to be said of it becomes an `ImageWarning` each."""
+    picture = read(path)
+    for warning in picture.warnings:
+        warnings.warn(f"{path}: {warning}", ImageWarning, stacklevel=2)
+    return picture.grey
 
 
 def shrink(image: np.ndarray, short_side: int) -> np.ndarray:

@@ -31,6 +31,8 @@ class Split:
     normal: list[bool]  # whether the source says so; no label may also mean that nobody looked
     group_ids: np.ndarray
     thumbnails: Sequence[bytes] | None = None  # of the whole split, as `source`; where None, they are made
+    # By image id, of the images that were read with one: see `grey.Picture`.
+    warnings: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.reports)
@@ -39,7 +41,7 @@ class Split:
         """The split of these rows only, in their order."""
         columns: dict[str, Any] = {}
         for field in dataclasses.fields(self):
-            if field.name not in ("name", "source", "thumbnails"):
+            if field.name not in ("name", "source", "thumbnails", "warnings"):
                 column = getattr(self, field.name)
                 columns[field.name] = column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
         return dataclasses.replace(self, **columns)
@@ -207,6 +209,7 @@ def _read_split(
         normal=[reports.says_normal(row["labels"]) for row in kept],
         group_ids=np.zeros(len(kept), np.int32),
         thumbnails=thumbnails,
+        warnings={row["image_id"]: row["warnings"] for row in kept if row["warnings"]},
     )
 
 

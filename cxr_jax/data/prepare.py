@@ -29,7 +29,7 @@ LINE_SECONDS = 30
 def prepare(
     data: Mapping[str, Any],
     workers: int | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] | None = None,
     beam_runner: str = "",
 ) -> RecordBuilder:
     """The stored set that a configuration's `data` names, read by TFDS; beside its records lie `side_files`.
@@ -39,7 +39,8 @@ def prepare(
 
     Args:
       workers: processes that read and encode images; all cores where None.
-      say: is told how far it is, where no progress bar is seen, and at the end how long it took.
+      say: is told how far it is, where no progress bar is seen, and at the end how long it took. Where None, all that
+        is said is printed: how many images of a set that was built were read with a warning.
       beam_runner: builds by Beam, on this runner, instead.
 
     Raises:
@@ -63,7 +64,10 @@ def prepare(
                     with _quiet():
                         beam.build(_builder(config, unfinished), splits, beam_runner, Path(builder.data_path))
                 else:
-                    _build(builder, splits, unfinished, alone, workers or cores(), say)
+                    _build(builder, splits, unfinished, alone, workers or cores(), say or (lambda line: None))
+                summary = side_files.warning_summary(side_files.read_rows(Path(builder.data_path)))
+                if summary and say is None:
+                    print(f"{config.source}: {summary}", flush=True)
             shutil.rmtree(unfinished, ignore_errors=True)
     except (OSError, InputError) as error:
         # It may be there all the same: what is left over of its making cannot be deleted by whoever may only read it,

@@ -4,6 +4,7 @@ So a start reads neither records nor pixels.
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 
 from cxr_jax.data.encoders import Encoded
+from cxr_jax.data.grey import kind_of
 from cxr_jax.data.records import TEXTS, Record, RecordBuilder
 from cxr_jax.errors import InputError
 
@@ -32,6 +34,7 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("thumbnail_start", pa.int64()),  # in bytes
         ("thumbnail_size", pa.int32()),
+        ("warnings", pa.list_(pa.string())),  # of its reading, see `grey.Picture`
     ]
 )
 
@@ -47,6 +50,7 @@ def row(split: str, position: int, record: Record, encoded: Encoded, thumbnail_s
         "width": encoded.width,
         "thumbnail_start": thumbnail_start,
         "thumbnail_size": len(encoded.thumbnail),
+        "warnings": list(encoded.warnings),
     }
 
 
@@ -91,6 +95,19 @@ def read_rows(folder: Path) -> pa.Table:
         raise InputError(
             f"{folder / ROWS}: cannot be read ({reason}); delete {folder}, and prepare it again"
         ) from error
+
+
+def warning_summary(table: pa.Table) -> str:
+    """One line on the images that were read with a warning, by kind; empty where there are none."""
+    warned = [row for row in table["warnings"].to_pylist() if row]
+    if not warned:
+        return ""
+    kinds = Counter(kind for row in warned for kind in {kind_of(warning) for warning in row})
+    counts = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())
+    return (
+        f"{len(warned):,} of {len(table):,} images were read with a warning ({counts}); "
+        "python -m cxr_jax.audit lists them"
+    )
 
 
 def by_split(builder: RecordBuilder, table: pa.Table) -> Iterator[tuple[str, Any, list[dict[str, Any]], "Thumbnails"]]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cxr_jax.data import images
+from cxr_jax.data.grey import FLAT, kind_of
 from cxr_jax.data.pipeline import Split
 from cxr_jax.data.splits import near_copies
 from cxr_jax.evaluation.retrieval_metrics import instance_ceiling, random_chance, tied_chance
@@ -16,7 +17,7 @@ from cxr_jax.retrieval.store import first_rows
 
 RANKS = (1, 5, 10)
 FINDINGS_SHOWN = 20
-BLANK = 4.0  # grey levels: an image whose standard deviation is below this shows nothing
+EXAMPLES = 3  # of images a kind of warning, in a table; the result has all
 
 
 class Pixels(NamedTuple):
@@ -39,6 +40,8 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
         {split: {"random" | "tied": {k: recall@k, image to report, of `random_chance` and `tied_chance`}}}.
       "findings": {finding: {split: share of studies}}, the most frequent in training first.
       "blank_images": {split: image ids}; "stored_sides": {split: [least, median, greatest] short side in pixels}.
+      "image_warnings": {split: {"images": how many were read with one, "kinds": {kind: how many images}, "listed":
+        [[image id, warning], …], all of them}}, see `cxr_jax.data.grey.Picture`.
     """
     first = {name: first_rows(split.study_ids) for name, split in splits.items()}
     looked = {name: _look(split) for name, split in splits.items()}
@@ -78,6 +81,7 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
         "stored_sides": {
             name: np.percentile(pixels.sides.min(axis=1), [0, 50, 100]).tolist() for name, pixels in looked.items()
         },
+        "image_warnings": {name: _warnings(split) for name, split in splits.items()},
     }
 
 
@@ -87,9 +91,26 @@ def _look(split: Split) -> Pixels:
         image = images.decode(split.encoded_image(row))
         digests.append(hashlib.blake2b(image.tobytes() + str(image.shape).encode(), digest_size=16).hexdigest())
         sides.append(image.shape)
-        if image.std() < BLANK:
+        if image.std() < FLAT:
             blank.append(split.image_ids[row])
     return Pixels(digests, blank, np.array(sides))
+
+
+def _warnings(split: Split) -> dict[str, Any]:
+    listed = [(image, warning) for image in split.image_ids for warning in split.warnings.get(image, ())]
+    kinds = Counter(kind for _, kind in dict.fromkeys((image, kind_of(warning)) for image, warning in listed))
+    return {
+        "images": len({image for image, _ in listed}),
+        "kinds": dict(kinds.most_common()),
+        "listed": [list(line) for line in listed],
+    }
+
+
+def _examples(warnings: Mapping[str, Any], kind: str) -> str:
+    own = [
+        f"{image} ({warning.partition(': ')[2]})" for image, warning in warnings["listed"] if kind_of(warning) == kind
+    ]
+    return "; ".join(own[:EXAMPLES]) + ("; …" if len(own) > EXAMPLES else "")
 
 
 def _leaks(
@@ -131,6 +152,7 @@ def audit_tables(result: Mapping[str, Any]) -> dict[str, Table]:
             "-" if row["normal"] is None else f"{row['normal']:.0%}",
             " / ".join(f"{side:.0f}" for side in result["stored_sides"][name]),
             f"{len(result['blank_images'][name]):,}",
+            f"{result['image_warnings'][name]['images']:,}",
         )
         for name, row in splits.items()
     ]
@@ -157,8 +179,16 @@ def audit_tables(result: Mapping[str, Any]) -> dict[str, Table]:
     return {
         "Splits": Table(
             ("split", "images", "studies", "patients", "distinct reports", "words 5 / 50 / 95 %", "normal",
-             "short side px min / median / max", "blank images"),
+             "short side px min / median / max", "blank images", "read with a warning"),
             sizes,
+        ),
+        "Images read with a warning": Table(
+            ("split", "what", "images", "for example"),
+            [
+                (name, kind, f"{count:,}", _examples(warnings, kind))
+                for name, warnings in result["image_warnings"].items()
+                for kind, count in warnings["kinds"].items()
+            ],
         ),
         "What training has already seen": Table(("", *leaks), crossing),
         "Recall within reach, image → report, for reports repeat": Table(

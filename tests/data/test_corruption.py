@@ -122,12 +122,12 @@ def test_images(tmp_path, name, number):
     content = {"x.png": picture("PNG"), "x.jpg": picture("JPEG"), "x.dcm": dicom_file()}[name]
     file = tmp_path / name
     file.write_bytes(content)
-    assert try_reading(lambda: images.read_grey(file))  # whole, it is read
+    assert try_reading(lambda: images.read(file))  # whole, it is read
     file.write_bytes(damaged(content, number))
-    shapes = []
-    if try_reading(lambda: shapes.append(images.read_grey(file))):
-        assert shapes[0].dtype == np.uint8
-        assert shapes[0].ndim == 2
+    pictures = []
+    if try_reading(lambda: pictures.append(images.read(file))):
+        assert pictures[0].grey.dtype == np.uint8
+        assert pictures[0].grey.ndim == 2
 
 
 @pytest.mark.parametrize("number", DAMAGES)

@@ -26,8 +26,12 @@ from pydicom.uid import (
 
 from cxr_jax import retrieve
 from cxr_jax.data import dicom, images
+from cxr_jax.data.grey import kind_of
 from cxr_jax.errors import InputError
+from tests.data.test_grey import a_radiograph, by_hand
 
+RADIOGRAPH = a_radiograph()  # 12 bits
+RIGHT = by_hand(RADIOGRAPH)
 RAMP = np.linspace(0, 4095, 32 * 40).round().astype(np.uint16).reshape(32, 40)  # 12 bit, every value its own
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"  # pydicom installs these; nothing is downloaded
 
@@ -76,8 +80,10 @@ def table(entries, first, bits):
 
 
 def stretched(values):
-    values = values.astype(float)
-    return np.round((values - values.min()) / np.ptp(values) * 255)
+    """The rule by hand: of the pixels one in a thousand at either end has no say in what is black and white."""
+    ordered = np.sort(values.astype(float).ravel())
+    low, high = ordered[len(ordered) // 1000], ordered[-1 - len(ordered) // 1000]
+    return np.round(np.clip((values - low) / (high - low), 0, 1) * 255)
 
 
 def lossless_jpeg(values, bits=16):
@@ -99,6 +105,16 @@ def lossless_jpeg(values, bits=16):
     return b"\xff\xd8" + frame + codes + head + scan + b"\xff\xd9"
 
 
+def grey_of(file):
+    """What the file looks like, whatever is said of it."""
+    return dicom.read_dicom(file).grey
+
+
+def kinds_of(file):
+    """The kinds of what is said of it."""
+    return [kind_of(warning) for warning in dicom.read_dicom(file).warnings]
+
+
 def refused(path, read=dicom.read_dicom):
     with pytest.raises(InputError) as error:
         read(path)
@@ -118,7 +134,7 @@ def test_twelve_bits_in_sixteen_reach_from_black_to_white(tmp_path, syntax):
         dataset = pydicom.dcmread(file)
         dataset.compress(RLELossless, encoding_plugin="pydicom")
         dataset.save_as(file)
-    grey = dicom.read_dicom(file)
+    grey = grey_of(file)
     assert grey.dtype == np.uint8
     np.testing.assert_array_equal(grey, stretched(RAMP))
 
@@ -127,8 +143,8 @@ def test_twelve_bits_in_sixteen_reach_from_black_to_white(tmp_path, syntax):
 def test_inverse_photometry_of_the_complement_is_the_same_image(tmp_path, values):
     bits = 8 if values.itemsize == 1 else 12
     complement = -1 - values if values.dtype.kind == "i" else 2**bits - 1 - values
-    plain = dicom.read_dicom(saved(tmp_path, values, bits=bits))
-    inverse = dicom.read_dicom(saved(tmp_path, complement.astype(values.dtype), bits=bits, kind="MONOCHROME1"))
+    plain = grey_of(saved(tmp_path, values, bits=bits))
+    inverse = grey_of(saved(tmp_path, complement.astype(values.dtype), bits=bits, kind="MONOCHROME1"))
     np.testing.assert_array_equal(plain, inverse)
     assert plain[0, 0] == 0
     assert plain[-1, -1] == 255
@@ -136,45 +152,45 @@ def test_inverse_photometry_of_the_complement_is_the_same_image(tmp_path, values
 
 def test_eight_bits_keep_their_brightness(tmp_path):
     values = np.array([[40, 80], [120, 200]], np.uint8)
-    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values)), values)
-    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values // 16, bits=4)), values // 16 * 17)
-    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values, RescaleSlope=1, RescaleIntercept=0)), values)
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, values)), values)
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, values // 16, bits=4)), values // 16 * 17)
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, values, RescaleSlope=1, RescaleIntercept=0)), values)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.uint16, np.uint32])
 def test_signed_and_unsigned(tmp_path, dtype):
     values = np.array([[-100, -50], [0, 100]]) + (0 if np.dtype(dtype).kind == "i" else 100)
-    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values.astype(dtype))), [[0, 64], [128, 255]])
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, values.astype(dtype))), [[0, 64], [128, 255]])
 
 
 def test_bits_that_are_not_stored_do_not_count(tmp_path):
     overlay = RAMP | (np.arange(RAMP.size, dtype=np.uint16).reshape(RAMP.shape) % 16 << 12)
-    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, overlay, bits=12)), stretched(RAMP))
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, overlay, bits=12)), stretched(RAMP))
 
 
 def test_windows_by_hand(tmp_path):
     """PS3.3 C.11.2.1.2: centre 2048, width 4096 is the identity of 12 bits; of 2048 with width 101, 1998 to 2098."""
     values = np.array([[0, 1997, 1998, 2023], [2047, 2048, 2097, 4095]], np.uint16)
-    wide = dicom.read_dicom(saved(tmp_path, values, bits=12, WindowCenter=2048, WindowWidth=4096))
+    wide = grey_of(saved(tmp_path, values, bits=12, WindowCenter=2048, WindowWidth=4096))
     np.testing.assert_array_equal(wide, np.round(values / 4095 * 255))
-    narrow = dicom.read_dicom(saved(tmp_path, values, bits=12, WindowCenter=["2048", "9"], WindowWidth=["101", "9"]))
+    narrow = grey_of(saved(tmp_path, values, bits=12, WindowCenter=["2048", "9"], WindowWidth=["101", "9"]))
     np.testing.assert_array_equal(narrow, [[0, 0, 1, 65], [126, 129, 254, 255]])
     exact = dict(WindowCenter=2048, WindowWidth=100, VOILUTFunction="LINEAR_EXACT")
     np.testing.assert_array_equal(
-        dicom.read_dicom(saved(tmp_path, values, bits=12, **exact)), [[0, 0, 0, 64], [125, 128, 252, 255]]
+        grey_of(saved(tmp_path, values, bits=12, **exact)), [[0, 0, 0, 64], [125, 128, 252, 255]]
     )
     sigmoid = exact | {"VOILUTFunction": "SIGMOID"}
     np.testing.assert_array_equal(
-        dicom.read_dicom(saved(tmp_path, values, bits=12, **sigmoid)), [[0, 29, 30, 69], [125, 128, 224, 255]]
+        grey_of(saved(tmp_path, values, bits=12, **sigmoid)), [[0, 29, 30, 69], [125, 128, 224, 255]]
     )
-    step = dicom.read_dicom(saved(tmp_path, values, bits=12, WindowCenter=2048, WindowWidth=1))
+    step = grey_of(saved(tmp_path, values, bits=12, WindowCenter=2048, WindowWidth=1))
     np.testing.assert_array_equal(step, np.where(values >= 2048, 255, 0))
 
 
 @pytest.mark.parametrize("window", [(2048, 0), (2048, -5), (2048, None), (None, 100), ("", 100), ([], 3)])
 def test_a_window_that_is_none_is_left_out(tmp_path, window):
     file = saved(tmp_path, RAMP, bits=12, WindowCenter=window[0], WindowWidth=window[1])
-    np.testing.assert_array_equal(dicom.read_dicom(file), stretched(RAMP))
+    np.testing.assert_array_equal(grey_of(file), stretched(RAMP))
 
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
@@ -187,19 +203,19 @@ def test_windows_are_pydicoms(tmp_path, function, rescale, signed):
     theirs = pydicom.pixels.apply_voi_lut(pydicom.pixels.apply_modality_lut(values, dataset), dataset)
     low, high = (-2048, 2047) if signed else (0, 4095)
     low, high = (end * rescale.get("RescaleSlope", 1) + rescale.get("RescaleIntercept", 0) for end in (low, high))
-    ours = dicom.read_dicom(saved(tmp_path, values, dataset=dataset))
+    ours = grey_of(saved(tmp_path, values, dataset=dataset))
     np.testing.assert_allclose(ours, (theirs - low) / (high - low) * 255, atol=0.5 + 1e-9)
 
 
 def test_a_window_is_in_rescaled_units(tmp_path):
     values = np.array([[0, 1024], [1074, 2000]], np.uint16)
     hounsfield = dict(RescaleSlope=1, RescaleIntercept=-1024, WindowCenter=0.5, WindowWidth=101)
-    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values, **hounsfield)), [[0, 128], [255, 255]])
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, values, **hounsfield)), [[0, 128], [255, 255]])
 
 
 def test_a_negative_slope_inverts(tmp_path):
     file = saved(tmp_path, RAMP, bits=12, RescaleSlope=-1, RescaleIntercept=4095)
-    np.testing.assert_array_equal(dicom.read_dicom(file), stretched(4095 - RAMP.astype(int)))
+    np.testing.assert_array_equal(grey_of(file), stretched(4095 - RAMP.astype(int)))
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian])
@@ -213,27 +229,27 @@ def test_a_lookup_table_comes_before_a_window(tmp_path, syntax, packed, prefer):
         sequence[0]["LUTData"].VR = "OW"
         sequence[0].LUTData = entries.astype(">u2" if syntax == ExplicitVRBigEndian else "<u2").tobytes()
     file = saved(tmp_path, values, bits=12, syntax=syntax, VOILUTSequence=sequence, **prefer)
-    np.testing.assert_array_equal(dicom.read_dicom(file), [[0, 0, 0], [64, 128, 128]])
+    np.testing.assert_array_equal(grey_of(file), [[0, 0, 0], [64, 128, 128]])
 
 
 def test_the_lookup_table_is_pydicoms(tmp_path):
     curve = np.round(4095 * np.sqrt(np.linspace(0, 1, 3000)))
     dataset = a_dataset(RAMP, bits=12, VOILUTSequence=table(curve, 200, 12))
     theirs = pydicom.pixels.apply_voi_lut(RAMP, dataset)
-    ours = dicom.read_dicom(saved(tmp_path, RAMP, dataset=dataset))
+    ours = grey_of(saved(tmp_path, RAMP, dataset=dataset))
     np.testing.assert_array_equal(ours, np.round(theirs / 4095 * 255))
 
 
 def test_an_empty_lookup_table_leaves_the_window(tmp_path):
     file = saved(tmp_path, RAMP, bits=12, VOILUTSequence=[Dataset()], WindowCenter=2048, WindowWidth=4096)
-    np.testing.assert_array_equal(dicom.read_dicom(file), stretched(RAMP))
+    np.testing.assert_array_equal(grey_of(file), np.round(RAMP / 4095 * 255))
 
 
 def test_a_modality_table_comes_before_the_window(tmp_path):
     values = np.array([[0, 1], [2, 3]], np.uint16)
     sequence = table([0, 500, 1000, 1000], 0, 16)
     file = saved(tmp_path, values, ModalityLUTSequence=sequence, WindowCenter=500.5, WindowWidth=1001)
-    np.testing.assert_array_equal(dicom.read_dicom(file), [[0, 128], [255, 255]])
+    np.testing.assert_array_equal(grey_of(file), [[0, 128], [255, 255]])
 
 
 @pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
@@ -244,24 +260,176 @@ def test_padding_is_black_and_has_no_say_in_the_range(tmp_path, kind, first, lim
     if limit is not None:
         dataset.PixelPaddingRangeLimit = limit
     expected = {"MONOCHROME2": [[0, 0], [128, 255]], "MONOCHROME1": [[0, 255], [127, 0]]}[kind]
-    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, values, dataset=dataset)), expected)
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, values, dataset=dataset)), expected)
 
 
 def test_an_image_of_nothing_but_padding_is_black(tmp_path):
     file = saved(tmp_path, np.full((4, 4), 7, np.uint16), PixelPaddingValue=7)
-    np.testing.assert_array_equal(dicom.read_dicom(file), np.zeros((4, 4)))
-    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, np.full((4, 4), 7, np.uint16))), np.zeros((4, 4)))
+    np.testing.assert_array_equal(grey_of(file), np.zeros((4, 4)))
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, np.full((4, 4), 7, np.uint16))), np.zeros((4, 4)))
 
 
 def test_colour_becomes_luminance(tmp_path):
     colours = np.array([[[0, 255, 0], [255, 0, 0]], [[0, 0, 255], [200, 200, 200]]], np.uint8)
-    np.testing.assert_array_equal(dicom.read_dicom(saved(tmp_path, colours, kind="RGB")), [[150, 76], [29, 200]])
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, colours, kind="RGB")), [[150, 76], [29, 200]])
+    # Of more than 8 bits the range is the picture's own: 29 to 200 becomes 0 to 255.
     np.testing.assert_array_equal(
-        dicom.read_dicom(saved(tmp_path, colours.astype(np.uint16) * 257, kind="RGB")), [[150, 76], [29, 200]]
+        grey_of(saved(tmp_path, colours.astype(np.uint16) * 16, kind="RGB")), [[180, 70], [0, 255]]
     )
     ybr = np.asarray(Image.fromarray(colours).convert("YCbCr"))
-    grey = dicom.read_dicom(saved(tmp_path, ybr, kind="YBR_FULL"))
+    grey = grey_of(saved(tmp_path, ybr, kind="YBR_FULL"))
     np.testing.assert_allclose(grey.astype(int), [[150, 76], [29, 200]], atol=2)
+
+
+# Where values lie in their words
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("high", [11, 13, 15])
+def test_values_are_taken_from_below_the_high_bit(tmp_path, signed, high):
+    values = RADIOGRAPH.astype(np.int16) - 2048 if signed else RADIOGRAPH
+    shifted = values << (high - 11) if high == 15 or not signed else (values & 4095) << (high - 11)
+    file = saved(tmp_path, shifted, bits=12, HighBit=high)
+    np.testing.assert_array_equal(grey_of(file), RIGHT)
+    assert not kinds_of(file)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("high", [10, 15, 99])
+def test_a_high_bit_that_cannot_be_true_is_left_out(tmp_path, signed, high):
+    values = RADIOGRAPH.astype(np.int16) - 2048 if signed else RADIOGRAPH
+    file = saved(tmp_path, values, bits=12, HighBit=high)
+    np.testing.assert_array_equal(grey_of(file), RIGHT)
+    assert kinds_of(file) == ["High Bit left out"]
+    values = values.copy()
+    values[0, 0] = 30_000  # no single pixel tips it
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, values, bits=12, HighBit=high))[1:], RIGHT[1:])
+
+
+def test_more_bits_than_are_stated_are_added_where_they_are_the_pictures(tmp_path):
+    file = saved(tmp_path, RADIOGRAPH, bits=10)
+    np.testing.assert_array_equal(grey_of(file), RIGHT)
+    assert kinds_of(file) == ["bits added"]
+
+
+@pytest.mark.parametrize("stated", [False, True])
+def test_an_overlay_in_unused_bits_is_left_out(tmp_path, stated):
+    overlay = RADIOGRAPH.copy()
+    overlay[20:60:3, 30:90] |= 1 << 14
+    dataset = a_dataset(overlay, bits=12)
+    if stated:
+        dataset.add_new((0x6000, 0x0102), "US", 14)
+    file = saved(tmp_path, overlay, dataset=dataset)
+    np.testing.assert_array_equal(grey_of(file), RIGHT)
+    assert kinds_of(file) == ([] if stated else ["bits left out"])
+
+
+def test_an_overlay_beside_the_pixels_is_left_out(tmp_path):
+    dataset = a_dataset(RADIOGRAPH, bits=12)
+    for element, kind, value in ((0x10, "US", 200), (0x11, "US", 160), (0x102, "US", 0), (0x3000, "OW", bytes(4000))):
+        dataset.add_new((0x6000, element), kind, value)
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, RADIOGRAPH, dataset=dataset)), RIGHT)
+
+
+# What else the header says
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "inverse", "kinds"),
+    [
+        ("MONOCHROME1", None, True, []),
+        ("MONOCHROME1", "INVERSE", True, []),
+        ("MONOCHROME1", "IDENTITY", True, ["presentation LUT left out"]),
+        ("MONOCHROME2", None, False, []),
+        ("MONOCHROME2", "IDENTITY", False, []),
+        ("MONOCHROME2", "INVERSE", False, ["presentation LUT left out"]),
+        ("monochrome1 ", None, True, []),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of pydicom, for what is written in small letters
+def test_small_values_are_white_or_black_once(tmp_path, kind, shape, inverse, kinds):
+    more = {} if shape is None else {"PresentationLUTShape": shape}
+    for window in ({}, {"WindowCenter": 2048, "WindowWidth": 4096}):
+        file = saved(tmp_path, RADIOGRAPH, bits=12, kind=kind, **more, **window)
+        right = np.round(RADIOGRAPH / 4095 * 255) if window else RIGHT
+        np.testing.assert_array_equal(grey_of(file), 255 - right if inverse else right)
+        assert kinds_of(file) == kinds
+
+
+@pytest.mark.parametrize("kind", ["RGB", "YBR_FULL", "GREY", None])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_photometric_interpretation_that_cannot_be_is_guessed_and_said(tmp_path, kind):
+    file = saved(tmp_path, RADIOGRAPH, bits=12, kind=kind)
+    np.testing.assert_array_equal(grey_of(file), RIGHT)
+    assert dicom.read_dicom(file).warnings == (
+        f"photometric interpretation taken for MONOCHROME2: it is {kind or 'missing'}, of 1 samples a pixel",
+    )
+    colours = np.stack([(RADIOGRAPH >> 4).astype(np.uint8)] * 3, axis=-1)
+    file = saved(tmp_path, colours, kind="MONOCHROME2")
+    np.testing.assert_array_equal(grey_of(file), RADIOGRAPH >> 4)
+    assert kinds_of(file) == ["photometric interpretation taken for RGB"]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_palette_becomes_its_colours_luminance(tmp_path, bits):
+    indices = (RADIOGRAPH >> 4).astype(np.uint8)
+    backwards = (255 - np.arange(256)) * (257 if bits == 16 else 1)
+    dataset = a_dataset(indices, kind="PALETTE COLOR")
+    for colour in ("Red", "Green", "Blue"):
+        setattr(dataset, f"{colour}PaletteColorLookupTableDescriptor", [256, 0, bits])
+        dataset[f"{colour}PaletteColorLookupTableDescriptor"].VR = "US"
+        data = backwards.astype("<u2" if bits == 16 else "u1").tobytes()
+        setattr(dataset, f"{colour}PaletteColorLookupTableData", data)
+    np.testing.assert_array_equal(grey_of(saved(tmp_path, indices, dataset=dataset)), 255 - indices)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "shape"),
+    [
+        ({"PixelAspectRatio": [2, 1]}, (400, 160)),
+        ({"PixelAspectRatio": [1, 2]}, (200, 320)),
+        ({"PixelAspectRatio": [1, 1], "PixelSpacing": ["0.1", "0.3"]}, (200, 160)),
+        ({"PixelSpacing": ["0.15", "0.1"]}, (300, 160)),
+        ({"ImagerPixelSpacing": ["0.1", "0.1001"]}, (200, 160)),
+    ],
+)
+def test_pixels_become_square(tmp_path, attributes, shape):
+    file = saved(tmp_path, RADIOGRAPH, bits=12, **attributes)
+    assert grey_of(file).shape == shape
+    again = np.asarray(Image.fromarray(grey_of(file)).resize((160, 200), Image.Resampling.BOX))
+    assert np.abs(again.astype(float) - RIGHT).mean() < 4
+    assert not kinds_of(file)
+
+
+@pytest.mark.parametrize("ratio", [[0, 1], [1, 0], [1, 99], [-1, 1]])
+def test_an_aspect_ratio_that_cannot_be_is_left_out(tmp_path, ratio):
+    file = saved(tmp_path, RADIOGRAPH, bits=12, PixelAspectRatio=ratio)
+    np.testing.assert_array_equal(grey_of(file), RIGHT)
+    assert kinds_of(file) == ["pixel aspect ratio left out"]
+
+
+# Without a preamble or a meta group
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("name", ["image.dcm", "image"])
+def test_a_bare_data_set_is_read(tmp_path, syntax, name):
+    whole = saved(tmp_path, RADIOGRAPH, bits=12, syntax=syntax, WindowCenter=2048, WindowWidth=4096).read_bytes()
+    start = b"\0\x08" if syntax == ExplicitVRBigEndian else b"\x08\0"
+    bare = whole[whole.index(start + (b"\0\x16" if syntax == ExplicitVRBigEndian else b"\x16\0")) :]
+    (tmp_path / name).write_bytes(bare)
+    np.testing.assert_array_equal(images.read(tmp_path / name).grey, np.round(RADIOGRAPH / 4095 * 255))
+    (tmp_path / name).write_bytes(whole[132:])  # the meta group, without what goes before it
+    np.testing.assert_array_equal(images.read(tmp_path / name).grey, np.round(RADIOGRAPH / 4095 * 255))
+    (tmp_path / name).write_bytes(whole[:132] + bare)
+    np.testing.assert_array_equal(images.read(tmp_path / name).grey, np.round(RADIOGRAPH / 4095 * 255))
+
+
+def test_compressed_pixels_without_a_transfer_syntax_are_refused(tmp_path):
+    stream = bytes(openjpeg.encode(RAMP, bits_stored=12, photometric_interpretation=2, use_mct=False))
+    whole = saved(tmp_path, RAMP, bits=12, syntax=JPEG2000Lossless, stream=stream).read_bytes()
+    (tmp_path / "bare.dcm").write_bytes(whole[whole.index(b"\x08\0\x16\0") :])
+    assert "no Transfer Syntax UID says how" in refused(tmp_path / "bare.dcm")
 
 
 # Compressed
@@ -273,20 +441,20 @@ def test_lossless_jpeg(tmp_path, bits):
     stream = lossless_jpeg(values, bits)
     file = saved(tmp_path, values, bits=bits, syntax=JPEGLosslessSV1, stream=stream)
     plain = saved(tmp_path, values, name="plain.dcm", bits=bits)
-    np.testing.assert_array_equal(dicom.read_dicom(file), dicom.read_dicom(plain))
+    np.testing.assert_array_equal(grey_of(file), grey_of(plain))
 
 
 @pytest.mark.parametrize(("values", "bits"), [(RAMP, 12), (RAMP.astype(np.int16) - 2048, 12), (RAMP << 4, 16)])
 def test_jpeg_2000(tmp_path, values, bits):
     stream = openjpeg.encode(values, bits_stored=bits, photometric_interpretation=2, use_mct=False)
     file = saved(tmp_path, values, bits=bits, syntax=JPEG2000Lossless, stream=bytes(stream))
-    np.testing.assert_array_equal(dicom.read_dicom(file), stretched(RAMP))
+    np.testing.assert_array_equal(grey_of(file), stretched(RAMP))
 
 
 def test_baseline_jpeg(tmp_path):
     values = (RAMP // 16).astype(np.uint8)
     file = saved(tmp_path, values, syntax=JPEGBaseline8Bit, stream=images.encode_jpeg(values, 95))
-    np.testing.assert_allclose(dicom.read_dicom(file).astype(int), values, atol=6)
+    np.testing.assert_allclose(grey_of(file).astype(int), values, atol=6)
 
 
 @pytest.mark.parametrize(
@@ -302,8 +470,8 @@ def test_baseline_jpeg(tmp_path):
 def test_shipped_files_equal_their_uncompressed_twins(name, plain):
     if not (SHIPPED / name).is_file():
         pytest.skip("this pydicom comes without its test files")
-    grey = dicom.read_dicom(SHIPPED / name)
-    np.testing.assert_array_equal(grey, dicom.read_dicom(SHIPPED / plain))
+    grey = grey_of(SHIPPED / name)
+    np.testing.assert_array_equal(grey, grey_of(SHIPPED / plain))
     assert grey.std() > 20
 
 
@@ -341,21 +509,46 @@ def edited(tmp_path, **attributes):
         ({"PixelData": b""}, "damaged"),
         ({"Rows": None}, "no Rows"),
         ({"BitsStored": None}, "no BitsStored"),
-        ({"BitsStored": 0}, "High Bit"),
+        ({"BitsStored": 0}, "Bits Stored 0"),
+        ({"BitsStored": 17}, "Bits Stored 17"),
         ({"Rows": 0}, "damaged"),
         ({"Rows": 300}, "damaged"),
         ({"Rows": 65535, "Columns": 65535}, "65535 x 65535 pixels"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE COLOR"),
-        ({"SamplesPerPixel": 3}, "3 samples"),
-        ({"HighBit": 15}, "High Bit 15"),
+        ({"SamplesPerPixel": 3}, "damaged"),
+        ({"SamplesPerPixel": 4}, "4 samples"),
     ],
 )
 def test_headers_that_are_not_read_are_refused_in_words(tmp_path, attributes, message):
     assert message in refused(edited(tmp_path, **attributes))
 
 
+@pytest.mark.parametrize(
+    ("uid", "name"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.88.11", "Basic Text SR Storage"),
+        ("1.2.840.10008.5.1.4.1.1.11.1", "Grayscale Softcopy Presentation State Storage"),
+        ("1.2.840.10008.5.1.4.1.1.104.1", "Encapsulated PDF Storage"),
+        ("1.2.840.10008.5.1.4.1.1.88.59", "Key Object Selection Document Storage"),
+    ],
+)
+def test_objects_without_an_image_are_named(tmp_path, uid, name):
+    file = saved(tmp_path, RAMP, bits=12)
+    dataset = pydicom.dcmread(file)
+    for gone in ("PixelData", "Rows", "Columns"):
+        delattr(dataset, gone)
+    dataset.SOPClassUID = uid
+    dataset.save_as(file)
+    assert f"holds no image ({name}); leave it out" in refused(file)
+
+
+def test_several_frames_are_named(tmp_path):
+    file = edited(tmp_path, NumberOfFrames=30, SOPClassUID="1.2.840.10008.5.1.4.1.1.12.1")
+    assert "holds 30 frames (X-Ray Angiographic Image Storage); export the one that is meant" in refused(file)
+
+
 def test_one_frame_is_not_several(tmp_path):
-    np.testing.assert_array_equal(dicom.read_dicom(edited(tmp_path, NumberOfFrames=1)), stretched(RAMP))
+    np.testing.assert_array_equal(grey_of(edited(tmp_path, NumberOfFrames=1)), stretched(RAMP))
 
 
 def test_transfer_syntaxes_that_are_not_read_are_refused_in_words(tmp_path):
@@ -393,7 +586,7 @@ def test_without_a_decoder_the_message_says_what_to_install(tmp_path, monkeypatc
     plain = saved(tmp_path, RAMP, name="plain.dcm", bits=12)
     monkeypatch.setitem(sys.modules, missing, None)
     assert refused(file).endswith('pip install "cxr_jax[dicom]"')
-    assert dicom.read_dicom(plain).shape == RAMP.shape
+    assert grey_of(plain).shape == RAMP.shape
 
 
 # Damage: an array or an InputError, whatever is broken
@@ -424,7 +617,7 @@ def read_damaged(data, tmp_path_factory):
     file = tmp_path_factory.getbasetemp() / "damaged.dcm"
     file.write_bytes(data)
     with contextlib.suppress(InputError):
-        grey = dicom.read_dicom(file)
+        grey = grey_of(file)
         assert grey.dtype == np.uint8
         assert grey.ndim == 2
 
@@ -462,7 +655,7 @@ def test_nothing_is_printed_of_damage(wholes, tmp_path, caplog, capfd):
         for data in (broken, whole[: len(whole) - 200], whole.replace(b"1.2.840.10008.1.2", b"1.2.840.1000\x06.1.2")):
             (tmp_path / "damaged.dcm").write_bytes(data)
             with contextlib.suppress(InputError):
-                dicom.read_dicom(tmp_path / "damaged.dcm")
+                grey_of(tmp_path / "damaged.dcm")
     assert not caplog.records
     assert capfd.readouterr() == ("", "")
 

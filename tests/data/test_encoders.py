@@ -40,6 +40,14 @@ def test_any_number_of_workers_gives_the_same_in_the_same_order(files):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_said_of_an_image_comes_with_it(files, workers):
+    files[3].write_bytes(images.encode_png(np.full((40, 50), 9, np.uint8)))
+    said = [encoded.warnings for encoded in encode(files, workers)]
+    assert said[3] == ("flat picture: nearly one grey (mean 9, standard deviation 0.0 of 255)",)
+    assert not any(said[:3] + said[4:])
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_bad_image_is_named_where_it_stands(files, workers):
     files[7].write_bytes(b"no image")
     with encoders.encode_files(files, 20, "png", workers) as encoded:

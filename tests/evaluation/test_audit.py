@@ -1,5 +1,7 @@
 """What the audit counts, on data whose faults are planted, and on R2Gen's published split."""
 
+import dataclasses
+
 import numpy as np
 
 from cxr_jax.data import images, reports
@@ -66,6 +68,31 @@ def test_planted_leaks_are_found():
     assert result["blank_images"] == {"train": [], "val": [], "test": ["test1.png"]}
     assert result["splits"]["train"]["normal"] is None
     assert "1 of 3 (33.3%)" in audit_tables(result)["What training has already seen"].rows[0]
+
+
+def test_warnings_are_counted_and_listed():
+    windows = {f"train{i}.png": [f"window left out: centre {i}, width 1; no"] for i in range(5)}
+    windows["train0.png"].append("flat picture: all black")
+    windows["another.png"] = ["flat picture: of another view"]
+    splits = {name: split_of(name, [f"Report {i}." for i in range(6)]) for name in ("train", "val")}
+    splits["train"] = dataclasses.replace(splits["train"], warnings=windows)
+    result = audit(splits)
+    assert result["image_warnings"]["val"] == {"images": 0, "kinds": {}, "listed": []}
+    said = result["image_warnings"]["train"]
+    assert (said["images"], said["kinds"]) == (5, {"window left out": 5, "flat picture": 1})
+    assert said["listed"][:3] == [
+        ["train0.png", "window left out: centre 0, width 1; no"],
+        ["train0.png", "flat picture: all black"],
+        ["train1.png", "window left out: centre 1, width 1; no"],
+    ]
+    assert len(said["listed"]) == 6
+    tables = audit_tables(result)
+    examples = "; ".join(f"train{i}.png (centre {i}, width 1; no)" for i in range(3))
+    assert tables["Images read with a warning"].rows == [
+        ("train", "window left out", "5", f"{examples}; …"),
+        ("train", "flat picture", "1", "train0.png (all black)"),
+    ]
+    assert [row[-1] for row in tables["Splits"].rows] == ["5", "0"]
 
 
 def test_r2gen_split_leaks_as_it_is_known_to(shared):
