@@ -65,7 +65,7 @@ def uninterrupted(table, tmp_path_factory):
     assert f"{IMAGES} images verified" in result.stdout
     (folder,) = cache.glob("records/*/*")
     assert result.stdout.endswith(f"train 180, val 20 images, 3 MB, prepared: {folder}\n")
-    assert " images/s, 1 processes" in result.stdout
+    assert " images/s, 1 at a time" in result.stdout
     return contents(cache)
 
 

@@ -165,7 +165,7 @@ def _build(
     with _quiet():
         shards.publish(folder, planned, builder)
     kept = f", {total - count:,} were there" if count < total else ""
-    say(f"{count:,} images in {seconds:.1f} s{kept}: {count / max(seconds, 1e-9):.1f} images/s, {workers} processes")
+    say(f"{count:,} images in {seconds:.1f} s{kept}: {count / max(seconds, 1e-9):.1f} images/s, {workers} at a time")
 
 
 def _counted(encoded: Iterable[Encoded], kept: int, total: int, say: Callable[[str], None]) -> Iterator[Encoded]:
