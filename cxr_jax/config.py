@@ -61,7 +61,16 @@ SCHEMA = {
     "data.path": Key(str, "openi, r2gen, mimic, phantom: the release's folder; phantom draws it where it is missing"),
     "data.download": Key(bool, "openi: fetch the archives that data.path lacks from Open-i (14 GB)"),
     "data.csv": Key(
-        str, "pairs: CSV with columns image and report; optional patient_id, study_id, view, split, labels"
+        str,
+        "pairs: CSV, JSON lines or Parquet with columns image and report (or findings, impression); optional "
+        "patient_id, study_id, view, split, labels",
+    ),
+    "data.columns": Key(
+        dict, "pairs: what the table calls these columns, where it calls them otherwise: image=Path,report=Text"
+    ),
+    "data.root": Key(str, "pairs: folder that images' relative paths start from; empty: the table's"),
+    "data.placeholders": Key(
+        str, "pairs: what becomes of rows whose report is nothing, nan, None, N/A, …", ("refuse", "drop")
     ),
     "data.split": Key(
         str,
@@ -148,7 +157,7 @@ MIN_IMAGE_SIZE = 32  # halved five times
 MIN_TOKENS = 3  # [CLS], one word, [SEP]
 # What may change between a run and its continuation without changing what is computed.
 FREE_KEYS = ("log_every", "checkpoint_every", "checkpoint_minutes", "nan", "profile_steps", "tensorboard", "wandb",
-             "data.path", "data.download", "data.csv", "data.annotation", "data.cache", "data.cache_local",
+             "data.path", "data.download", "data.csv", "data.root", "data.annotation", "data.cache", "data.cache_local",
              "data.num_threads")  # fmt: skip
 # What may change all the same, and changes the rest of the run: its folder records it.
 CHANGEABLE_KEYS = ("num_steps", "eval_every")
@@ -210,7 +219,12 @@ def load(spec: str, changes: Iterable[str] = ()) -> dict[str, Any]:
                     if name not in SCHEMA
                     else f"--config.{name}: has no value; write --config.{name}=VALUE"
                 )
-            config.update_from_flattened_dict({name: _parse(name, text)})
+            try:
+                config.update_from_flattened_dict({name: _parse(name, text)})
+            except ValueError as error:  # a dict's key that a ConfigDict cannot have: one with a full stop
+                if isinstance(error, InputError):
+                    raise
+                raise InputError(f"--config.{name}={text}: {error}") from error
     loaded: dict[str, Any] = config.to_dict()
     check(loaded, source=path)
     return loaded
@@ -273,6 +287,8 @@ def check(config: Mapping[str, Any], source: str) -> None:
                 re.compile(pattern)
             except (re.error, TypeError) as error:
                 raise InputError(f"{source}: {name} holds {pattern!r}, no regular expression ({error})") from error
+    if not all(isinstance(name, str) for pair in flat["data.columns"].items() for name in pair):
+        raise InputError(f"{source}: data.columns = {flat['data.columns']!r} must be names of columns, ours to theirs")
     if flat["profile_steps"]:
         profiled_steps(flat["profile_steps"], source)
     check_positions(config, source)
@@ -334,6 +350,14 @@ def describe() -> str:
     return "\n".join(f"  {name:26} {kind:6} {meaning}{choices}" for name, kind, meaning, choices in rows)
 
 
+def _pair(text: str) -> tuple[str, str]:
+    """`name=value` as both."""
+    name, separator, value = (part.strip() for part in text.partition("="))
+    if not (name and separator and value):
+        raise ValueError(text)
+    return name, value
+
+
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
@@ -359,6 +383,8 @@ def _parse(name: str, text: str) -> Any:
     try:
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+        if kind is dict and text and not text.lstrip().startswith("{"):
+            return dict(_pair(part) for part in text.split(","))
         if kind in (tuple, dict):
             value = ast.literal_eval(text)
             if isinstance(value, str):

@@ -1,17 +1,16 @@
 """Tables as people and programs save them: CSV, packed or not, as spreadsheets of several languages write it."""
 
 import csv
-import gzip
+import io
 import zlib
 from collections.abc import Generator, Iterator, Sequence
-from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
+from cxr_jax.encodings import read_text
 from cxr_jax.errors import InputError
 
-DELIMITERS = ",;\t"
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+DELIMITERS = ",;\t|"
 SHOWN = 200  # characters of a header that a message repeats
 
 
@@ -31,9 +30,10 @@ class Row(NamedTuple):
 class CsvTable:
     """A CSV file: `columns` are its names, stripped; iterating gives its rows, and reads the file anew each time.
 
-    In UTF-8 with or without its mark, or UTF-16 with it; gzip-packed where the name ends in .gz. Cells are separated by
-    comma, semicolon or tab, whichever the header has most of. A row may have blank cells more than the header has
-    columns, as spreadsheets write them; blank rows are skipped.
+    In any of the encodings of `cxr_jax.encodings.decode`, `encoding` says in which; gzip-packed where the name ends in
+    .gz. Cells are separated by comma, semicolon, tab or bar, whichever the header has most of; a first line "sep=;", as
+    Excel writes it, says which. A row may have blank cells more than the header has columns, as spreadsheets write
+    them; blank rows are skipped.
 
     Raises:
       InputError: naming the file, and the row where it is one's: it cannot be read, is not text in these encodings, a
@@ -41,27 +41,25 @@ class CsvTable:
         cells or too many. Of the rows, when they are reached.
     """
 
-    def __init__(self, file: Path, required: Sequence[str] = (), blank_rows: bool = False):
+    def __init__(self, file: Path, required: Sequence[str] = (), blank_rows: bool = False, western: bool = False):
         """Reads the header.
 
         Args:
           required: names of columns.
           blank_rows: gives rows of blank cells too, for tables whose rows mean something by their place. An empty line
             is never one.
+          western: takes cp1252 too, for tables that people save; a release in it is a damaged one.
         """
-        self.file, self.blank_rows = file, blank_rows
-        # Closed at once, rather than whenever the generator is collected.
-        records = self._records()
-        _, _, header = next(records, (1, 1, []))
-        records.close()
-        self._header = [name.strip() for name in header]
+        self.file, self.blank_rows, self.western, self.encoding = file, blank_rows, western, ""
+        _, _, header = next(self._records(), (1, 1, []))
+        self._header = [name.strip("\ufeff \t\r\n") for name in header]
         self.columns = [name for name in self._header if name]
         doubled = [name for name in self.columns if self.columns.count(name) > 1]
         if doubled:
-            raise InputError(f"{file} row 1: column {_shown(doubled[:1])!r} comes twice; remove or rename one")
+            raise InputError(f"{file} row 1: column {listed(doubled[:1])!r} comes twice; remove or rename one")
         for name in required:
             if name not in self.columns:
-                there = _shown(self.columns) or "an empty line"
+                there = listed(self.columns) or "an empty line"
                 raise InputError(f"{file}: has no column {name}, only {there}; add or rename it")
 
     def __iter__(self) -> Iterator[Row]:
@@ -87,15 +85,17 @@ class CsvTable:
         """(Number, first line, cells) of every record, the header and empty lines too."""
         number, line = 1, 1
         try:
-            with _open(self.file) as text:
-                delimiter = _delimiter(text)
-                # Strict: a quote that is never closed would swallow the rest of the file as one cell.
-                reader = csv.reader(text, delimiter=delimiter, strict=True)
-                for record in reader:
-                    if any("\0" in cell for cell in record):  # no file has such a name, and no report such a character
-                        raise InputError(f"{self.file} {_where(number, line)}: holds a NUL byte; save the table anew")
-                    yield number, line, record
-                    number, line = number + 1, reader.line_num + 1
+            text, self.encoding = read_text(self.file, self.western)
+            declared, text = _declared_delimiter(text)
+            # Strict: a quote that is never closed would swallow the rest of the file as one cell.
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=declared or _delimiter(text), strict=True)
+            start = 1 if declared else 0
+            number, line = number + start, line + start
+            for record in reader:
+                if any("\0" in cell for cell in record):  # no file has such a name, and no report such a character
+                    raise InputError(f"{self.file} {_where(number, line)}: holds a NUL byte; save the table anew")
+                yield number, line, record
+                number, line = number + 1, reader.line_num + 1 + start
         except csv.Error as error:
             raise _unreadable(f"{self.file} {_where(number, line)}", f"{error}; is a quote never closed?") from error
         except FileNotFoundError as error:
@@ -113,20 +113,16 @@ def _unreadable(where: str, reason: str) -> InputError:
     )
 
 
-def _open(file: Path) -> TextIOWrapper:
-    packed = file.suffix == ".gz"
-    with gzip.open(file) if packed else file.open("rb") as content:
-        encoding = "utf-16" if content.read(2) in UTF_16 else "utf-8-sig"
-    # Line breaks as they are: the reader knows those in quotes from those between rows.
-    if packed:
-        return gzip.open(file, "rt", encoding=encoding, newline="")  # type: ignore[return-value]
-    return file.open(encoding=encoding, newline="")
+def _declared_delimiter(text: str) -> tuple[str, str]:
+    """What Excel's first line "sep=;" says, and the text below it; nothing, and the text, where there is none."""
+    first, _, rest = text.partition("\n")
+    first = first.strip("\ufeff\r ")
+    return (first[4], rest) if len(first) == 5 and first.lower().startswith("sep=") else ("", text)
 
 
-def _delimiter(text: TextIOWrapper) -> str:
-    """Which of DELIMITERS the header has most of, outside quotes; a comma where it has none. Rewinds the file."""
-    header = text.readline()
-    text.seek(0)
+def _delimiter(text: str) -> str:
+    """Which of DELIMITERS the header has most of, outside quotes; a comma where it has none."""
+    header = io.StringIO(text, newline="").readline()
     unquoted = "".join(header.split('"')[::2])
     return max(DELIMITERS, key=unquoted.count)
 
@@ -135,7 +131,7 @@ def _where(number: int, line: int) -> str:
     return f"row {number}" if number == line else f"row {number} (line {line})"
 
 
-def _shown(names: Sequence[str]) -> str:
-    """Names on one line, cut where the line would be long."""
+def listed(names: Sequence[str]) -> str:
+    """Names on one line, for messages, cut where the line would be long."""
     line = " ".join(", ".join(names).split())
     return line if len(line) <= SHOWN else f"{line[:SHOWN]}…"

@@ -262,7 +262,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--workdir", default="", metavar="DIR", help="a run's folder")
     add_split_arguments(parser)
     parser.add_argument("--compare", default="", metavar="DIR|FILE", help="another run, or its predictions.jsonl")
-    parser.add_argument("--score", default="", metavar="FILE", help="any system's predictions.jsonl to score instead")
+    parser.add_argument(
+        "--score",
+        default="",
+        metavar="FILE",
+        help="any system's reports to score instead: JSON lines or list, ReXrank's object, CSV",
+    )
     parser.add_argument("--annotation", default="", metavar="FILE", help="R2Gen's annotation.json, in place of a run")
     parser.add_argument(
         "--zero_shot", default="", metavar="YAML", help="labels and sentences (configs/zero_shot_*.yaml)"

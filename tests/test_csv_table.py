@@ -39,13 +39,13 @@ def refused(file, *required):
 PLAIN = [{"id": "a", "text": "Größe, 1"}, {"id": "b", "text": ""}]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz"])
-@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_every_form_is_read(write, encoding, name, delimiter, end):
     text = end.join([f" id {delimiter}text", f'a{delimiter}" Größe, 1 "', f"b{delimiter}", ""])
-    table = CsvTable(write(text, encoding, name), required=("text", "id"))
+    table = CsvTable(write(text, encoding, name), required=("text", "id"), western=encoding == "cp1252")
     assert table.columns == ["id", "text"]
     assert [row.cells for row in table] == [row.cells for row in table] == PLAIN
 
@@ -70,6 +70,17 @@ def test_delimiters_in_quotes_or_in_few_do_not_count(write):
     assert cells(write('"a;b;c",d\n1,2\n')) == [{"a;b;c": "1", "d": "2"}]
     assert cells(write("a;b, c;d\n1;2;3\n")) == [{"a": "1", "b, c": "2", "d": "3"}]
     assert cells(write("a\n1\n2;3\n")) == [{"a": "1"}, {"a": "2;3"}]
+
+
+def test_excel_may_say_what_separates(write):
+    table = CsvTable(write("sep=;\r\na, b;c\r\n1;2\r\n3\r\n"))
+    assert table.columns == ["a, b", "c"]
+    assert next(iter(table)).where == "row 3"
+    assert "row 4: has 1 cell for 2 columns" in refused(table.file)
+
+
+def test_a_mark_in_the_middle_of_the_header_is_no_part_of_a_name(write):
+    assert CsvTable(write("\ufeff\ufeffimage,report\n")).columns == ["image", "report"]
 
 
 def test_rows_are_numbered_as_a_spreadsheet_numbers_them(write):

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 
 from cxr_jax.data.encoders import Encoded, encode_file
+from cxr_jax.data.notes import Note
 
 TEXTS = ("image_id", "study_id", "patient_id", "view", "findings", "impression")
 
@@ -37,11 +38,13 @@ class SourceConfig(tfds.core.BuilderConfig):
     """What a data set is, before it is read.
 
     Its `name` is the fingerprint of all that it is made of, see `fingerprint`; `description` is what scores are
-    reported under; `source` is the folder or file that messages name; `split` is the split in use.
+    reported under; `source` is the folder or file that messages name; `split` is the split in use; `notes` say what of
+    it was read otherwise than it is written.
     """
 
     source: str = ""
     split: str = ""
+    notes: tuple[Note, ...] = ()
     stored_size: int = 336
     stored_format: str = "png"
 
@@ -50,8 +53,9 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     """A stored set to TFDS: what is in a record, and, where Beam stores it, `splits`, which are put in before."""
 
     name = "records"
-    # Goes up with the features below and with what lies beside them: a set that was stored otherwise is built again.
-    VERSION = tfds.core.Version("1.3.0")
+    # Goes up with the features below, with what lies beside them, and with what grey a file's pixels become: a set that
+    # was stored otherwise is built again.
+    VERSION = tfds.core.Version("1.4.0")
     BUILDER_CONFIGS: ClassVar[list[SourceConfig]] = []
     splits: Mapping[str, Sequence[Record]] = {}
 
@@ -61,6 +65,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
             "image": tfds.features.Image(shape=(None, None, 1), encoding_format=self.builder_config.stored_format),
             **{name: text() for name in TEXTS},
             "labels": tfds.features.Sequence(text()),
+            "warnings": tfds.features.Sequence(text()),
         }
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
@@ -79,7 +84,8 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
 def example(record: Record, encoded: Encoded) -> dict[str, Any]:
     """What is stored of a record, as RecordBuilder's features take it."""
     texts = {name: getattr(record, name) for name in TEXTS}
-    return texts | {"labels": list(record.labels), "image": io.BytesIO(encoded.image)}
+    lists = {"labels": list(record.labels), "warnings": list(encoded.warnings)}
+    return texts | lists | {"image": io.BytesIO(encoded.image)}
 
 
 def _keyed_example(stored_size: int, stored_format: str, record: Record) -> tuple[str, dict[str, Any]]:

@@ -12,9 +12,12 @@ SIDES = frozenset({"left", "right", "bilateral"})
 
 
 def choose_section(findings: str, impression: str, section: str) -> str:
-    """The text that `data.section` asks for: "findings", "impression", or "both" joined by a blank; '' if absent."""
+    """The text that `data.section` asks for: "findings", "impression", or "both" joined by a blank; '' if absent.
+
+    Where one text is both, under a heading "FINDINGS AND IMPRESSION" say, it stands once.
+    """
     parts = {"findings": (findings,), "impression": (impression,), "both": (findings, impression)}[section]
-    return " ".join(" ".join(part.split()) for part in parts if part.strip())
+    return " ".join(dict.fromkeys(" ".join(part.split()) for part in parts if part.strip()))
 
 
 def clean_report(report: str) -> str:

@@ -42,8 +42,12 @@ def paired(lines: Sequence[Line], others: Sequence[Line]) -> list[Line]:
     """The other system's lines in the order of `lines`.
 
     Raises:
-      InputError: the two are not of the same images with the same references.
+      InputError: the two are not of the same images with the same references, or have none.
     """
+    if not all(isinstance(line.get("reference"), str) for line in (*lines, *others)):
+        raise InputError(
+            "a line has no reference to compare by; take a run's own predictions.jsonl, or add the key reference"
+        )
     other_of = {_key(line): line for line in others}
     if {_key(line) for line in lines} != other_of.keys() or len(lines) != len(others):
         raise InputError(f"the two runs answer different images ({len(lines)} and {len(others)}); compare one split")

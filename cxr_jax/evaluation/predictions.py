@@ -1,79 +1,144 @@
-"""Any system's reports, a JSON object a line, to be scored as our own are (and compared, `comparison`).
+"""Any system's reports, to be scored as our own are (and compared, `comparison`), from the files that tools write.
 
-A line holds at least `study_id` and `prediction`; the predictions.jsonl of a run holds more. References and the reports
-that floors and ceiling are drawn from come from a run's index or from an annotation.json in R2Gen's form.
+An object a line, in a JSON list, or a row of a CSV holds at least `study_id` and `prediction`; the predictions.jsonl of
+a run holds more. ReXrank's one object has them by study, as `model_prediction`. References and the reports that floors
+and ceiling are drawn from come from a run's index or from an annotation.json in R2Gen's form.
 """
 
-import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxr_jax.data.sources.annotation import read_lists
+from cxr_jax.data import ids
+from cxr_jax.data.json_objects import is_text, name_of, read_values
+from cxr_jax.data.sections import cut_report
+from cxr_jax.data.sources.annotation import read_lists, refuse_twice
+from cxr_jax.data.tables import PARQUET, open_table
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.floors import Pool
 from cxr_jax.evaluation.label_metrics import finding_f1
 from cxr_jax.labels.csv_files import read_labels
 
 Line = Mapping[str, Any]
+TABLES = (".csv", ".tsv", ".txt", ".gz", *PARQUET)
+REXRANK = "model_prediction"
+IDS = ("study_id", "image_id", "patient_id")
 
 
 def read_predictions(file: Path) -> list[Line]:
-    """The lines of a predictions file.
+    """The lines of a predictions file, their ids as strings.
 
     Raises:
-      InputError: it cannot be read, or a line is no JSON object with a study_id and a prediction.
+      InputError: it cannot be read, an entry lacks a study_id or a prediction, or two are of the same study and image.
     """
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); give a predictions.jsonl") from error
+    located = _from_table(file) if file.suffix.lower() in TABLES else _from_json(file)
     lines: list[Line] = []
-    for number, content in enumerate(text.splitlines(), start=1):
-        if not content.strip():
-            continue
-        try:
-            line = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{file}: line {number} is no JSON ({error}); write one object a line") from error
-        if not isinstance(line, dict) or not all(isinstance(line.get(key), str) for key in ("study_id", "prediction")):
-            raise InputError(f"{file}: line {number} lacks study_id or prediction, both strings; write both")
+    places: dict[tuple[str, str], tuple[str, str]] = {}
+    headed = 0
+    for where, value in located:
+        line = dict(value) if isinstance(value, dict) else {}
+        if "prediction" not in line and REXRANK in line:
+            line["prediction"] = line[REXRANK]
+            headed += is_text(line[REXRANK]) and cut_report(line[REXRANK]) is not None
+        names = {name: name_of(line[name]) for name in IDS if name in line}
+        if not names.get("study_id") or not is_text(line.get("prediction")):
+            raise InputError(
+                f"{file}: {where} lacks study_id or prediction, an id and a string; write both, an empty prediction "
+                "as ''"
+            )
+        line |= {name: text or "" for name, text in names.items()}
+        of_image = ids.key(line["study_id"]), line.get("image_id", "")
+        other, written = places.setdefault(of_image, (where, line["study_id"]))
+        if other != where:
+            forms = "" if written == line["study_id"] else f" (there {written})"
+            raise InputError(
+                f"{file}: {where}: study_id {line['study_id']} is also in {other}{forms}; keep one of the two, or tell "
+                "images apart by image_id"
+            )
         lines.append(line)
     if not lines:
         raise InputError(f"{file}: holds no line; write one object a line, with study_id and prediction")
+    if headed:
+        print(
+            f"{file}: {headed:,} predictions have headings (Findings:, Impression:), and are scored with them, as they "
+            "are written",
+            file=sys.stderr,
+        )
     return lines
+
+
+def _from_json(file: Path) -> Sequence[tuple[str, Any]]:
+    values = read_values(file, "a predictions.jsonl")
+    if isinstance(values, list):
+        return values
+    if "study_id" in values:  # the one object of one line
+        return [("line 1", values)]
+    return [
+        (f"entry {name!r}", {"study_id": name, **value} if isinstance(value, dict) else value)
+        for name, value in values.items()
+    ]
+
+
+def _from_table(file: Path) -> Sequence[tuple[str, Any]]:
+    table = open_table(file)
+    wanted = {column.casefold().replace(" ", "_"): column for column in table.columns}
+    columns = {name: wanted[name] for name in (*IDS, "prediction", REXRANK) if name in wanted}
+    if "study_id" not in columns or not {"prediction", REXRANK} & columns.keys():
+        raise InputError(
+            f"{file}: has the columns {', '.join(table.columns) or 'none'}; wanted are study_id and prediction"
+        )
+    return [(row.where, row.cells) for row in table.rows(columns)]
 
 
 def read_annotation(file: Path, split: str) -> tuple[Pool, dict[str, str]]:
     """(The reports of train and val, the references of `split` by id) of an annotation.json in R2Gen's form.
 
     Raises:
-      InputError: it cannot be read, or is not in that form.
+      InputError: it cannot be read, is not in that form, or has an id twice.
     """
     lists, _ = read_lists(file)
     reports: dict[str, dict[str, str]] = {name: {} for name in lists}
+    homes: dict[str, str] = {}
     for name, (key, entries) in lists.items():
         for number, entry in enumerate(entries):
             fields = entry if isinstance(entry, dict) else {}
-            if not isinstance(fields.get("id"), str) or not isinstance(fields.get("report"), str):
+            entry_id = name_of(fields.get("id"))
+            if entry_id is None or not isinstance(fields.get("report"), str):
                 raise InputError(f"{file}: {key}[{number}]: lacks id or report, both strings; mend it")
-            reports[name][fields["id"]] = fields["report"]
+            refuse_twice(homes, entry_id, f"{key}[{number}]", file)
+            reports[name][entry_id] = fields["report"]
     return Pool(list(reports["train"].values()), list(reports["val"].values())), reports[split]
 
 
 def references_of(lines: Sequence[Line], references: Mapping[str, str], source: str) -> list[str]:
     """The reference of each line, found by its study_id; "CXR12" stands for R2Gen's "CXR12_IM-0003" too.
 
+    Ids that differ in ".0", leading zeros, case or blanks only (`cxr_jax.data.ids.key`) are one; stderr says how many.
+
     Raises:
       InputError: a line's study is none of the split's, or a study of the split has no line.
     """
     known = {name.split("_")[0]: name for name in references} | {name: name for name in references}
+    by_key: dict[str, set[str]] = {}
+    for written, name in known.items():
+        by_key.setdefault(ids.key(written), set()).add(name)
     missing = set(references)
-    of_lines = []
+    of_lines: list[str] = []
+    otherwise: list[str] = []
+    answered: dict[str, str] = {}
     for line in lines:
-        name = known.get(line["study_id"])
-        if name is None:
+        alike = by_key.get(ids.key(line["study_id"]), set())
+        if line["study_id"] in known:
+            name = known[line["study_id"]]
+        elif len(alike) == 1:
+            (name,) = alike
+            otherwise.append(f"{line['study_id']} for {name}")
+        else:
             raise InputError(f"{source}: study {line['study_id']} is not in the split; leave it out or name its split")
+        other = answered.setdefault(name, line["study_id"])
+        if other != line["study_id"]:
+            raise InputError(f"{source}: {other} and {line['study_id']} are both study {name}; keep one of the two")
         missing.discard(name)
         of_lines.append(references[name])
     if missing:
@@ -81,6 +146,8 @@ def references_of(lines: Sequence[Line], references: Mapping[str, str], source: 
             f"{source}: {len(missing)} of the split's {len(references)} studies have no prediction ({min(missing)} "
             "first); a system is scored on all of them, an empty prediction is allowed"
         )
+    if otherwise:
+        print(f"{source}: {len(otherwise)} study_ids are written otherwise ({otherwise[0]})", file=sys.stderr)
     return of_lines
 
 

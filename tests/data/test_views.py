@@ -18,6 +18,16 @@ from cxr_jax.data.views import view_of
         (["frontal", "ap supine", "AP Erect", "ap semi erect", " pa "], "frontal"),
         (["L", "lat", "left lateral", "Right Lateral"], "lateral"),
         (["L spine", "bilateral", "?"], ""),
+        # As archives write them
+        (["AP_horizontal", "Chest PA", "PORTABLE AP", "AP/PA", "Frontal, AP", "AP LORDOTIC"], "frontal"),
+        (["A.P.", "P.A", "P-A", "antero-posterior", "POSTEROANTERIOR"], "frontal"),
+        (["CROSS-TABLE LATERAL", "X-TABLE LAT", "XTABLE", "LT LAT", "R LAT", "Chest_Lat", "latero-lateral"], "lateral"),
+        # The patient lies on the side, and is seen from the front; on the back or front, from the side.
+        (["LATERAL DECUB", "LEFT LATERAL DECUBITUS", "R DECUB", "LLD", "AP LLD"], "frontal"),
+        (["DORSAL DECUBITUS", "ventral decub"], "lateral"),
+        (["DECUB", "PA OBLIQUE", "LATERAL OBLIQUE", "AP LAO"], ""),
+        # Two views are none
+        (["PA/LAT", "PA AND LATERAL", "AP LATERAL", "frontal & lateral"], ""),
     ],
 )
 def test_views(names, view):

@@ -57,3 +57,10 @@ def test_runs_on_other_images_or_references_are_not_compared():
         compare(lines, lines[1:], "raw", TRAIN)
     with pytest.raises(InputError, match="different references"):
         compare(lines, [{**line, "reference": "other"} for line in lines], "raw", TRAIN)
+
+
+def test_lines_without_a_reference_are_not_compared():
+    lines = random_lines(1)
+    others = [{key: value for key, value in line.items() if key != "reference"} for line in lines]
+    with pytest.raises(InputError, match="a line has no reference to compare by"):
+        compare(lines, others, "raw", TRAIN)

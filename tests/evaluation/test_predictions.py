@@ -7,7 +7,7 @@ import pytest
 
 from cxr_jax import evaluate
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation.predictions import label_scores
+from cxr_jax.evaluation.predictions import label_scores, read_annotation, read_predictions, references_of
 from cxr_jax.evaluation.text_metrics import score_reports
 
 TRAIN = ["The lungs are clear.", "Large left effusion.", "The heart is enlarged.", "Normal chest."]
@@ -184,3 +184,126 @@ def test_files_that_are_no_predictions_are_refused(annotation, tmp_path, content
 def test_a_source_of_references_must_be_named(arguments, words):
     with pytest.raises(InputError, match=words):
         evaluate.main(arguments)
+
+
+# Files that travel between tools
+
+ODD = "Clear.\u2028No effusion.\u2029Heart\u0085normal."
+WANTED = [("1", ODD), ("2", "")]
+
+
+def plain(lines):
+    return [(line["study_id"], line["prediction"]) for line in lines]
+
+
+def as_lines(ids=("1", "2"), key="prediction"):
+    return [{"study_id": name, key: text} for name, (_, text) in zip(ids, WANTED, strict=True)]
+
+
+def dump(value):
+    return json.dumps(value, ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("p.jsonl", "\n".join(map(dump, as_lines()))),
+        ("p.jsonl", "\ufeff" + "\r\n".join(map(dump, as_lines())) + "\r\n\r\n"),
+        ("p.jsonl", "\n".join(map(dump, as_lines((1, 2))))),
+        ("p.jsonl", "\n".join(map(dump, as_lines((1.0, 2.0))))),
+        ("p.json", dump(as_lines((1, 2)))),
+        ("p.json", json.dumps(as_lines(), indent=2)),
+        ("p.jsonl", "\ufeff" + dump(as_lines())),
+        (
+            "p.json",
+            dump({"1": {"model_prediction": ODD, "findings": "x", "subject_id": 7}, "2": {"model_prediction": ""}}),
+        ),
+        ("p.csv", f'study_id,prediction\n1,"{ODD}"\n2,\n'),
+        ("p.csv", f'\ufeffStudy_ID;Prediction;other\n1;"{ODD}";x\n2;;x\n'),
+        ("p.tsv", f"study_id\tmodel_prediction\n1\t{ODD}\n2\t\n"),
+    ],
+)
+def test_what_other_tools_write_is_read(tmp_path, name, text):
+    (tmp_path / name).write_bytes(text.encode())
+    assert plain(read_predictions(tmp_path / name)) == WANTED
+
+
+def test_one_object_is_one_line(tmp_path):
+    assert plain(read_predictions(write(tmp_path, as_lines()[:1]))) == WANTED[:1]
+
+
+def test_headings_of_a_prediction_are_said_and_stay(tmp_path, capsys):
+    text = "Findings:Clear lungs.Impression:Normal."
+    (tmp_path / "p.json").write_text(json.dumps({"50051329": {"model_prediction": text}}))
+    assert plain(read_predictions(tmp_path / "p.json")) == [("50051329", text)]
+    assert "p.json: 1 predictions have headings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("p.jsonl", "\n".join(map(dump, as_lines(("7", "7")))), "line 2: study_id 7 is also in line 1; keep one"),
+        ("p.jsonl", "\n".join(map(dump, as_lines(("7", 7)))), "line 2: study_id 7 is also in line 1"),
+        ("p.jsonl", "\n".join(map(dump, as_lines(("s7", "S07")))), r"study_id S07 is also in line 1 \(there s7\)"),
+        ("p.json", dump(as_lines((7, 7.0))), "entry 2: study_id 7 is also in entry 1"),
+        ("p.json", '{"7": {"model_prediction": "a"}, "7": {"model_prediction": "b"}}', "'7' is there twice; keep one"),
+        ("p.csv", "study_id,prediction\n7,a\n8,b\n7.0,c\n", r"row 4: study_id 7.0 is also in row 2 \(there 7\)"),
+        ("p.csv", "id,prediction\n7,a\n", "has the columns id, prediction; wanted are study_id and prediction"),
+        ("p.csv", "study_id,prediction\n,a\n", "row 2 lacks study_id"),
+        ("p.jsonl", '{"study_id": 7, "prediction": null}', "line 1 lacks study_id or prediction"),
+        ("p.jsonl", '{"study_id": 7, "prediction": "a", "prediction": "b"}', "'prediction' is there twice"),
+        ("p.jsonl", '{"study_id": true, "prediction": "a"}', "line 1 lacks study_id"),
+        ("p.jsonl", '{"study_id": "7", "prediction": "\\ud800"}', "line 1 lacks study_id or prediction"),
+        ("p.json", '{"7": "text"}', "entry '7' lacks study_id or prediction"),
+        ("p.json", "[]", "holds no line"),
+        ("p.json", "{}", "holds no line"),
+    ],
+)
+def test_what_is_doubtful_is_refused_with_the_id(tmp_path, name, text, words):
+    (tmp_path / name).write_text(text, "utf-8")
+    with pytest.raises(InputError, match=words) as error:
+        read_predictions(tmp_path / name)
+    assert str(tmp_path / name) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_images_of_a_study_are_told_apart_by_their_own_ids(tmp_path):
+    lines = [{"study_id": "s", "image_id": image, "prediction": "x"} for image in ("a", "b")]
+    assert len(read_predictions(write(tmp_path, lines))) == 2
+    with pytest.raises(InputError, match="line 3: study_id s is also in line 1"):
+        read_predictions(write(tmp_path, [*lines, lines[0]]))
+
+
+def test_ids_that_were_written_otherwise_find_their_reference(capsys):
+    lines = [{"study_id": name, "prediction": ""} for name in ("7.0", "008", "cxr9")]
+    assert references_of(lines, {"7": "a", "8": "b", "CXR9_IM-1": "c"}, "p.jsonl") == ["a", "b", "c"]
+    assert capsys.readouterr().err == "p.jsonl: 3 study_ids are written otherwise (7.0 for 7)\n"
+    with pytest.raises(InputError, match=r"p\.jsonl: 7\.0 and 7 are both study 7; keep one"):
+        references_of([*lines, {"study_id": "7", "prediction": ""}], {"7": "a", "8": "b", "CXR9_IM-1": "c"}, "p.jsonl")
+    with pytest.raises(InputError, match="study 07 is not in the split"):
+        references_of([{"study_id": "07", "prediction": ""}], {"7": "a", "007": "b"}, "p.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("other", "words"), [("test", r"test\[1\]: id 5 is also in test\[0\]"), ("train", r"id 5 is also")]
+)
+@pytest.mark.parametrize("forms", [("5", "5"), ("5", 5)])
+def test_an_annotation_with_an_id_twice_is_refused(tmp_path, other, words, forms):
+    table = {"train": [], "val": [], "test": [{"id": forms[0], "report": "a"}]}
+    table[other].append({"id": forms[1], "report": "b"})
+    (tmp_path / "annotation.json").write_text(json.dumps(table), "utf-8-sig")
+    with pytest.raises(InputError, match=words):
+        read_annotation(tmp_path / "annotation.json", "test")
+
+
+def test_an_annotation_with_a_list_twice_is_refused(tmp_path):
+    (tmp_path / "annotation.json").write_text('{"train": [], "val": [], "test": [], "test": []}')
+    with pytest.raises(InputError, match=r"annotation\.json: 'test' is there twice"):
+        read_annotation(tmp_path / "annotation.json", "test")
+
+
+def test_an_annotation_with_a_mark_and_whole_numbers_is_read(tmp_path):
+    table = {name: [{"id": number, "report": name}] for number, name in enumerate(("train", "val", "test"))}
+    (tmp_path / "annotation.json").write_text(json.dumps(table), "utf-8-sig")
+    pool, references = read_annotation(tmp_path / "annotation.json", "test")
+    assert (pool.train, pool.val, references) == (["train"], ["val"], {"2": "test"})

@@ -22,7 +22,8 @@ class Source(Protocol):
     def describe(self, data: Mapping[str, Any]) -> SourceConfig:
         """What the set is; checks what can be checked at once, and fetches or draws what is missing.
 
-        Its name must change with everything that changes what is stored.
+        Its name must change with everything that changes what is stored; its notes say what is in doubt, and are said
+        on stderr too (`cxr_jax.data.notes`).
         """
 
     def records(self, data: Mapping[str, Any]) -> list[Record]:

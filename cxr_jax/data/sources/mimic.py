@@ -1,12 +1,14 @@
 """MIMIC-CXR-JPG as PhysioNet publishes it: its tables, and `files/p10/p10000032/s50414267/<dicom_id>.jpg`.
 
-Reports lie beside the studies' folders, `files/p10/p10000032/s50414267.txt`, or below `mimic-cxr-reports/files/`. The
-tables may be unpacked (.csv), and the one of CheXpert's labels may be absent.
+Reports lie beside the studies' folders, `files/p10/p10000032/s50414267.txt`, or below `mimic-cxr-reports/files/`; what
+`mimic_cxr_sectioned.csv` holds of a report, where that table lies with them, is taken rather than cut anew. The tables
+may be unpacked (.csv), and the one of CheXpert's labels may be absent.
 """
 
 import hashlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from cxr_jax.data.sources.published import deals_anew, into_splits
 from cxr_jax.errors import InputError
 
 FILES, REPORTS = "files", "mimic-cxr-reports"
+READING = 2  # goes up when the same release is read as other records
 
 
 def describe(data: Mapping[str, Any]) -> SourceConfig:
@@ -35,14 +38,14 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
         raise InputError(f"data.path = {data['path']!r}: there is no folder {FILES} in it; give MIMIC-CXR-JPG's folder")
     anew = deals_anew(data["split"], "MIMIC-CXR-JPG")
     needed = [tables.need_table(folder, name) for name in (tables.SPLIT, tables.METADATA)]
-    labels = tables.find_table(folder, tables.CHEXPERT)
+    optional = (tables.find_table(folder, tables.CHEXPERT), tables.find_sectioned(folder))
     digests = []
-    for table in [*needed, labels] if labels else needed:
+    for table in [*needed, *filter(None, optional)]:
         with table.open("rb") as file:
             digests.append((table.name, hashlib.file_digest(file, "sha256").hexdigest()))
     settings = anew, data["seed"] if anew else 0, data["stored_size"], data["stored_format"]
     return SourceConfig(
-        name=fingerprint("mimic", *settings, digests),
+        name=fingerprint("mimic", READING, *settings, digests),
         description=f"MIMIC-CXR-JPG ({'dealt anew by patient' if anew else 'official split'})",
         source=str(folder),
         split="patient" if anew else "column",
@@ -69,7 +72,8 @@ def splits(data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Rec
 def read_release(folder: Path) -> list[Record]:
     """Every image of a study that has findings or an impression, with its official split.
 
-    Says on stderr how many studies have neither.
+    Says on stderr how the text of how many reports was found, how many studies have none, and how many views are
+    neither frontal nor lateral.
 
     Raises:
       InputError: a table or a report is not what it should be; or files are missing: it names the first, and how many.
@@ -78,6 +82,9 @@ def read_release(folder: Path) -> list[Record]:
     for image in tables.read_images(folder):
         studies.setdefault(image.study_id, []).append(image)
     views, labels = tables.read_views(folder), tables.read_labels(folder)
+    sectioned = tables.find_sectioned(folder)
+    cut = tables.read_sections(sectioned) if sectioned else {}
+    rules: Counter[str] = Counter()
     apart = folder / REPORTS / FILES
     reports = apart if apart.is_dir() else folder / FILES
     records: list[Record] = []
@@ -86,7 +93,7 @@ def read_release(folder: Path) -> list[Record]:
     for study, images in tqdm(studies.items(), desc="reading reports", unit="study", leave=False, disable=None):
         subject = images[0].subject_id
         place = f"p{subject[:2]}/p{subject}/s{study}"
-        sections = _read_report(reports / f"{place}.txt")
+        sections = _published(cut[study], rules) if study in cut else _read_report(reports / f"{place}.txt", rules)
         if sections is None:
             missing["report"].append(reports / f"{place}.txt")
         elif not sections["findings"] and not sections["impression"]:
@@ -123,15 +130,29 @@ def read_release(folder: Path) -> list[Record]:
                 f"{files[0]}: no such {kind}; {len(files)} that the table of splits lists are missing: download them, "
                 "or take their rows out"
             )
+    lines = [f"{folder}: {sum(rules.values()):,} reports", *(f"  {n:>7,} {rule}" for rule, n in rules.most_common())]
+    unknown = sum(not record.view for record in records)
+    if unknown:
+        lines.append(f"  {unknown:>7,} images of a view that is neither frontal nor lateral, counted as frontal")
     if without:
-        print(f"{folder}: {without} studies without findings and impression are left out", file=sys.stderr)
+        lines.append(f"{folder}: {without} studies without findings and impression are left out")
+    print("\n".join(lines), file=sys.stderr, flush=True)
     return records
 
 
-def _read_report(file: Path) -> dict[str, str] | None:
+def _published(sections: Mapping[str, str], rules: Counter[str]) -> dict[str, str]:
+    """Findings and impression by mimic_cxr_sectioned.csv; where it has neither, its last paragraph is findings."""
+    findings, impression = sections.get("findings", ""), sections.get("impression", "")
+    paragraph = "" if findings or impression else sections.get("last_paragraph", "")
+    source = "the last paragraph" if paragraph else "findings or impression" if findings or impression else "neither"
+    rules[f"{source}, by {tables.SECTIONED}"] += 1
+    return {"findings": findings or paragraph, "impression": impression}
+
+
+def _read_report(file: Path, rules: Counter[str]) -> dict[str, str] | None:
     """A report's sections; None where there is no such file."""
     try:
-        return parse_sections(file.read_text("utf-8"))
+        return parse_sections(file.read_text("utf-8"), rules)
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

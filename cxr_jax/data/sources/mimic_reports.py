@@ -1,50 +1,85 @@
-"""Sections of MIMIC-CXR's reports, which are plain text under headers that their writers chose."""
+"""Sections of MIMIC-CXR's reports, which are plain text under headings that their writers chose.
+
+Cut as the release's own section_parser does where that can be known from its output: of two sections of one name the
+last counts, a heading that names the views ("CHEST, TWO VIEWS:") stands for findings, and where there are neither
+findings nor impression, the paragraphs below the first of a section do.
+"""
 
 import re
-from collections.abc import Iterable
+from collections import Counter
 
-# Field of a record, and the headers whose text it takes. What writers call findings and impression in one is findings.
-HEADERS = {
-    "findings": (
-        r"FINDINGS?", r"FINDINGS?(?: AND |/| / |, ?| & )(?:IMPRESSIONS?|CONCLUSIONS?)",
-        r"IMPRESSIONS?(?: AND |/| / | & )FINDINGS?",
-    ),
-    "impression": (r"IMPRESSIONS?", r"CONCLUSIONS?"),
-    # These only end the section above them.
-    "": (r"INDICATIONS?", r"(?:CLINICAL )?HISTORY", r"CLINICAL (?:INDICATION|INFORMATION)",
-         r"REASON FOR (?:THE )?(?:EXAM|EXAMINATION|STUDY)", r"COMPARISONS?", r"TECHNIQUES?",
-         r"EXAM(?:INATION)?S?", r"STUDY", r"PROCEDURE", r"RECOMMENDATIONS?(?:\(S\))?",
-         r"NOTIFICATIONS?", r"ADDENDUM", r"PROVISIONAL FINDINGS IMPRESSION(?: \(PFI\))?",
-         r"WET READ(?: VERSION[^\n:]*)?"),
-}  # fmt: skip
-_NAMES = "|".join(name for names in HEADERS.values() for name in names)
-# With its colon in any case. Without, only capitals alone on their line: a wrapped line may well begin with "findings".
-HEADER = re.compile(rf"^[ \t]*(?:({_NAMES})[ \t]*:|((?-i:{_NAMES}))[ \t]*$)", re.IGNORECASE | re.MULTILINE)
+from cxr_jax.data.headings import read_heading
+from cxr_jax.data.sections import Section, holds_words, last, one_line, split_lines
+
 FINAL_REPORT = re.compile(r"^[ \t]*FINAL REPORT[ \t]*(?:\([^\n]*\))?:?[ \t]*$", re.IGNORECASE | re.MULTILINE)
 RULE = re.compile(r"^[ \t]*[_=-]{8,}[ \t]*$", re.MULTILINE)  # longer than the ___ that stands for what was removed
+# How a report's text was found.
+(BOTH, FINDINGS, IMPRESSION, COMBINED, VIEW, MISSPELT, PARAGRAPH, NOTHING) = (
+    "findings and impression under their headings",
+    "findings under their heading, no impression",
+    "impression under its heading, no findings",
+    "findings and impression under one heading: the text is either's",
+    "findings under a heading that names the views",
+    "findings or impression under a misspelt heading",
+    "the last paragraphs, for no heading says findings or impression: the text is findings",
+    "no text that is either",
+)
 
 
-def parse_sections(report: str) -> dict[str, str]:
+def parse_sections(report: str, rules: Counter[str] | None = None) -> dict[str, str]:
     """A report's text to {"findings", "impression"}: each on one line, '' where the report has none.
 
-    A header stands at the start of a line, in any case. What stands above the last line FINAL REPORT is dropped: wet
-    reads, and addenda, whose report follows in full. Sections of one name are joined in their order, for a report may
-    cover two examinations. Text under no header, or under one that is not ours, is no section's. ___ stays as it is.
+    A heading stands at the start of a line, in any case, see `cxr_jax.data.headings`. What stands above the last line
+    FINAL REPORT is dropped, wet reads and addenda whose report follows in full, unless nothing is below it. ___ stays.
+
+    Args:
+      rules: is counted up by one, at the rule that found the text.
     """
-    *_, report = FINAL_REPORT.split("\n".join(report.splitlines()))
-    report = RULE.sub("", report)
-    sections: dict[str, list[str]] = {field: [] for field in HEADERS}
-    headers = list(HEADER.finditer(report))
-    starts = [header.start() for header in headers] + [len(report)]
-    for header, end in zip(headers, starts[1:], strict=True):
-        sections[_field(header[1] or header[2])].append(report[header.end() : end])
-    return {field: _one_line(texts) for field, texts in sections.items() if field}
+    first, *finals = FINAL_REPORT.split(RULE.sub("", "\n".join(report.splitlines())))
+    for text in reversed(finals or [first]):
+        findings, impression, rule = _cut(split_lines(text))
+        if findings or impression:
+            break
+    if rules is not None:
+        rules[rule] += 1
+    return {"findings": findings, "impression": impression}
 
 
-def _field(header: str) -> str:
-    matches = (f for f, names in HEADERS.items() if re.fullmatch("|".join(names), header, re.IGNORECASE))
-    return next(matches)
+def _cut(sections: list[Section]) -> tuple[str, str, str]:
+    """(findings, impression, the rule that found them)."""
+    findings, impression = last(sections, "findings", "both"), last(sections, "impression", "both")
+    used = [s.heading for s in sections if s.heading and one_line(s.text) in (findings, impression)]
+    if any(heading.misspelt for heading in used) and (findings or impression):
+        return findings, impression, MISSPELT
+    if not findings:
+        views = (s.text for s in sections if s.heading and s.heading.part == "view" and holds_words(s.text))
+        findings = one_line(" ".join(views))
+        if findings:
+            return findings, impression, VIEW
+    if not findings and not impression:
+        findings = _last_paragraphs(sections)
+        return findings, "", PARAGRAPH if findings else NOTHING
+    if findings == impression:
+        return findings, impression, COMBINED
+    return findings, impression, BOTH if findings and impression else FINDINGS if findings else IMPRESSION
 
 
-def _one_line(texts: Iterable[str]) -> str:
-    return " ".join(" ".join(texts).split())
+def _last_paragraphs(sections: list[Section]) -> str:
+    """What stands under no heading of its own: below the first paragraph of the last section that has more than one.
+
+    Above all headings the first paragraph is left out only where it is a title.
+    """
+    for section in reversed(sections):
+        first, *below = re.split(r"\n[ \t]*\n", section.text.strip())
+        paragraphs = below if section.heading or _is_title(first) else [first, *below]
+        text = one_line(" ".join(part for part in paragraphs if holds_words(part)))
+        if text:
+            return text
+    return ""
+
+
+def _is_title(paragraph: str) -> bool:
+    """Whether a paragraph only names the examination."""
+    text = one_line(paragraph)
+    heading = read_heading(text)
+    return (heading is not None and heading.part == "view") or (text.isupper() and not text.endswith("."))

@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cxr_jax.csv_table import CsvTable
+from cxr_jax.data.sections import holds_words, one_line
 from cxr_jax.data.views import view_of
 from cxr_jax.errors import InputError
 
 SPLIT, METADATA, CHEXPERT = (f"mimic-cxr-2.0.0-{name}" for name in ("split", "metadata", "chexpert"))
+SECTIONED = "mimic_cxr_sectioned"  # what the release's create_section_files.py writes
+SECTIONS = ("findings", "impression", "last_paragraph")
+STUDY = re.compile(r"s?([0-9]{1,20})(?:\.0)?")
 SPLIT_NAMES = {"train": "train", "validate": "val", "test": "test"}
 # The fourteenth column, No Finding, is the absence of all these and no label.
 FINDINGS = (
@@ -103,3 +107,28 @@ def read_labels(folder: Path) -> dict[str, tuple[str, ...]]:
             raise InputError(f"{file} {row.where}: has a cell {min(strange)[:80]!r}; wanted are 1.0, 0.0, -1.0 or none")
         labels[row.cells["study_id"]] = tuple(name for name in FINDINGS if row.cells[name] in ("1", "1.0"))
     return labels
+
+
+def find_sectioned(folder: Path) -> Path | None:
+    """The table of the reports' sections, beside the other tables or with the reports; None where there is none."""
+    folders = (folder, folder / "mimic-cxr-reports", folder / "files", folder / "mimic-cxr-reports" / "files")
+    return next((file for place in folders if (file := find_table(place, SECTIONED))), None)
+
+
+def read_sections(file: Path) -> dict[str, dict[str, str]]:
+    """study_id to its sections, those of SECTIONS that hold something, each on one line.
+
+    Raises:
+      InputError: the table is damaged or lacks a column, or a study is no study's or there twice.
+    """
+    table = CsvTable(file, ("study", "findings", "impression"))
+    sections: dict[str, dict[str, str]] = {}
+    for row in table:
+        match = STUDY.fullmatch(row.cells["study"])
+        if not match:
+            raise InputError(f"{file} {row.where}: study is {row.cells['study'][:80]!r}; wanted is s50414267, say")
+        if match[1] in sections:
+            raise InputError(f"{file} {row.where}: study {row.cells['study']} is there twice; remove one row")
+        texts = {name: one_line(row.cells.get(name, "")) for name in SECTIONS}
+        sections[match[1]] = {name: text for name, text in texts.items() if holds_words(text)}
+    return sections

@@ -1,9 +1,12 @@
-"""What releases that come with a split share: it is kept or dealt anew, and no patient is ever in two splits."""
+"""What sources share: a split is kept or dealt anew, no patient is ever in two, and a study has one report."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cxr_jax.data.notes import Notes
 from cxr_jax.data.records import Record
+from cxr_jax.data.reports import normalize_report
 from cxr_jax.data.splits import SPLITS, split_by_group
 from cxr_jax.errors import InputError
 
@@ -44,3 +47,34 @@ def into_splits(records: Iterable[Record], anew: bool, seed: int, source: Path) 
             )
         splits[own].append(record)
     return splits
+
+
+def one_report_a_study(records: Sequence[Record], notes: Notes) -> list[Record]:
+    """The records, each with the report of its study's first; the notes say of how many studies they differed.
+
+    A study of one image that stands in several rows keeps the text of each: these are pairs of their own.
+    """
+    first: dict[str, Record] = {}
+    images: dict[str, set[Path]] = {}
+    for record in records:
+        first.setdefault(record.study_id, record)
+        images.setdefault(record.study_id, set()).add(record.image)
+    differing: dict[str, None] = {}
+    kept = []
+    for record in records:
+        stands = first[record.study_id]
+        if _normal(record) != _normal(stands):
+            differing[record.study_id] = None
+            if len(images[record.study_id]) > 1:
+                record = dataclasses.replace(record, findings=stands.findings, impression=stands.impression)
+        kept.append(record)
+    for study in differing:
+        if len(images[study]) > 1:
+            notes.add("studies have images with different reports: that of the first row stands for all", repr(study))
+        else:
+            notes.add("images stand in several rows with different reports: each row is a pair of its own", repr(study))
+    return kept
+
+
+def _normal(record: Record) -> tuple[str, str]:
+    return normalize_report(record.findings), normalize_report(record.impression)

@@ -9,14 +9,15 @@ taken for lateral. (Open-i's table of projections, in Open-i's order, has it so 
 """
 
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cxr_jax.data.notes import Note, Notes, say
+from cxr_jax.data.placeholders import is_no_report
 from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.sources.annotation import read_lists
-from cxr_jax.data.sources.published import deals_anew, into_splits
+from cxr_jax.data.sources.published import deals_anew, into_splits, one_report_a_study
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.errors import InputError
 
@@ -43,8 +44,7 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
         )
     anew = _deals_anew(data)
     published, notes = read_annotation(folder)
-    for note in notes:
-        print(note, file=sys.stderr)
+    say(folder / ANNOTATION, notes)
     settings = anew, data["seed"] if anew else 0, data["stored_size"], data["stored_format"]
     text = (folder / ANNOTATION).read_bytes()
     images = [record.image for record in published]
@@ -55,6 +55,7 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
         split="patient" if anew else "column",
         stored_size=data["stored_size"],
         stored_format=data["stored_format"],
+        notes=notes,
     )
 
 
@@ -80,17 +81,19 @@ def _deals_anew(data: Mapping[str, Any]) -> bool:
     return deals_anew({"r2gen": "auto"}.get(data["split"], data["split"]), "R2Gen's release")
 
 
-def read_annotation(folder: Path) -> tuple[list[Record], list[str]]:
-    """(Every image that has a report, with R2Gen's split; lines about what was taken for granted).
+def read_annotation(folder: Path) -> tuple[list[Record], tuple[Note, ...]]:
+    """(Every image that has a report, with R2Gen's split; what was taken for granted).
 
     Raises:
       InputError: not JSON, not the lists it should hold, or an entry that is wrong: named by list and place in it.
     """
     file = folder / ANNOTATION
-    lists, notes = read_lists(file)
+    lists, of_file = read_lists(file)
+    notes = Notes()
+    for line in of_file:
+        notes.add(line, count=0)
     published: list[Record] = []
     homes: dict[str, str] = {}  # of ids and of images
-    empty = 0
     for split, (key, entries) in lists.items():
         for number, entry in enumerate(entries):
             where = f"{file}: {key}[{number}]"
@@ -102,11 +105,11 @@ def read_annotation(folder: Path) -> tuple[list[Record], list[str]]:
             said = entry.get("split", split)
             if said != split and (key == split or said in SPLITS):
                 raise InputError(f"{where}: split is {said!r} in the list {key}; move the entry or mend its split")
-            empty += not entry["report"].strip()
-            published += [record for record in of_entry if record.findings]
-    if empty:
-        notes.append(f"{file}: {empty} entries without a report are left out")
-    return published, notes
+            if not entry["report"].strip() or is_no_report(entry["report"]):
+                notes.add("entries without a report are left out", repr(entry["report"].strip()))
+            else:
+                published += of_entry
+    return one_report_a_study(published, notes), notes.all
 
 
 def _read_entry(entry: Any, split: str, where: str, images: Path) -> list[Record]:

@@ -55,6 +55,14 @@ def test_a_study_in_two_lists_is_refused(annotation):
         r2gen_split(file)
 
 
+def test_an_id_twice_is_refused(annotation):
+    file = annotation({"train": entries("CXR1", "CXR1"), "val": entries("CXR2"), "test": entries("CXR3")})
+    with pytest.raises(InputError, match=r"train\[1\]: id CXR1_IM-0942 is also in train\[0\]; remove one"):
+        r2gen_split(file)
+    with pytest.raises(InputError, match="'val' is there twice"):
+        r2gen_split(annotation('{"train": [], "val": [], "test": [], "val": []}'))
+
+
 def test_the_published_split_of_the_real_reports(shared):
     split_of = r2gen_split(shared / "data" / "iu_xray" / "r2gen_annotation.json")
     assert Counter(split_of.values()) == {"train": 2069, "val": 296, "test": 590}

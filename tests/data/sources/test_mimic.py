@@ -154,6 +154,62 @@ def test_studies_without_text_are_left_out_and_counted_once(release, capsys):
     assert capsys.readouterr().err.count("1 studies without findings and impression are left out") == 1
 
 
+def test_how_each_text_was_found_is_counted(release, capsys):
+    report_file(release, 2).write_text(" FINAL REPORT\n CHEST, TWO VIEWS: Lungs are clear.\n")
+    report_file(release, 4).write_text(" FINAL REPORT\n AP CHEST, ___\n \n Lungs are clear.\n")
+    report_file(release, 6).write_text(" FINAL REPORT\n IMPRESSON: Lungs are clear.\n")
+    views = [[dicom_id(n), "LAO" if n == 3 else "PA"] for n in range(len(SPLITS))]
+    write_table(release, tables.METADATA, ["dicom_id", "ViewPosition"], views)
+    assert {r.study_id: r.findings for part in read(release).values() for r in part}["50000002"] == "Lungs are clear."
+    text = capsys.readouterr().err
+    for line in (
+        f"{release}: 10 reports",
+        "        7 findings and impression under their headings",
+        "        1 findings under a heading that names the views",
+        "        1 the last paragraphs, for no heading says findings or impression: the text is findings",
+        "        1 findings or impression under a misspelt heading",
+        "        1 images of a view that is neither frontal nor lateral, counted as frontal",
+    ):
+        assert f"{line}\n" in text
+
+
+@pytest.mark.parametrize("place", ["", "mimic-cxr-reports", "files"])
+def test_the_official_sections_are_taken_where_they_lie(release, capsys, place):
+    before = describe(release).name
+    columns = ["study", "impression", "findings", "last_paragraph", "comparison"]
+    rows = [
+        ["s50000000", "In\nshort.", "All of\n it.", "", "None."],
+        ["s50000001", "", "", "What is below.", ""],
+        ["s50000002", "", "", "", "None."],
+    ]
+    (release / place).mkdir(exist_ok=True)
+    write_table(release / place, tables.SECTIONED, columns, rows, packed=False)
+    for number in (0, 2, 4):
+        report_file(release, number).unlink()  # it is not needed
+    assert describe(release).name != before
+    texts = {r.study_id: (r.findings, r.impression) for part in read(release).values() for r in part}
+    assert texts["50000000"] == ("All of it.", "In short.")
+    assert texts["50000001"] == ("What is below.", "")
+    assert "50000002" not in texts
+    assert texts["50000003"] == ("Report 50000003.", "In short 50000003.")  # not in the table: cut here
+    text = capsys.readouterr().err
+    assert "        1 findings or impression, by mimic_cxr_sectioned\n" in text
+    assert "        1 the last paragraph, by mimic_cxr_sectioned\n" in text
+    assert "1 studies without findings and impression are left out" in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([["s50000000", "", ""], ["50000000.0", "", ""]], "row 3: study 50000000.0 is there twice"),
+        ([["../x", "", ""]], "row 2: study is '../x'; wanted is s50414267, say"),
+    ],
+)
+def test_official_sections_that_are_none(release, rows, message):
+    write_table(release, tables.SECTIONED, ["study", "impression", "findings"], rows)
+    assert f"{tables.SECTIONED}.csv.gz {message}" in refused(release)
+
+
 # What is refused
 
 

@@ -1,7 +1,10 @@
 """Reports that the tests invent, in the shapes that MIMIC-CXR's have."""
 
+from collections import Counter
+
 import pytest
 
+from cxr_jax.data.sources import mimic_reports as rules
 from cxr_jax.data.sources.mimic_reports import parse_sections
 
 USUAL = """\
@@ -53,21 +56,21 @@ def test_headers_are_known_in_any_case(change):
     ("report", "findings", "impression"),
     [
         ("", "", ""),
-        ("                 FINAL REPORT\n AP CHEST, ___\n\n Lungs are clear.\n", "", ""),
         ("FINDINGS: Clear.", "Clear.", ""),
         ("FINDINGS : Clear.", "Clear.", ""),
         ("FINDINGS\n Clear.", "Clear.", ""),
         (" FINAL REPORT\r\n FINDINGS\r\n Clear.\r\n IMPRESSION:\r\n Normal.\r\n", "Clear.", "Normal."),
-        ("findings\n Clear.", "", ""),  # a wrapped line, not a header
-        ("No FINDINGS: none.", "", ""),
-        ("FINDINGS AND IMPRESSION: Clear.", "Clear.", ""),
-        ("FINDINGS/IMPRESSION: Clear.", "Clear.", ""),
-        ("IMPRESSION AND FINDINGS: Clear.", "Clear.", ""),
+        ("IMPRESSION: No new\nfindings\n here.", "", "No new findings here."),  # a wrapped line, not a header
+        ("IMPRESSION: Clear. No FINDINGS: none.", "", "Clear. No FINDINGS: none."),
+        ("FINDINGS AND IMPRESSION: Clear.", "Clear.", "Clear."),
+        ("FINDINGS/IMPRESSION: Clear.", "Clear.", "Clear."),
+        ("IMPRESSION AND FINDINGS: Clear.", "Clear.", "Clear."),
         ("CONCLUSION: Clear.", "", "Clear."),
         ("IMPRESSIONS: Clear.", "", "Clear."),
         ("HISTORY: Cough.\nREASON FOR EXAM: Fever.\nIMPRESSION: Clear.", "", "Clear."),
         ("CLINICAL INFORMATION: Cough.", "", ""),
-        ("FINDINGS: One.\n\nCOMPARISON: None.\n\nFINDINGS: Two.", "One. Two.", ""),
+        ("FINDINGS: One.\n\nCOMPARISON: None.\n\nFINDINGS: Two.", "Two.", ""),
+        ("FINDINGS: One.\n\nCOMPARISON: None.\n\nFINDINGS: ___\n", "One.", ""),
         ("IMPRESSION: Above.\n FINAL REPORT\nFINDINGS: Below.", "Below.", ""),
         ("ADDENDUM: Read again.\n FINAL REPORT (REVISED)\nIMPRESSION: Clear.", "", "Clear."),
         ("IMPRESSION: Clear.\n\nADDENDUM: Read again.", "", "Clear."),
@@ -86,3 +89,53 @@ def test_sections(report, findings, impression):
 def test_long_lines_of_blanks_and_rules_take_no_time():
     # An expression that tries again from every blank would take hours.
     assert parse_sections(" " * 200_000 + "x\n" + "_" * 200_000 + "x")["findings"] == ""
+
+
+TITLE = " FINAL REPORT\n AP CHEST, 8:15 A.M., ON ___\n \n HISTORY:  Cough.\n \n"
+
+
+@pytest.mark.parametrize(
+    ("report", "findings", "impression", "rule"),
+    [
+        (USUAL.replace("RECOMMENDATION", "NOTE"), None, None, rules.BOTH),
+        (" FINAL REPORT\n CHEST, TWO VIEWS:  Lungs are clear.\n", "Lungs are clear.", "", rules.VIEW),
+        (" FINAL REPORT\n PORTABLE CHEST:  Clear.\n \n IMPRESSION:  Fine.", "Clear.", "Fine.", rules.VIEW),
+        (" FINAL REPORT\n CHEST: Clear.\n HISTORY: Fall.\n RIBS, FOUR VIEWS: Whole.", "Clear. Whole.", "", rules.VIEW),
+        # A title, not a section.
+        (" FINAL REPORT\n CHEST, TWO VIEWS: ___\n \n FINDINGS: Clear.", "Clear.", "", rules.FINDINGS),
+        (TITLE + " IMPRESSION: AP chest compared to ___:\n \n No change.", "", "AP chest compared to ___: No change.",
+         rules.IMPRESSION),
+        # The last paragraphs
+        (TITLE + " As compared to ___, the\n lungs are clear.\n", "As compared to ___, the lungs are clear.", "",
+         rules.PARAGRAPH),
+        (" FINAL REPORT\n AP CHEST, ___\n\n Lungs are clear.\n", "Lungs are clear.", "", rules.PARAGRAPH),
+        (" FINAL REPORT\n COMPARISON: ___.\n \n One here.\n \n Two here.", "One here. Two here.", "", rules.PARAGRAPH),
+        (" FINAL REPORT\n HISTORY: Cough.\n \n Clear.\n \n NOTIFICATION: Dr. ___.", "Clear.", "", rules.PARAGRAPH),
+        ("The lungs are clear.", "The lungs are clear.", "", rules.PARAGRAPH),
+        (" FINAL REPORT\n PORTABLE CHEST, ___\n", "", "", rules.NOTHING),
+        (" FINAL REPORT\n HISTORY: Cough.\n \n COMPARISON: None.\n", "", "", rules.NOTHING),
+        # In one
+        ("FINDINGS AND IMPRESSION: Clear.", "Clear.", "Clear.", rules.COMBINED),
+        # Misspelt
+        ("FINDNGS: Clear.\n \n IMPRESSION: Fine.", "Clear.", "Fine.", rules.MISSPELT),
+        ("MPRESSION: Clear.", "", "Clear.", rules.MISSPELT),
+        ("FINIDNGS: Clear.\n \n IMPRESSON; Fine.\n \n IMPERSSION: Fine.", "Clear. IMPRESSON; Fine.", "Fine.",
+         rules.MISSPELT),
+        ("COMPARISION: None.\n IMPRESSION; Fine.", "", "Fine.", rules.IMPRESSION),
+        # Addenda
+        (" FINAL REPORT\n ADDENDUM: A nodule.\n __________\n FINAL REPORT\n FINDINGS: Clear.", "Clear.", "",
+         rules.FINDINGS),
+        (" FINAL REPORT\n FINDINGS: Clear.\n \n IMPRESSION: Fine.\n \n FINAL ADDENDUM\n A nodule.", "Clear.", "Fine.",
+         rules.BOTH),
+        (" FINAL REPORT\n FINDINGS: Clear.\n \n IMPRESSION: Fine.\n \n ADDENDUM by Dr. ___: A nodule.\n"
+         " IMPRESSION: A nodule.", "Clear.", "A nodule.", rules.BOTH),
+        (" FINAL REPORT\n IMPRESSION: Fine.\n FINAL REPORT\n CHEST, ___\n", "", "Fine.", rules.IMPRESSION),
+        (" WET READ: ___\n IMPRESSION: Draft.\n FINAL REPORT\n CHEST, ___\n", "", "", rules.NOTHING),
+    ],
+)  # fmt: skip
+def test_the_rule_that_found_the_text_is_counted(report, findings, impression, rule):
+    counts = Counter()
+    sections = parse_sections(report, counts)
+    if findings is not None:
+        assert sections == {"findings": findings, "impression": impression}
+    assert counts == {rule: 1}

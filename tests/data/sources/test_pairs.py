@@ -13,7 +13,7 @@ from cxr_jax.errors import InputError
 from tests.data import settings
 from tests.data.settings import make_data
 
-COLUMNS = ("image", "report", "patient_id", "study_id", "view", "split", "labels")
+COLUMNS = ("image", "report", "findings", "impression", "patient_id", "study_id", "view", "split", "labels")
 
 
 def write_table(folder, rows, name="pairs.csv", images_too=True):
@@ -286,14 +286,150 @@ def test_split_column_asked_for_but_absent(tmp_path):
         describe(table, "paper")
 
 
-def test_other_encodings(tmp_path):
+def test_other_encodings(tmp_path, capsys):
     table = write_table(tmp_path, plain_rows(3))
-    table.write_bytes(table.read_text().replace("Report", "Größe").encode("latin-1"))
+    text = table.read_text().replace("Report", "Größe")
+    for encoding in ("cp1252", "utf-16", "utf-16-le", "utf-8-sig"):
+        table.write_bytes(text.encode(encoding))
+        capsys.readouterr()
+        assert [r.findings for part in read(table).values() for r in part] == ["Größe 0.", "Größe 1.", "Größe 2."]
+        assert ("is read as cp1252" in capsys.readouterr().err) == (encoding == "cp1252")
+    table.write_bytes(table.read_text("utf-8-sig").replace("Größe", "сердце в норме").encode("cp1251"))
     assert "not a CSV in UTF-8" in refused(table)
-    table.write_bytes(table.read_text(encoding="latin-1").encode("utf-16-le"))  # without its mark
-    assert "not a CSV in UTF-8" in refused(table)
-    table.write_bytes(table.read_bytes().decode("utf-16-le").encode("utf-16"))
-    assert [r.findings for part in read(table).values() for r in part] == ["Größe 0.", "Größe 1.", "Größe 2."]
+
+
+# What is in doubt is counted, and said
+
+
+def records_and_notes(table, **data):
+    """The records of a table in its order, and the lines on it."""
+    given = data_of(table) | data
+    return pairs.records(given), [str(note) for note in pairs.describe(given).notes]
+
+
+def test_a_table_in_good_order_has_no_notes(tmp_path, capsys):
+    table = write_table(tmp_path, plain_rows(5, view=lambda i: "PA", labels=lambda i: "Edema|Nodule"))
+    assert records_and_notes(table)[1] == []
+    assert capsys.readouterr().err == ""
+
+
+def test_notes_are_said_once_and_kept(tmp_path, capsys):
+    rows = plain_rows(10, view=lambda i: ["LAO", "RAO", "PA"][i % 3])
+    table = write_table(tmp_path, rows)
+    note = "7 views are neither frontal nor lateral, and count as frontal ('LAO', 'RAO')"
+    builder = build(table)
+    assert capsys.readouterr().err.count(f"{table}: {note}\n") == 1
+    assert [str(kept) for kept in builder.builder_config.notes] == [note]
+
+
+IDS = [("123", "123.0"), ("7", "007"), ("p1", "P1"), ("P1", "P 1"), ("P7", "P007")]
+
+
+@pytest.mark.parametrize("forms", IDS)
+def test_forms_of_a_patient_are_one_patient(tmp_path, forms):
+    rows = plain_rows(20, patient_id=lambda i: forms[i] if i < 2 else f"Q{i}")
+    given, notes = records_and_notes(write_table(tmp_path, rows))
+    assert given[0].patient_id == given[1].patient_id == forms[0]
+    assert notes == [
+        "1 of the ids in patient_id are written in several ways, each of them is taken for one "
+        f"({forms[0]!r} and {forms[1]!r})"
+    ]
+
+
+@pytest.mark.parametrize("forms", IDS)
+def test_a_patient_in_two_splits_under_two_forms_is_refused(tmp_path, forms):
+    rows = plain_rows(2, patient_id=lambda i: forms[i], split=lambda i: ["train", "test"][i])
+    message = refused(write_table(tmp_path, rows))
+    assert f"row 3: patient {forms[0]} (written {forms[1]!r} and {forms[0]!r}) is in test and in train" in message
+
+
+def test_ids_that_became_floats_are_whole_again(tmp_path):
+    rows = plain_rows(4, patient_id=lambda i: f"{i}.0", study_id=lambda i: f"{i + 50}.0")
+    given, notes = records_and_notes(write_table(tmp_path, rows))
+    assert [(r.patient_id, r.study_id) for r in given] == [(str(i), str(i + 50)) for i in range(4)]
+    assert notes[0] == "4 of the ids in patient_id end in .0, which is left out ('0.0', '1.0', '2.0', …)"
+
+
+def test_a_placeholder_is_no_patient(tmp_path):
+    rows = plain_rows(4, patient_id=lambda i: ["nan", "nan", "None", "P3"][i])
+    given, notes = records_and_notes(write_table(tmp_path, rows))
+    assert [r.patient_id for r in given] == ["study:0", "study:1", "study:2", "P3"]
+    assert notes == [
+        "3 cells of patient_id hold a placeholder and count as blank ('nan', 'None')",
+        "3 rows name no patient: each such study counts as a patient of its own ('0', '1', '2')",
+    ]
+
+
+def test_a_study_has_the_patient_that_one_of_its_rows_names(tmp_path):
+    patients = ["P0", "", "P1", "P1"]
+    rows = plain_rows(4, study_id=lambda i: f"S{i // 2}", patient_id=lambda i: patients[i], report=lambda i: "Clear.")
+    given, notes = records_and_notes(write_table(tmp_path, rows))
+    assert [r.patient_id for r in given] == ["P0", "P0", "P1", "P1"]
+    assert notes == []
+
+
+def test_a_study_id_of_several_patients_is_a_study_of_each(tmp_path):
+    rows = plain_rows(4, study_id=lambda i: f"study{i % 2}", patient_id=lambda i: f"P{i // 2}")
+    given, notes = records_and_notes(write_table(tmp_path, rows))
+    assert [r.study_id for r in given] == ["P0/study0", "P0/study1", "P1/study0", "P1/study1"]
+    assert notes == ["2 study_ids stand under several patients, and count as a study of each ('study0', 'study1')"]
+
+
+def test_images_of_a_study_share_the_report_of_its_first_row(tmp_path):
+    texts = ["A one.", "A two.", "B.", "b", "C.", "C."]
+    rows = plain_rows(6, study_id=lambda i: f"S{i // 2}", report=lambda i: texts[i])
+    given, notes = records_and_notes(write_table(tmp_path, rows))
+    assert [r.findings for r in given] == ["A one.", "A one.", "B.", "b", "C.", "C."]
+    assert notes == ["1 studies have images with different reports: that of the first row stands for all ('S0')"]
+
+
+def test_an_image_in_several_rows_keeps_the_text_of_each(tmp_path):
+    rows = [{"image": "0.png", "report": f"Sentence {i}."} for i in range(3)]
+    given, notes = records_and_notes(write_table(tmp_path, rows))
+    assert [r.findings for r in given] == ["Sentence 0.", "Sentence 1.", "Sentence 2."]
+    assert notes == ["1 images stand in several rows with different reports: each row is a pair of its own ('0')"]
+
+
+def test_labels_in_doubt(tmp_path):
+    labels = ["Edema, Effusion", "edema|Nodule;Mass", "Edema", "nan", "Nodule|None"]
+    given, notes = records_and_notes(write_table(tmp_path, plain_rows(5, labels=lambda i: labels[i])))
+    assert [r.labels for r in given] == [
+        ("Edema, Effusion",), ("edema", "Nodule;Mass"), ("Edema",), (), ("Nodule",),
+    ]  # fmt: skip
+    assert notes == [
+        "2 labels hold , or ; which do not separate: | does ('Edema, Effusion', 'Nodule;Mass')",
+        "1 labels differ from another in case alone, and count as others ('edema' and 'Edema')",
+    ]
+
+
+REPORTS = ["FINDINGS: Clear. IMPRESSION: Normal.", "IMPRESSION: Fine.", "No headings here."]
+
+
+def test_sections_inside_a_report(tmp_path):
+    table = write_table(tmp_path, plain_rows(3, report=lambda i: REPORTS[i]))
+    given, notes = records_and_notes(table)
+    assert [(r.findings, r.impression) for r in given] == [
+        ("Clear.", "Normal."), ("", "Fine."), ("No headings here.", ""),
+    ]  # fmt: skip
+    assert notes == [
+        "2 reports have headings, by which data.section takes its part (FINDINGS:, IMPRESSION:)",
+        "1 rows have no text for data.section=findings, which leaves them out (0000001:1.png)",
+    ]
+    assert "1 rows have no text for data.section=impression" in records_and_notes(table, section="impression")[1][1]
+    assert len(records_and_notes(table, section="both")[1]) == 1
+
+
+def test_findings_and_impression_may_have_columns_of_their_own(tmp_path):
+    rows = [
+        {"image": "0.png", "report": "", "findings": "Fa.", "impression": "Ia."},
+        {"image": "1.png", "report": "", "findings": "nan", "impression": "Ib."},
+        {"image": "2.png", "report": "FINDINGS: Rest. IMPRESSION: Say.", "findings": "", "impression": "Ic."},
+        {"image": "3.png", "report": "Whole.", "findings": "Fd.", "impression": "Id."},
+    ]
+    given, _ = records_and_notes(write_table(tmp_path, rows), section="both")
+    assert [(r.findings, r.impression) for r in given] == [
+        ("Fa.", "Ia."), ("", "Ib."), ("Rest.", "Ic."), ("Fd.", "Id."),
+    ]  # fmt: skip
 
 
 # Real data

@@ -160,6 +160,9 @@ def test_entries_without_a_report_are_left_out_and_counted(tmp_path, capsys):
     table["train"][3]["report"] = " \n"
     assert len(read(write_tree(tmp_path, table))["train"]) == 10
     assert "1 entries without a report are left out" in capsys.readouterr().err
+    table["train"][4]["report"] = "nan"
+    assert len(read(write_tree(tmp_path, table))["train"]) == 8
+    assert "annotation.json: 2 entries without a report are left out ('', 'nan')\n" in capsys.readouterr().err
 
 
 # What is refused

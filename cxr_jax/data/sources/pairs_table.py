@@ -1,0 +1,156 @@
+"""The table of `pairs`: which of its columns is which, and what of its cells counts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cxr_jax.csv_table import Row, listed
+from cxr_jax.data.notes import Notes
+from cxr_jax.data.placeholders import is_no_report, is_placeholder
+from cxr_jax.data.sections import Report, cut_report
+from cxr_jax.data.tables import ObjectTable, PlainTable, open_table
+from cxr_jax.errors import InputError
+
+TEXTS = ("report", "findings", "impression")
+COLUMNS = ("image", *TEXTS, "patient_id", "study_id", "view", "split", "labels")
+SHOWN = 10  # rows that a message names
+
+
+class PairsTable(NamedTuple):
+    """A table's rows, their cells by our names (those of COLUMNS that it has), blank where they hold a placeholder.
+
+    Each has `findings` and `impression`, whether the table has such columns or not.
+    """
+
+    columns: tuple[str, ...]
+    rows: list[Row]
+    first_row: int  # the first row's number
+
+
+def read_table(file: Path, data: Mapping[str, Any], notes: Notes) -> PairsTable:
+    """The rows that have an image and a report.
+
+    Raises:
+      InputError: the table cannot be read, lacks a column or has it twice, has no rows, or a row has no image; or it
+        has no report, and data.placeholders is not "drop".
+    """
+    table = open_table(file)
+    columns = _columns(table, data["columns"])
+    rows = list(table.rows(columns))
+    if not rows:
+        raise InputError(f"{file}: has no rows; add one a pair of image and report")
+    if table.encoding == "cp1252":
+        notes.add("is in no Unicode encoding, and is read as cp1252, that of Windows in Western Europe", count=0)
+    rows = [row._replace(cells=_without_placeholders(row.cells, notes)) for row in rows]
+    for row in rows:
+        if not row.cells["image"]:
+            raise InputError(f"{file} {row.where}: image is empty; fill it in or leave the row out")
+        if not Path(row.cells["image"]).name:
+            raise InputError(f"{file} {row.where}: image is {row.cells['image']!r}, which names no file; mend the path")
+    return PairsTable(tuple(columns), _with_reports(file, rows, data["placeholders"], notes), table.first_row)
+
+
+def _columns(table: PlainTable | ObjectTable, given: Mapping[str, str]) -> dict[str, str]:
+    """Our names to the table's: by data.columns, or where only case, blanks, "_" and "-" differ."""
+    columns: dict[str, str] = {}
+    for name, column in given.items():
+        if name not in COLUMNS:
+            # Written the other way round, {"Path": "image"}, there is no doubt either.
+            name, column = column, name
+        if name not in COLUMNS:
+            raise InputError(
+                f"data.columns = {dict(given)}: {column!r} is none of {', '.join(COLUMNS)}; write {{'image': 'Path'}}, "
+                "ours first"
+            )
+        if name in columns:
+            raise InputError(f"data.columns = {dict(given)}: names two columns for {name}; leave one out")
+        there = [theirs for theirs in table.columns if theirs == column] or _alike(table.columns, column)
+        if len(there) != 1:
+            raise InputError(
+                f"data.columns = {dict(given)}: {table.file} has no column {column}, only {listed(table.columns)}; "
+                "write it as the table does"
+            )
+        columns[name] = there[0]
+    free = [column for column in table.columns if column not in columns.values()]
+    for name in COLUMNS:
+        if name in columns:
+            continue
+        there = _alike(free, name)
+        if len(there) > 1:
+            raise InputError(
+                f"{table.file} row 1: columns {there[0]!r} and {there[1]!r} are both {name}; remove or rename one"
+            )
+        if there:
+            columns[name] = there[0]
+    needed = ["image"] if set(TEXTS) & columns.keys() else ["image", "report"]
+    for name in needed:
+        if name not in columns:
+            there_are = listed(table.columns) or "an empty line"
+            raise InputError(
+                f"{table.file}: has no column {name}, only {there_are}; add or rename it, or say which it is by "
+                "data.columns"
+            )
+    return columns
+
+
+def _alike(columns: Sequence[str], name: str) -> list[str]:
+    return [column for column in columns if _plain(column) == _plain(name)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+def _without_placeholders(cells: Mapping[str, str], notes: Notes) -> dict[str, str]:
+    """The cells, blank where they hold a placeholder; those of reports stay, to be refused by their words."""
+    kept = dict(cells)
+    for name, cell in cells.items():
+        if name in ("image", "patient_id", "study_id", "view") and is_placeholder(cell):
+            kept[name] = ""
+            if name in ("patient_id", "study_id"):
+                notes.add(f"cells of {name} hold a placeholder and count as blank", repr(cell))
+    return kept
+
+
+def _with_reports(file: Path, rows: Sequence[Row], placeholders: str, notes: Notes) -> list[Row]:
+    """The rows with a report, their cells of findings and impression filled."""
+    kept, without = [], []
+    for row in rows:
+        texts = {name: row.cells[name] for name in TEXTS if name in row.cells}
+        real = {name: "" if is_no_report(text) else text for name, text in texts.items()}
+        findings, impression, cut = _parts(real)
+        if not findings and not impression:
+            without.append((row, next(filter(None, texts.values()), "")))
+            continue
+        for name, text in texts.items():
+            if text != real[name]:
+                notes.add(f"cells of {name} hold a placeholder and count as blank", repr(text))
+        if cut:
+            notes.add("reports have headings, by which data.section takes its part (FINDINGS:, IMPRESSION:)")
+        kept.append(row._replace(cells=row.cells | {"findings": findings, "impression": impression}))
+    if without and placeholders != "drop":
+        row, text = without[0]
+        what = f"is {text[:40]!r}, a placeholder and no report" if text else "is empty"
+        more = ", ".join(str(other.number) for other, _ in without[1 : SHOWN + 1])
+        others = f" (so {len(without) - 1} more: {more}{', …' if len(without) > SHOWN + 1 else ''})" if more else ""
+        name = next((name for name in TEXTS if name in row.cells), "report")
+        raise InputError(
+            f"{file} {row.where}: {name} {what}{others}; fill it in, leave the row out, or set data.placeholders=drop"
+        )
+    for _, text in without:
+        notes.add("rows have no report, but nothing or a placeholder, and are dropped", repr(text))
+    if not kept:
+        raise InputError(f"{file}: none of its {len(rows)} rows has a report; is it the right column?")
+    return kept
+
+
+def _parts(texts: Mapping[str, str]) -> tuple[str, str, bool]:
+    """(findings, impression, whether the report was cut): from columns of their own, or else from the report."""
+    report, findings, impression = (texts.get(name, "") for name in TEXTS)
+    if findings and impression:
+        return findings, impression, False
+    cut = cut_report(report)
+    # Without headings a report is no part of what stands in columns of their own, but the whole of it.
+    of_report = cut or Report("" if impression else report, "")
+    return findings or of_report.findings, impression or of_report.impression, cut is not None

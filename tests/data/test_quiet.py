@@ -1,0 +1,24 @@
+import logging
+import warnings
+
+import pytest
+
+from cxr_jax.data.quiet import one_line, quiet
+
+
+def test_nothing_is_said_within_and_everything_after(caplog):
+    logger = logging.getLogger("pydicom")
+    with quiet("pydicom"):
+        warnings.warn("odd", stacklevel=1)
+        logger.error("odd")
+    assert not caplog.records
+    logger.error("heard")
+    assert [record.message for record in caplog.records] == ["heard"]
+    with pytest.warns(UserWarning, match="heard"):
+        warnings.warn("heard", stacklevel=1)
+
+
+def test_whatever_is_in_a_text_it_becomes_one_line():
+    assert one_line("a\nb\r\n\x00\x1b[31m  c") == "a b [31m c"
+    assert one_line("x" * 400) == "x" * 300 + "…"
+    assert one_line(ValueError("no")) == "no"
