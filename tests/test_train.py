@@ -126,7 +126,7 @@ def break_off(monkeypatch, stopper: Stopper, where: str, step: int, crash: bool)
         while not stopper.wanted:  # another thread hears it
             time.sleep(0.001)
 
-    def check_one_before(self, number, *rest, real=Loop._check_one_before):
+    def log(self, number, *rest, real=Loop._log):
         if number == step:
             interrupt()
         real(self, number, *rest)
@@ -141,7 +141,7 @@ def break_off(monkeypatch, stopper: Stopper, where: str, step: int, crash: bool)
         return real(*arguments)
 
     if where == "step":
-        monkeypatch.setattr(Loop, "_check_one_before", check_one_before)
+        monkeypatch.setattr(Loop, "_log", log)
     elif where == "validate":
         monkeypatch.setattr(Validation, "__call__", validate)
     else:

@@ -112,7 +112,7 @@ def main():
     processes.join()
     with Stopper() as stopper, processes.together():
         checkpoints = types.SimpleNamespace(close=close) if processes.is_primary() else None
-        loop = Loop({}, "", None, None, (), None, checkpoints, [], stopper, 0, Best(), True)
+        loop = Loop({}, "", None, None, (), None, checkpoints, [], stopper, 0, Best(), 0, True)
         loop._stop(3)
 
 run_command(main)
