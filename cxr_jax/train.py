@@ -104,6 +104,8 @@ def train(
         with stopper.losing_nothing("reading the weights"):
             recipe = make_recipe(config, parallel.AXIS)
             checkpoints = Checkpoints(run.checkpoints, recipe.labels) if writes else None
+            if checkpoints:
+                stack.callback(checkpoints.close)  # also after a fault: what is being saved is waited for
             start = restore_or_init(checkpoints, recipe, config, batches)
         announce(run, config, splits, recipe, start)
         with stopper.losing_nothing("compiling"):
