@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments, rest = parser.parse_known_args(sys.argv[1:] if argv is None else argv)
     config = configuration.load(arguments.config, configuration.overrides(rest))
     splits, source = pipeline.load_splits(config)
-    result = audit(splits)
+    result = audit(splits, source.notes)
     title = f"{source.description}, section {config['data']['section']}, {config['data']['view']} views"
     shown = {name: table for name, table in audit_tables(result).items() if table.rows}
     for name, table in shown.items():

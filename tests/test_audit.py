@@ -34,8 +34,9 @@ def test_every_warning_comes_to_the_preparation_and_to_the_audit(tmp_path):
         window = dict(WindowCenter=0, WindowWidth=1) if number < 3 else {}
         saved(tmp_path, values, f"{number}.dcm", bits=12, **window)
         lines.append(f"{number}.dcm,Report {number}.,{('train', 'train', 'val', 'test')[number % 4]}")
+    lines += ["0.dcm,nan,train", "1.dcm,N/A,train"]
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
-    keys = {"csv": tmp_path / "pairs.csv", "cache": tmp_path / "cache", "stored_size": 32}
+    keys = {"csv": tmp_path / "pairs.csv", "cache": tmp_path / "cache", "stored_size": 32, "placeholders": "drop"}
     changes = ["--config", "configs/pairs.py", *(f"--config.data.{key}={value}" for key, value in keys.items())]
     command = [sys.executable, "-m", "cxr_jax.prepare", *changes]
     summary = "3 of 8 images were read with a warning (window left out 3); python -m cxr_jax.audit lists them"
@@ -47,7 +48,11 @@ def test_every_warning_comes_to_the_preparation_and_to_the_audit(tmp_path):
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "0000000:0.dcm (centre 0, width 1 leaves nearly one grey" in run.stdout
-    result = json.loads((tmp_path / "audit" / "audit.json").read_text())["image_warnings"]
+    result = json.loads((tmp_path / "audit" / "audit.json").read_text())
+    what = "rows have no report, but nothing or a placeholder, and are dropped"
+    assert result["source_notes"] == [{"what": what, "count": 2, "examples": ["'nan'", "'N/A'"]}]
+    assert f"2         {what}" in run.stdout
+    result = result["image_warnings"]
     assert [result[name]["images"] for name in ("train", "val", "test")] == [2, 1, 0]
     assert [image for image, _ in result["train"]["listed"]] == ["0000000:0.dcm", "0000001:1.dcm"]
     assert "0000002:2.dcm" in (tmp_path / "audit" / "index.html").read_text()

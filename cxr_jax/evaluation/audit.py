@@ -1,14 +1,16 @@
 """What a data set's splits hold, and what leaks between them: counted over studies, as retrieval is."""
 
+import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cxr_jax.data import images
 from cxr_jax.data.grey import FLAT, kind_of
+from cxr_jax.data.notes import Note
 from cxr_jax.data.pipeline import Split
 from cxr_jax.data.splits import near_copies
 from cxr_jax.evaluation.retrieval_metrics import instance_ceiling, random_chance, tied_chance
@@ -28,7 +30,7 @@ class Pixels(NamedTuple):
     sides: np.ndarray  # (n, 2) height and width as stored
 
 
-def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
+def audit(splits: Mapping[str, Split], notes: Sequence[Note] = ()) -> dict[str, Any]:
     """What splits hold and share, by name; `audit_tables` puts it into words.
 
     Returns:
@@ -42,6 +44,7 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
       "blank_images": {split: image ids}; "stored_sides": {split: [least, median, greatest] short side in pixels}.
       "image_warnings": {split: {"images": how many were read with one, "kinds": {kind: how many images}, "listed":
         [[image id, warning], …], all of them}}, see `cxr_jax.data.grey.Picture`.
+      "source_notes": [{"what", "count", "examples"}, …]: `notes`, what was read otherwise than the source has it.
     """
     first = {name: first_rows(split.study_ids) for name, split in splits.items()}
     looked = {name: _look(split) for name, split in splits.items()}
@@ -82,6 +85,7 @@ def audit(splits: Mapping[str, Split]) -> dict[str, Any]:
             name: np.percentile(pixels.sides.min(axis=1), [0, 50, 100]).tolist() for name, pixels in looked.items()
         },
         "image_warnings": {name: _warnings(split) for name, split in splits.items()},
+        "source_notes": [dataclasses.asdict(note) for note in notes],
     }
 
 
@@ -181,6 +185,13 @@ def audit_tables(result: Mapping[str, Any]) -> dict[str, Table]:
             ("split", "images", "studies", "patients", "distinct reports", "words 5 / 50 / 95 %", "normal",
              "short side px min / median / max", "blank images", "read with a warning"),
             sizes,
+        ),
+        "Read otherwise than it was written": Table(
+            ("how many", "what", "for example"),
+            [
+                (f"{note['count']:,}" if note["count"] else "-", note["what"], ", ".join(note["examples"]))
+                for note in result["source_notes"]
+            ],
         ),
         "Images read with a warning": Table(
             ("split", "what", "images", "for example"),
