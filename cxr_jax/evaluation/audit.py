@@ -15,6 +15,7 @@ from cxr_jax.data.pipeline import Split
 from cxr_jax.data.splits import near_copies
 from cxr_jax.evaluation.retrieval_metrics import instance_ceiling, random_chance, tied_chance
 from cxr_jax.evaluation.tables import Table
+from cxr_jax.labels.rules import is_read
 from cxr_jax.retrieval.store import first_rows
 
 RANKS = (1, 5, 10)
@@ -44,6 +45,7 @@ def audit(splits: Mapping[str, Split], notes: Sequence[Note] = ()) -> dict[str, 
       "blank_images": {split: image ids}; "stored_sides": {split: [least, median, greatest] short side in pixels}.
       "image_warnings": {split: {"images": how many were read with one, "kinds": {kind: how many images}, "listed":
         [[image id, warning], …], all of them}}, see `cxr_jax.data.grey.Picture`.
+      "unread_reports": {split: study ids}, of reports that the rule labeller reads nothing in (`labels.rules.is_read`).
       "source_notes": [{"what", "count", "examples"}, …]: `notes`, what was read otherwise than the source has it.
     """
     first = {name: first_rows(split.study_ids) for name, split in splits.items()}
@@ -85,6 +87,10 @@ def audit(splits: Mapping[str, Split], notes: Sequence[Note] = ()) -> dict[str, 
             name: np.percentile(pixels.sides.min(axis=1), [0, 50, 100]).tolist() for name, pixels in looked.items()
         },
         "image_warnings": {name: _warnings(split) for name, split in splits.items()},
+        "unread_reports": {
+            name: [splits[name].study_ids[i] for i in rows if not is_read(splits[name].reports[i])]
+            for name, rows in first.items()
+        },
         "source_notes": [dataclasses.asdict(note) for note in notes],
     }
 
@@ -191,6 +197,14 @@ def audit_tables(result: Mapping[str, Any]) -> dict[str, Table]:
             [
                 (f"{note['count']:,}" if note["count"] else "-", note["what"], ", ".join(note["examples"]))
                 for note in result["source_notes"]
+            ],
+        ),
+        "Reports in which the rule labeller reads nothing": Table(
+            ("split", "studies", "for example"),
+            [
+                (name, f"{len(studies):,}", ", ".join(studies[:EXAMPLES]))
+                for name, studies in result["unread_reports"].items()
+                if studies
             ],
         ),
         "Images read with a warning": Table(

@@ -95,6 +95,16 @@ def test_warnings_are_counted_and_listed():
     assert [row[-1] for row in tables["Splits"].rows] == ["5", "0"]
 
 
+def test_reports_in_which_nothing_is_read_are_listed():
+    reports = {"train": ["No pleural effusion.", "XXXX", "Pas de pneumothorax."], "val": ["The heart is normal."]}
+    splits = {name: split_of(name, texts) for name, texts in reports.items()}
+    result = audit(splits)
+    unread = [splits["train"].study_ids[i] for i in (1, 2)]
+    assert result["unread_reports"] == {"train": unread, "val": []}
+    table = audit_tables(result)["Reports in which the rule labeller reads nothing"]
+    assert table.rows == [("train", "2", ", ".join(unread))]
+
+
 def test_r2gen_split_leaks_as_it_is_known_to(shared):
     folder = shared / "data" / "iu_xray"
     studies = {study.study_id: study for study in read_studies(folder)}
