@@ -63,9 +63,8 @@ def finish(folder: Path, cache: Path, count: int) -> float:
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["alone", "two_processes"])
 def whole(request, tmp_path_factory):
-    """(Number of processes, cache, folder of an uninterrupted run, its seconds once its programs were compiled)."""
+    """(Number of processes, cache, folder of an uninterrupted run, its seconds)."""
     cache, folder = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("whole")
-    finish(folder / "first", cache, request.param)
     return request.param, cache, folder / "run", finish(folder / "run", cache, request.param)
 
 
