@@ -239,6 +239,8 @@ def together() -> Iterator[None]:
             raise
         code, message = exit_code_and_message(error)
         if code == 1:
+            if said := _said_by_another():  # who has ended breaks the others' collectives
+                _leave(*said)
             traceback.print_exception(error)
         end(code, message)
     finally:
@@ -259,11 +261,17 @@ def end(code: int, message: str) -> NoReturn:
 def _follow(done: threading.Event) -> None:
     """Runs beside the program until `done`: ends this process when another has said that it ends."""
     while not done.wait(POLL_SECONDS):
-        try:
-            code, _, message = _client().key_value_try_get(ENDED).partition(" ")
-        except Exception:  # nobody has ended
-            continue
-        _leave(int(code), f"ended by another process: {message}")
+        if said := _said_by_another():
+            _leave(*said)
+
+
+def _said_by_another() -> tuple[int, str] | None:
+    """Exit code and message where a process has said that it ends."""
+    try:
+        code, _, message = _client().key_value_try_get(ENDED).partition(" ")
+    except Exception:  # nobody has
+        return None
+    return int(code), f"ended by another process: {message}"
 
 
 def _leave(code: int, message: str) -> NoReturn:

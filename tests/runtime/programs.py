@@ -38,6 +38,17 @@ def crash(who):
         processes.barrier("never reached by all")
 
 
+def break_down():
+    """The second is preempted; the first sees a broken connection before it hears why."""
+    processes.POLL_SECONDS = 60
+    processes.join()
+    with processes.together():
+        if processes.index() == 1:
+            raise Preempted("SIGTERM")
+        time.sleep(5)
+        raise RuntimeError("connection closed by peer")
+
+
 def vanish(who):
     """As `fail`, by SIGKILL."""
     processes.join()

@@ -83,6 +83,13 @@ def test_a_fault_in_one_process_ends_all_with_its_message(program, code, message
     assert ended[1 - who].err.count("\n") == 1
 
 
+def test_what_breaks_because_another_ends_is_no_fault_of_its_own():
+    ended = run_job([PROGRAMS, "break_down"], 2, timeout=60)
+    assert [process.code for process in ended] == [75, 75], ended
+    assert ended[0].err.startswith("ended by another process: preempted: SIGTERM (process 1 of 2, ")
+    assert ended[0].err.count("\n") == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("who", [0, 1])
 def test_a_process_that_is_killed_is_not_waited_for(who):
