@@ -36,12 +36,10 @@ def unify(names: Sequence[str], column: str, notes: Notes) -> list[str]:
 
     The notes say how many are written in several ways, lost a ".0", or were rounded by a spreadsheet.
     """
-    spelling: dict[str, str] = {}
-    written: dict[str, dict[str, None]] = {}
-    for name in dict.fromkeys(names):
-        if name:
-            spelling.setdefault(key(name), without_float(name))
-            written.setdefault(key(name), {})[name] = None
+    key_of = {name: key(name) for name in dict.fromkeys(names) if name}
+    written: dict[str, list[str]] = {}
+    for name, shared in key_of.items():
+        written.setdefault(shared, []).append(name)
     for forms in written.values():
         first, *others = forms
         if others:
@@ -55,4 +53,4 @@ def unify(names: Sequence[str], column: str, notes: Notes) -> list[str]:
                 "export the column as text",
                 repr(first),
             )
-    return [spelling[key(name)] if name else "" for name in names]
+    return [without_float(written[key_of[name]][0]) if name else "" for name in names]

@@ -4,6 +4,7 @@ What counts is how the picture looks, not how the patient lay: a *lateral decubi
 or ventral one (the beam level, the patient on his back or front) from the side. Obliques are neither.
 """
 
+import functools
 import itertools
 import re
 
@@ -21,6 +22,7 @@ FROM_THE_SIDE = frozenset({"DORSAL", "VENTRAL"})
 ON_THEIR_OWN = frozenset({"L"})  # in "L SPINE" a letter says nothing
 
 
+@functools.lru_cache(maxsize=4096)
 def view_of(name: str) -> str:
     """A view's name, in any case, to "frontal", "lateral", or "" where it is neither, or both ("LAO", "PA/LAT", "")."""
     plain = re.sub(r"\b([AP])[ .\-/]?([AP])\b\.?", _joined, name.upper())
