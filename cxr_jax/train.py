@@ -23,7 +23,7 @@ import cxr_jax
 from cxr_jax import config as configuration
 from cxr_jax.data import pipeline
 from cxr_jax.data.records import SourceConfig
-from cxr_jax.data.tokens import tokenize
+from cxr_jax.data.tokens import tokenize, whole_lengths
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.evaluation.tables import format_table
@@ -167,8 +167,15 @@ def read_texts(
             facts = {"processes": processes.count(), "devices": parallel.describe(), "version": cxr_jax.__version__}
             run.start(config, **facts)
             keep_tokenizer(run, tokenizer)
-    text_keys = config["text"]["max_tokens"], config["data"]["xxxx"]
-    return {name: tokenize(tokenizer, split.reports, *text_keys) for name, split in splits.items()}, config
+    longest, xxxx = config["text"]["max_tokens"], config["data"]["xxxx"]
+    tokens = {name: tokenize(tokenizer, split.reports, longest, xxxx) for name, split in splits.items()}
+    lengths = {name: whole_lengths(tokenizer, splits[name].reports, mask, xxxx) for name, (_, mask) in tokens.items()}
+    cut = ", ".join(f"{name} {int((counts > longest).sum()):,}" for name, counts in lengths.items())
+    tell(
+        f"reports that are cut at text.max_tokens = {longest}: {cut}; the longest has "
+        f"{max(int(counts.max()) for counts in lengths.values())} tokens"
+    )
+    return tokens, config
 
 
 def variables_of(state: TrainState) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_jax.data.images import read_grey
+from cxr_jax.data.images import grey_of
 from cxr_jax.data.sources.openi import REHEARSAL, describe
 from cxr_jax.data.sources.openi_release import read_release
 from cxr_jax.phantom.release import report_xml, study_findings_and_report
@@ -54,7 +54,7 @@ def test_every_named_image_is_drawn_beside_the_untouched_report(tmp_path, report
     assert [(r.study_id, r.view) for r in records] == [
         (study, view) for study in ("CXR3", "CXR12") for view in ("frontal", "lateral")
     ]
-    assert {read_grey(record.image).shape for record in records} == {(64, 64)}
+    assert {grey_of(record.image).shape for record in records} == {(64, 64)}
 
 
 def test_a_folder_that_is_there_is_not_touched(tmp_path, reports):

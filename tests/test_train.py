@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 import cxr_jax
@@ -375,15 +377,57 @@ def test_door_retrieves_training_reports_in_order(model):
     assert len(model.retrieve_images("pleural effusion", 2)) == 2
 
 
-@pytest.mark.parametrize("texts", ["one string", ["fine", "  "]])
-def test_door_refuses_texts_that_are_none(model, texts):
-    with pytest.raises(InputError):
+@pytest.mark.parametrize(
+    ("texts", "line"),
+    [
+        (["fine", "  "], "text 1 is empty; there is nothing to embed"),
+        ("", "text 0 is empty; there is nothing to embed"),
+        (["fine", 3.0], "text 1 is a float; give strings"),
+        ([["nested"]], "text 0 is a list; give strings"),
+        (None, "texts are a NoneType; give strings"),
+    ],
+)
+def test_door_refuses_texts_that_are_none(model, texts, line):
+    with pytest.raises(InputError) as error:
         model.encode_text(texts)
+    assert str(error.value) == line
 
 
-def test_door_refuses_arrays_that_are_not_grey_bytes(model):
-    with pytest.raises(InputError, match="uint8"):
-        model.encode_image([np.zeros((4, 4), np.float32)])
+def test_one_is_as_good_as_a_list_of_one(model, tmp_path):
+    grey = np.arange(2000, dtype=np.uint8).reshape(50, 40)
+    file = tmp_path / "x.png"
+    file.write_bytes(images.encode_png(grey))
+    z = model.encode_image([grey])
+    for given in (file, str(file), Image.open(file), grey, grey[:, :, None], jnp.asarray(grey), grey[None]):
+        np.testing.assert_allclose(model.encode_image(given), z, atol=1e-6)
+    several = np.stack([grey, grey[::-1]])
+    both = model.encode_image(list(several))
+    assert both.shape == (2, 16)
+    for given in (several, several[:, :, :, None], several[:, :, :, None].repeat(3, axis=3), iter(several)):
+        np.testing.assert_allclose(model.encode_image(given), both, atol=1e-6)
+    np.testing.assert_array_equal(model.encode_text("Clear."), model.encode_text(["Clear."]))
+
+
+def test_nothing_gives_nothing(model):
+    for empty in ([], np.zeros((0, 8, 8), np.uint8)):
+        assert model.encode_image(empty).shape == (0, 16)
+    assert model.encode_text([]).shape == (0, 16)
+    assert model.nearest(np.zeros((0, 16), np.float32), model.pool.text_embeddings, 3) == []
+    assert {name: chances.shape for name, chances in model.zero_shot([], ["edema"]).items()} == {"edema": (0,)}
+
+
+@pytest.mark.parametrize(
+    "given", [None, 3, b"\x89PNG", [np.zeros(4)], [None], np.zeros(4), [np.zeros((4, 4), complex)]]
+)
+def test_door_refuses_what_is_no_image(model, given):
+    with pytest.raises(InputError, match=r"^image (array )?is .*; give a file's path, a PIL image") as error:
+        model.encode_image(given)
+    assert "\n" not in str(error.value)
+
+
+def test_door_refuses_less_than_one_neighbour(model):
+    with pytest.raises(InputError, match=r"^top_k = 0: give at least 1$"):
+        model.retrieve(np.zeros((8, 8), np.uint8), top_k=0)
 
 
 def test_load_refuses_what_is_no_run(tmp_path):

@@ -2,17 +2,21 @@
 
 import functools
 import io
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from cxr_jax.data import dicom, raster
-from cxr_jax.data.grey import ImageWarning, Picture
+from cxr_jax.data.grey import ImageWarning, Picture, looked_at, stretched
+from cxr_jax.errors import InputError
 
 THUMBNAIL = 256  # pixels, long side
+LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue: ITU-R 601, as Pillow's
 SUFFIXES = (*raster.SUFFIXES, *dicom.SUFFIXES)
 
 
@@ -28,12 +32,43 @@ def read(path: str | Path) -> Picture:
     return dicom.read_dicom(path) if dicom.is_dicom(path) else raster.read_raster(path)
 
 
-def read_grey(path: str | Path) -> np.ndarray:
-    """`read`'s picture alone; what is to be said of it becomes an `ImageWarning` each."""
-    picture = read(path)
+def grey_of(image: Any) -> np.ndarray:
+    """A radiograph in any form as uint8 (H, W); what is to be said of it becomes an `ImageWarning` each.
+
+    Args:
+      image: a file's path; PIL's image; or an array (H, W), (H, W, 1), (H, W, 3) of RGB or (H, W, 4) of RGBA. uint8
+        stays as it is; of all other numbers `grey.own_range` decides what is black and white, as it does of files.
+
+    Raises:
+      InputError: as `read`; or it is none of these.
+    """
+    if isinstance(image, str | os.PathLike):
+        picture, name = read(Path(image)), f"{image}"
+    elif isinstance(image, Image.Image):
+        picture, name = looked_at(raster.to_grey(image)), "PIL image"
+    else:
+        picture, name = _of_array(image), "image array"
     for warning in picture.warnings:
-        warnings.warn(f"{path}: {warning}", ImageWarning, stacklevel=2)
+        warnings.warn(f"{name}: {warning}", ImageWarning, stacklevel=2)
     return picture.grey
+
+
+def _of_array(image: Any) -> Picture:
+    pixels = np.asarray(image)
+    deep = pixels.dtype != np.uint8
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    known = pixels.ndim in (2, 3) and channels in ((1, 3) if deep else (1, 3, 4))
+    if not known or pixels.dtype.kind not in "uif" or not pixels.size:
+        what = f"image array is {pixels.dtype} {pixels.shape}" if pixels.ndim else f"image is a {type(image).__name__}"
+        raise InputError(
+            f"{what}; give a file's path, a PIL image, or numbers (H, W), (H, W, 1), (H, W, 3) or, as uint8, (H, W, 4)"
+        )
+    if channels == 1:
+        grey = pixels.reshape(pixels.shape[:2])
+        return looked_at(stretched(grey)) if deep else Picture(grey)
+    if deep:
+        return looked_at(stretched(pixels.astype(np.float64) @ LUMINANCE))
+    return looked_at(raster.to_grey(Image.fromarray(pixels)))
 
 
 def shrink(image: np.ndarray, short_side: int) -> np.ndarray:

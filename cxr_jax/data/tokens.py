@@ -39,6 +39,23 @@ def tokenize(
     Args:
       xxxx: `data.xxxx`, "keep" or "drop".
     """
+    if not len(reports):  # which a tokenizer does not take
+        return np.zeros((0, max_tokens), np.int32), np.zeros((0, max_tokens), np.int32)
     texts = [encoded_text(report, xxxx) for report in reports]
-    encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=max_tokens)
+    encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=max_tokens, return_attention_mask=True)
     return np.asarray(encoded["input_ids"], np.int32), np.asarray(encoded["attention_mask"], np.int32)
+
+
+def whole_lengths(tokenizer: Any, reports: Sequence[str], mask: np.ndarray, xxxx: str = "keep") -> np.ndarray:
+    """How many tokens each report has before it is cut, int64 (n,).
+
+    Args:
+      mask: `tokenize`'s, int32 (n, max_tokens); only reports that fill it are looked at anew.
+      xxxx: as `tokenize` was given it.
+    """
+    lengths = mask.sum(axis=1, dtype=np.int64)
+    full = np.flatnonzero(lengths == mask.shape[1])
+    if len(full):
+        texts = [encoded_text(reports[row], xxxx) for row in full.tolist()]
+        lengths[full] = [len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]]
+    return lengths

@@ -1,12 +1,13 @@
 """The Python API: a trained model as an object that embeds images and reports and retrieves one by the other."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
 from cxr_jax.data import images
@@ -22,7 +23,7 @@ from cxr_jax.training.checkpoint import restore_variables
 from cxr_jax.training.optim import parameter_labels
 from cxr_jax.weights.tokenizer import load_tokenizer
 
-Images = Sequence[str | Path | np.ndarray] | np.ndarray
+Images = Any  # what `images.grey_of` takes, one or several; what is none of that is refused by name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,31 +62,35 @@ class Model:
         """Radiographs to embeddings.
 
         Args:
-          paths_or_arrays: image files of any mode, or grey uint8 arrays (H, W) or (H, W, 1) of any size.
+          paths_or_arrays: what `images.grey_of` takes, one or several: files, PIL images, arrays of any size; or an
+            array (N, H, W) or (N, H, W, C) of several.
 
         Returns:
-          float32 (n, embed_dim), unit norm.
+          float32 (n, embed_dim), unit norm; n = 1 of a single image.
 
         Raises:
-          InputError: a file cannot be read, or an array is not grey uint8.
+          InputError: an image cannot be read, or is none.
         """
         side = self.config["image_size"]
-        square = [images.fit_square(_grey(image), side)[:, :, None] for image in paths_or_arrays]
+        square = [images.fit_square(images.grey_of(image), side)[:, :, None] for image in _one_by_one(paths_or_arrays)]
 
         def encode(image: np.ndarray) -> jax.Array:
             return self._encode(self.variables, image)["image_embedding"]
 
         return self._in_batches(encode, [np.array(square, np.uint8).reshape(-1, side, side, 1)], batch_size)
 
-    def encode_text(self, texts: Sequence[str], batch_size: int = 32) -> np.ndarray:
-        """Reports or sentences to embeddings, float32 (n, embed_dim), unit norm.
+    def encode_text(self, texts: Any, batch_size: int = 32) -> np.ndarray:
+        """Reports or sentences, one or several, to embeddings, float32 (n, embed_dim), unit norm.
 
         Raises:
-          InputError: `texts` is a single string, or one of them is blank.
+          InputError: one of them is blank, or no string.
         """
-        if isinstance(texts, str):
-            raise InputError("encode_text takes a list of strings; wrap the one string in a list")
+        if not isinstance(texts, Iterable):
+            raise InputError(f"texts are a {type(texts).__name__}; give strings")
+        texts = [texts] if isinstance(texts, str) else list(texts)
         for number, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise InputError(f"text {number} is a {type(text).__name__}; give strings")
             if not text.strip():
                 raise InputError(f"text {number} is empty; there is nothing to embed")
         tokens = tokenize(self.tokenizer, texts, self.config["text"]["max_tokens"], self.config["data"]["xxxx"])
@@ -117,7 +122,7 @@ class Model:
         chances = probability(margins(self.encode_image(images), questions, self.encode_text, self.scale))
         return {question.name: chances[:, i].astype(np.float32) for i, question in enumerate(questions)}
 
-    def retrieve(self, image: str | Path | np.ndarray, top_k: int = 5) -> list[Neighbour]:
+    def retrieve(self, image: Any, top_k: int = 5) -> list[Neighbour]:
         """The training studies whose reports lie nearest to an image, nearest first; the first one's is its report."""
         targets = self.pool.text_embeddings  # first: without a pool nothing need be embedded
         return self.nearest(self.encode_image([image]), targets, top_k)[0]
@@ -177,9 +182,14 @@ def load_variables(run: RunFolder, config: Mapping[str, Any], step: int) -> dict
     return restore_variables(run.checkpoints, step, shapes, labels)
 
 
-def _grey(image: str | Path | np.ndarray) -> np.ndarray:
-    if not isinstance(image, np.ndarray):
-        return images.read_grey(image)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 1):
-        raise InputError(f"image array is {image.dtype} {image.shape}; give grey uint8 (H, W) or (H, W, 1)")
-    return image if image.ndim == 2 else image[:, :, 0]
+def _one_by_one(given: Images) -> Iterable[Any]:
+    """Each image of one or several."""
+    if isinstance(given, str | os.PathLike | Image.Image):
+        return [given]
+    if hasattr(given, "__array__"):  # NumPy's, JAX's, torch's
+        array = np.asarray(given)
+        one = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+        return [array] if one or array.ndim < 2 else array
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
+        raise InputError(f"image is a {type(given).__name__}; give a file's path, a PIL image or an array, or several")
+    return given

@@ -26,7 +26,12 @@ def top_k(
     """Cosine similarities and rows of the `k` nearest targets, nearest first; ties go to the lower row.
 
     Both sides are of unit norm. K = min(k, T).
+
+    Raises:
+      InputError: k is less than 1.
     """
+    if k < 1:
+        raise InputError(f"top_k = {k}: give at least 1")
     k = min(k, len(targets))
     resident = jnp.asarray(targets)
     parts = [_top_k(queries[i : i + CHUNK], resident, k) for i in range(0, len(queries), CHUNK)]

@@ -10,8 +10,6 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from cxr_jax.data.records import SourceConfig
-from cxr_jax.data.reports import encoded_text
-from cxr_jax.data.tokens import learn_wordpiece
 from cxr_jax.errors import InputError
 from cxr_jax.files import whole
 from cxr_jax.runtime import parallel, processes
@@ -20,7 +18,7 @@ from cxr_jax.training.checkpoint import Checkpoints, merge
 from cxr_jax.training.loop import Best
 from cxr_jax.training.step import Recipe, TrainState, init_state, make_train_step, state_shapes
 from cxr_jax.weights.bert import complete_bert_config
-from cxr_jax.weights.tokenizer import load_tokenizer
+from cxr_jax.weights.tokenizer import load_tokenizer, tokenizer_of
 from cxr_jax.weights.towers import load_towers
 
 # What is not known of a run's configuration before its BERT and its data are read.
@@ -31,10 +29,7 @@ def find_tokenizer(run: RunFolder, config: Mapping[str, Any], train_reports: Seq
     """The run's own tokenizer, the pretrained BERT's, or one learnt from the training reports."""
     if run.config_file.is_file() and run.tokenizer.is_dir():
         return load_tokenizer(run.tokenizer)
-    pretrained = config["text"]["pretrained"]
-    if pretrained:
-        return load_tokenizer(pretrained)
-    return learn_wordpiece([encoded_text(report, config["data"]["xxxx"]) for report in train_reports])
+    return tokenizer_of(config, train_reports)
 
 
 def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, source: SourceConfig) -> dict[str, Any]:

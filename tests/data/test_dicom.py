@@ -576,7 +576,7 @@ def test_a_stream_larger_than_its_header_is_not_decoded(tmp_path, monkeypatch):
 def test_without_pydicom_the_message_says_what_to_install(tmp_path, monkeypatch):
     file = saved(tmp_path, RAMP, bits=12)
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    assert refused(file, images.read_grey).endswith('pip install "cxr_jax[dicom]"')
+    assert refused(file, images.grey_of).endswith('pip install "cxr_jax[dicom]"')
 
 
 @pytest.mark.parametrize("missing", ["pylibjpeg", "openjpeg"])
@@ -664,15 +664,15 @@ def test_nothing_is_printed_of_damage(wholes, tmp_path, caplog, capfd):
 
 
 @pytest.mark.parametrize("name", ["image.dcm", "IMAGE.DICOM", "IM000001", "image.png"])
-def test_read_grey_knows_dicom_by_its_name_or_its_beginning(tmp_path, name):
-    np.testing.assert_array_equal(images.read_grey(saved(tmp_path, RAMP, name=name, bits=12)), stretched(RAMP))
+def test_grey_of_knows_dicom_by_its_name_or_its_beginning(tmp_path, name):
+    np.testing.assert_array_equal(images.grey_of(saved(tmp_path, RAMP, name=name, bits=12)), stretched(RAMP))
 
 
 def test_other_formats_do_not_need_pydicom(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pydicom", None)
     values = (RAMP // 16).astype(np.uint8)
     (tmp_path / "image.png").write_bytes(images.encode_png(values))
-    np.testing.assert_array_equal(images.read_grey(tmp_path / "image.png"), values)
+    np.testing.assert_array_equal(images.grey_of(tmp_path / "image.png"), values)
 
 
 def test_folders_list_dicom_files(tmp_path):

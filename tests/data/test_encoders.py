@@ -28,7 +28,7 @@ def encode(files, workers, form="png"):
 
 @pytest.mark.parametrize("form", ["png", "jpeg"])
 def test_what_is_encoded(files, form):
-    image = images.shrink(images.read_grey(files[0]), 20)
+    image = images.shrink(images.grey_of(files[0]), 20)
     encoded = encoders.encode_file(files[0], 20, form)
     assert encoded.image == images.ENCODERS[form](image)
     assert encoded.thumbnail == images.thumbnail(images.decode(encoded.image))

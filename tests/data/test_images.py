@@ -17,7 +17,7 @@ def test_what_is_said_of_a_picture_is_returned_with_it_or_warned_of(tmp_path):
     picture = images.read(file)
     assert picture.warnings == ("flat picture: nearly one grey (mean 77, standard deviation 0.0 of 255)",)
     with pytest.warns(ImageWarning) as warned:
-        grey = images.read_grey(file)
+        grey = images.grey_of(file)
     assert [str(warning.message) for warning in warned] == [f"{file}: {picture.warnings[0]}"]
     np.testing.assert_array_equal(grey, picture.grey)
 
@@ -34,7 +34,7 @@ def test_real_images_can_be_read(shared, folder, count):
     files = sorted((shared / "data" / folder).iterdir())
     assert len(files) == count
     for file in files:
-        grey = images.read_grey(file)
+        grey = images.grey_of(file)
         assert min(grey.shape) > 100
         assert grey.std() > 20
         assert 20 < grey.mean() < 230
@@ -135,3 +135,35 @@ def test_png_keeps_every_pixel_and_jpeg_nearly(gradient):
     np.testing.assert_array_equal(images.decode(images.encode_png(gradient)), gradient)
     smooth = np.linspace(0, 255, 48 * 48).reshape(48, 48).astype(np.uint8)
     np.testing.assert_allclose(images.decode(images.encode_jpeg(smooth)).astype(float), smooth, atol=8)
+
+
+@pytest.mark.parametrize("scale", [1 / 255, 16, 257], ids=["0 to 1", "12 bits", "16 bits"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint16, np.int32])
+def test_arrays_of_other_numbers_are_read_as_files_of_them(scale, dtype):
+    grey = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+    values = np.round(grey.astype(np.float64) * scale, 6).astype(dtype)
+    if len(np.unique(values)) < 256:
+        pytest.skip("integers between 0 and 1")
+    for array in (values, values[:, :, None], values[:, :, None].repeat(3, axis=2)):
+        assert np.abs(images.grey_of(array).astype(int) - grey).max() <= 1
+
+
+def test_colours_become_luminance_and_alpha_is_laid_on_black():
+    rgb = np.zeros((40, 40, 3), np.uint8)
+    rgb[:, :20], rgb[:, 20:] = (200, 100, 50), (0, 0, 80)
+    np.testing.assert_array_equal(images.grey_of(rgb)[0, [0, 39]], [124, 9])
+    alpha = np.full((40, 40, 1), 255, np.uint8)
+    alpha[:20] = 0
+    laid = images.grey_of(np.concatenate([rgb, alpha], axis=2))
+    np.testing.assert_array_equal(laid[[0, 39], 0], [0, 124])
+    np.testing.assert_array_equal(laid, images.grey_of(Image.fromarray(np.concatenate([rgb, alpha], axis=2))))
+
+
+def test_an_array_of_no_numbers_shows_nothing_and_says_so():
+    with pytest.warns(ImageWarning) as said:
+        grey = images.grey_of(np.full((8, 8), np.nan))
+    assert grey.max() == 0
+    assert [str(warning.message).partition(":")[2].strip() for warning in said] == [
+        "not finite: 64 pixels are not a number or infinite; shown black, +∞ white",
+        "flat picture: nearly one grey (mean 0, standard deviation 0.0 of 255)",
+    ]

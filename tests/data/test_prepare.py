@@ -244,7 +244,7 @@ def test_damage_is_found(data, damage):
 
 def test_a_missing_image_is_found_before_any_is_decoded(source, data, monkeypatch):
     (source / "test1.png").unlink()
-    monkeypatch.setattr(images, "read_grey", lambda path: pytest.fail(f"{path} was decoded"))
+    monkeypatch.setattr(images, "grey_of", lambda path: pytest.fail(f"{path} was decoded"))
     with pytest.raises(InputError, match=r"test1\.png: no such image"):
         prepare(data)
 

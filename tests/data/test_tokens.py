@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cxr_jax.data import reports
-from cxr_jax.data.tokens import learn_wordpiece, tokenize
+from cxr_jax.data.tokens import learn_wordpiece, tokenize, whole_lengths
 
 REPORTS = [
     "The heart is normal in size. The lungs are clear.",
@@ -64,3 +64,19 @@ def test_dropping_is_of_the_tokens_alone():
     assert np.array_equal(dropped, plain)
     assert not np.array_equal(kept[0], plain[0])
     assert reports.choose_section(texts[0], "", "findings") == texts[0]
+
+
+def test_lengths_are_those_before_a_report_is_cut(tokenizer):
+    texts = [*REPORTS, " ".join(REPORTS), "clear", "word " * 600]
+    naive = [len(tokenizer(text)["input_ids"]) for text in texts]
+    for max_tokens in (3, 16, 40, 1000):
+        _, mask = tokenize(tokenizer, texts, max_tokens)
+        assert whole_lengths(tokenizer, texts, mask).tolist() == naive
+    _, mask = tokenize(tokenizer, ["XXXX XXXX clear"], 3, "drop")
+    assert whole_lengths(tokenizer, ["XXXX XXXX clear"], mask, "drop").tolist() == [3]
+
+
+def test_no_reports_give_no_tokens(tokenizer):
+    ids, mask = tokenize(tokenizer, [], 8)
+    assert ids.shape == mask.shape == (0, 8)
+    assert whole_lengths(tokenizer, [], mask).shape == (0,)

@@ -85,3 +85,66 @@ def test_no_tokenizer_is_one_line(tmp_path):
             load_tokenizer(name)
         assert str(name) in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def minilm_copy(shared, folder, settings=None, inside=None):
+    """MiniLM's tokenizer with its tokenizer_config.json, or tokenizer.json itself, changed."""
+    for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (folder / file).write_bytes((shared / "data" / "minilm" / file).read_bytes())
+    if settings is not None:
+        old = json.loads((folder / "tokenizer_config.json").read_text())
+        (folder / "tokenizer_config.json").write_text(json.dumps(old | settings))
+    if inside is not None:
+        old = json.loads((folder / "tokenizer.json").read_text())
+        (folder / "tokenizer.json").write_text(json.dumps(old | inside))
+    return folder
+
+
+LEFT = "direction", "Left"
+CUT_LEFT = {"truncation": dict([LEFT, ("max_length", 20), ("strategy", "LongestFirst"), ("stride", 0)])}
+PAD_LEFT = {
+    "padding": dict(
+        [LEFT, ("strategy", {"Fixed": 20}), ("pad_to_multiple_of", None)],
+        pad_id=0, pad_type_id=0, pad_token="[PAD]",
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "inside", "said"),
+    [
+        ({"truncation_side": "left"}, None, ["cuts reports at the beginning; taken as at the end: set its truncation"]),
+        ({"padding_side": "left"}, None, ["pads reports at the beginning; taken as at the end: set its padding_side"]),
+        (None, CUT_LEFT, ["cuts reports at the beginning"]),
+        (None, PAD_LEFT, ["pads reports at the beginning"]),
+        ({"padding_side": "left"}, CUT_LEFT, ["cuts reports at the beginning", "pads reports at the beginning"]),
+        ({"pad_token": None}, None, ["names no token to pad with; taken as [PAD]: set its pad_token"]),
+        ({"model_input_names": ["input_ids", "token_type_ids"]}, None, []),
+    ],
+)
+def test_sides_and_padding_are_set_right(shared, tmp_path, capsys, settings, inside, said):
+    texts = [REPORTS[0], "word " * 300, "clear"]
+    right = tokenize(load_tokenizer(shared / "data" / "minilm"), texts, 24)
+    (tmp_path / "copy").mkdir()
+    tokenizer = load_tokenizer(minilm_copy(shared, tmp_path / "copy", settings, inside))
+    np.testing.assert_array_equal(tokenize(tokenizer, texts, 24), right)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(said)
+    for line, part in zip(lines, said, strict=True):
+        assert f"text.pretrained = {tmp_path / 'copy'}: its tokenizer {part}" in line
+    # What a run keeps of it is right, and needs no more saying.
+    tokenizer.save_pretrained(tmp_path / "saved")
+    np.testing.assert_array_equal(tokenize(load_tokenizer(tmp_path / "saved"), texts, 24), right)
+    assert capsys.readouterr().err == ""
+
+
+def test_without_any_token_to_pad_with_the_mask_still_rules(tokenizer, tmp_path, capsys):
+    words = [word for word in sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get) if word != "[PAD]"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words) + "\n")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"pad_token": None, "do_lower_case": True}))
+    odd = load_tokenizer(tmp_path)
+    assert odd.pad_token is not None
+    ids, mask = tokenize(odd, REPORTS, 24)
+    assert ids.max() < len(words)
+    np.testing.assert_array_equal(mask, tokenize(tokenizer, REPORTS, 24)[1])
