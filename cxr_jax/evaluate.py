@@ -78,7 +78,8 @@ def evaluate_split(
         f"{dataset}, split by {data_split}: {split} split, {len(query)} images, protocol {protocol}, "
         f"pool of {len(train)} training reports"
     )
-    print(f"{title}\n\n{tables.format_table(*scores)}\n\n{tables.format_table(*recall)}\n")
+    remarks = tables.score_remarks(metrics)
+    print("\n".join([title, "", tables.format_table(*scores), *remarks, "", tables.format_table(*recall), ""]))
     if others:
         difference = tables.comparison_table(metrics["comparison"]["scores"])
         print(f"{run.root} minus {other}\n{tables.format_table(*difference)}\n")
@@ -98,6 +99,7 @@ def evaluate_split(
         "ROUGE-L, the others evenly spread."
         if len(cases) < len(query)
         else "All cases are shown.",
+        *remarks,
     ]
     pictures = [charts.score_chart(metrics), charts.curve_figures(run.metrics(), query.step)]
     write_page(folder / "index.html", f"{split}: true and retrieved reports", scores, cases, notes, pictures)
@@ -149,7 +151,9 @@ def score_file(
         of_labels = predictions.label_scores(lines, reports, labels, file) if labels else None
         metrics = scoring.score_system(pool, references, [line["prediction"] for line in lines], protocol)
     print(f"{source}: {split} split, {metrics['n']} reports, protocol {protocol}, {len(pool.train)} training reports\n")
-    print(tables.format_table(*tables.score_table(metrics, Path(file).name)))
+    print(
+        "\n".join([tables.format_table(*tables.score_table(metrics, Path(file).name)), *tables.score_remarks(metrics)])
+    )
     if not file:
         groups = group_ids(list(reports.values()))
         chances = {"in random order": random_chance, "with equal reports tied": tied_chance}

@@ -49,6 +49,13 @@ def nearest_by_text(references: Sequence[str], train_reports: Sequence[str]) -> 
     return nearest
 
 
+def share_with_copies(references: Sequence[str], train_reports: Sequence[str]) -> float:
+    """The share of references of which a training report is a copy, see `nearest_by_text`."""
+    words = [[tuple(_WORD.findall(report.lower())) for report in side] for side in (references, train_reports)]
+    in_train = set(words[1])
+    return sum(report in in_train for report in words[0]) / len(words[0])
+
+
 def skill(scores: Mapping[str, float], floor: Mapping[str, float], ceiling: Mapping[str, float]) -> dict[str, float]:
     """(score - floor) / (ceiling - floor) of each score that all three have: 0 is chance, 1 the ceiling.
 

@@ -20,6 +20,11 @@ from cxr_jax.errors import InputError
 # METEOR 1.5's for English: of a match by the exact, stem, synonym and paraphrase module, and of a content word.
 MODULE_WEIGHTS = (1.0, 0.6, 0.8, 0.6)
 DELTA = 0.75
+# Whatever the machine's: a comma in a number, a dotless i in lower case, a "?" for an umlaut would change scores.
+_LOCALE = [
+    *("-Duser.language=en", "-Duser.language.format=en", "-Duser.country=US", "-Duser.country.format=US"),
+    *("-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", "-Dsun.stdout.encoding=UTF-8"),
+]
 _COLUMNS = 4 + 4 * len(MODULE_WEIGHTS) + 3
 
 
@@ -74,7 +79,7 @@ def jar_statistics(references: Sequence[str], predictions: Sequence[str]) -> np.
 def _process() -> "subprocess.Popen[str]":
     jar = require_jar()
     # -norm lets the jar lower-case and split off punctuation, as pycocoevalcap does.
-    command = ["java", "-Xmx2G", "-Duser.language=en", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
+    command = ["java", "-Xmx2G", *_LOCALE, "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, encoding="utf-8")
     atexit.register(_stop, process)

@@ -27,11 +27,13 @@ def report_preparers(protocol: str, train_reports: Sequence[str] | None = None) 
     "paper": words and numbers, lower-cased, without punctuation. Ur Rahman et al. name their scores and nothing of how
     they prepare the texts, so all of this is assumed, as what most users of pycocoevalcap do; vocabulary and length are
     not cut.
+    Under all of them a prediction without a letter or a digit is empty: R2Gen's cleaning alone would make "." of it,
+    which every reference holds.
 
     Raises InputError for another protocol, or "r2gen" without training reports.
     """
     if protocol in _PREPARE_ALIKE:
-        return _PREPARE_ALIKE[protocol], _PREPARE_ALIKE[protocol]
+        return _PREPARE_ALIKE[protocol], _or_empty(_PREPARE_ALIKE[protocol])
     if protocol != "r2gen":
         raise InputError(f"protocol: {protocol!r} is unknown; choose one of {', '.join(PROTOCOLS)}")
     if train_reports is None or not len(train_reports):
@@ -43,7 +45,7 @@ def report_preparers(protocol: str, train_reports: Sequence[str] | None = None) 
     def tokens(report: str) -> list[str]:
         return [token if token in vocabulary else "<unk>" for token in clean_r2gen(report).split()]
 
-    return (lambda report: " ".join(tokens(report)[:_R2GEN_REFERENCE_TOKENS])), (
+    return (lambda report: " ".join(tokens(report)[:_R2GEN_REFERENCE_TOKENS])), _or_empty(
         lambda report: " ".join(tokens(report))
     )
 
@@ -73,6 +75,11 @@ def check_reports(name: str, reports: Sequence[object]) -> None:
     for position, report in enumerate(reports):
         if not isinstance(report, str):
             raise InputError(f"{name}[{position}]: got {type(report).__name__}; pass a string")
+
+
+def _or_empty(prepare: Prepare) -> Prepare:
+    """The same, but for what says nothing."""
+    return lambda report: prepare(report) if re.search(r"[^\W_]", report) else ""
 
 
 def _prepare_raw(report: str) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from cxr_jax.data.reports import normalize_report
 from cxr_jax.evaluation.bootstrap import Clusters, interval
-from cxr_jax.evaluation.ceiling import ceiling, skill
+from cxr_jax.evaluation.ceiling import ceiling, share_with_copies, skill
 from cxr_jax.evaluation.floors import Pool, floors
 from cxr_jax.evaluation.label_metrics import Labels, finding_f1, matrix_f1
 from cxr_jax.evaluation.retrieval_metrics import (
@@ -86,15 +87,27 @@ def score_system(
       patients: what the bootstrap draws; single pairs where it is None.
       meteor: which one, see `text_metrics.score_reports`.
 
+    Returns:
+      part of what metrics.json holds; "copied_references" is the share of true reports that stand in the pool too, and
+      "distinct_reports" how many different ones there are, once normalised, of the "true" and the "predicted".
+
     Raises:
       InputError: as `text_metrics.score_reports`, and for labels that do not fit.
     """
     scorer = ReportScorer(references, protocol, pool.train, meteor)
     blind = floors(scorer, pool, None if predicted_labels is None else labels)
     highest = ceiling(scorer, pool.train)
-    result: dict[str, Any] = {"protocol": protocol, "n": len(references), "floors": blind, "ceiling": highest}
+    result: dict[str, Any] = {
+        "protocol": protocol,
+        "n": len(references),
+        "floors": blind,
+        "ceiling": highest,
+        "copied_references": share_with_copies(references, pool.train),
+        "distinct_reports": {"true": _distinct(references)},
+    }
     if predictions is None:
         return result
+    result["distinct_reports"]["predicted"] = _distinct(predictions)
     statistics = scorer.statistics(predictions)
     scores, intervals = sample_scores(statistics), score_intervals(statistics, patients)
     rules = statistics.reference_findings, statistics.predicted_findings
@@ -110,6 +123,10 @@ def score_system(
         "findings": findings.get("per_finding", {}),
         "rule_f1": matrix_f1(OBSERVATIONS, *rules, patients) if rules[0].any() else {},
     }
+
+
+def _distinct(texts: Sequence[str]) -> int:
+    return len(set(map(normalize_report, texts)))
 
 
 def recall_both_ways(query: SplitIndex) -> dict[str, dict[str, Any]]:

@@ -59,6 +59,40 @@ def score_table(metrics: Mapping[str, Any], system: str = "retrieved report (top
     return Table(["", *(SCORE_NAMES[name] for name in names)], rows)
 
 
+def score_remarks(metrics: Mapping[str, Any]) -> list[str]:
+    """Sentences beneath `score_table`: how many different reports there are, and why a ceiling lies under a floor."""
+    remarks = []
+    distinct = metrics.get("distinct_reports", {})
+    if "predicted" in distinct:
+        remarks.append(
+            f"{distinct['predicted']:,} distinct reports answer {metrics['n']:,} images, whose true reports are "
+            f"{distinct['true']:,} distinct ones."
+        )
+    for name, label in SCORE_NAMES.items():
+        above = {
+            floor: scores[name]
+            for floor, scores in metrics["floors"].items()
+            if scores.get(name, 0) > metrics["ceiling"].get(name, 1)
+        }
+        if above:
+            floor, score = max(above.items(), key=lambda item: item[1])
+            remarks.append(
+                f"{label}: the ceiling, {metrics['ceiling'][name]:.3f}, lies under a floor, {score:.3f} of "
+                f"{FLOOR_NAMES[floor]}: {_why_under(name, metrics)}."
+            )
+    return remarks
+
+
+def _why_under(name: str, metrics: Mapping[str, Any]) -> str:
+    nearest = "the ceiling takes the training report that shares most words with the true one, copies of it barred"
+    if name.startswith(("rule_f1", "finding_f1")):
+        return f"{nearest}; few words carry a finding, and that report may lack them"
+    copied = metrics.get("copied_references", 0.0)
+    if copied:
+        return f"{nearest}, and {copied:.0%} of the true reports have a copy among the training reports"
+    return f"{nearest}, whatever its length and the order of its words, which this score counts"
+
+
 def comparison_table(comparison: Mapping[str, Mapping[str, Any]]) -> Table:
     """Columns and rows of `comparison.compare`."""
     names = [name for name in SCORE_NAMES if name in comparison]
@@ -119,6 +153,7 @@ def markdown(metrics: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], exa
     return (
         f"{where}, protocol {metrics['protocol']}, checkpoint of step {metrics['step']}.\n\n"
         f"{markdown_table(columns, rows)}\n\n"
+        f"{''.join(f'{remark}{chr(10)}{chr(10)}' for remark in score_remarks(metrics))}"
         f"{markdown_table(['study', 'indexed as', 'true report', 'retrieved report'], pairs)}\n"
     )
 

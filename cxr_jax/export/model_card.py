@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation.tables import markdown_table, recall_table, score_table
+from cxr_jax.evaluation.tables import markdown_table, recall_table, score_remarks, score_table
 
 TAGS = ("cxr_jax", "jax", "flax", "chest-x-ray", "radiology", "image-text-retrieval", "contrastive-learning")
 EXAMPLE_TEXT = "No pleural effusion."
@@ -86,7 +86,8 @@ def _scores(facts: Facts) -> str:
     if metrics is None:
         return "This checkpoint was not evaluated on a test split: how good it is is not known."
     try:
-        tables = "\n\n".join(markdown_table(*table(metrics)) for table in (score_table, recall_table))
+        scores, recall = (markdown_table(*table(metrics)) for table in (score_table, recall_table))
+        tables = "\n\n".join([scores, *score_remarks(metrics), recall])
         where = (
             f"{metrics['dataset']}, split by {metrics['data_split']}: {metrics['split']} split, {metrics['n']} images, "
             f"protocol {metrics['protocol']}"

@@ -34,6 +34,23 @@ def test_odd_texts_do_not_put_the_jar_out_of_step():
     assert np.isfinite(scores).all()
 
 
+@needs_jar
+@pytest.mark.parametrize(
+    "options", ["-Duser.language=de -Duser.language.format=de", "-Duser.language=tr", "-Dfile.encoding=US-ASCII"]
+)
+def test_the_machines_locale_does_not_matter(monkeypatch, options):
+    references = ["THE INFILTRATE IS ILL-DEFINED, 2.5 cm.", "\u00f6dem \u00fcberall", "Heart size is normal"]
+    predictions = ["the infiltrate is ill-defined, 2.5 cm.", "\u00f6dem uberall", "the heart is of normal size"]
+    meteor_jar._process.cache_clear()
+    here = meteor_jar.jar_statistics(references, predictions)
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", options)
+    monkeypatch.setenv("LC_ALL", "C")
+    meteor_jar._process.cache_clear()
+    np.testing.assert_array_equal(meteor_jar.jar_statistics(references, predictions), here)
+    meteor_jar._process.cache_clear()
+    assert meteor_from_sums(here)[0] == 1
+
+
 def test_without_the_jar_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(meteor_jar, "find_jar", lambda: None)
     meteor_jar._process.cache_clear()

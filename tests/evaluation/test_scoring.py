@@ -33,7 +33,7 @@ def test_each_part_is_its_scorers():
 
 def test_floors_and_ceiling_come_alone_without_predictions():
     metrics = score_system(POOL, REFERENCES, None, "raw", meteor="exact_stem")
-    assert metrics.keys() == {"protocol", "n", "floors", "ceiling"}
+    assert metrics.keys() == {"protocol", "n", "floors", "ceiling", "copied_references", "distinct_reports"}
 
 
 def test_nothing_of_a_system_is_computed_twice(monkeypatch):

@@ -45,3 +45,22 @@ def test_markdown_holds_the_scores_and_examples_of_both_kinds():
 @pytest.mark.parametrize("dataset", ["phantom (drawn images, not patients)", "IU X-ray reports with drawn images"])
 def test_published_figures_stand_beside_their_own_data_only(dataset):
     assert "as published" not in tables.markdown(metrics_of(dataset), LINES)
+
+
+def test_remarks_tell_how_many_reports_are_distinct_and_why_a_ceiling_is_low():
+    metrics = metrics_of("pairs (a.csv)")
+    assert tables.score_remarks(metrics) == []
+    metrics["distinct_reports"] = {"true": 3, "predicted": 2}
+    metrics["floors"]["most_frequent_report"] = {"bleu_1": 0.9, "rouge_l": 0.3, "rule_f1_macro": 0.6}
+    metrics["ceiling"]["rule_f1_macro"] = 0.4
+    metrics["copied_references"] = 0.5
+    distinct, bleu, rule = tables.score_remarks(metrics)
+    assert distinct == "2 distinct reports answer 4 images, whose true reports are 3 distinct ones."
+    assert bleu == (
+        "BLEU-1: the ceiling, 0.700, lies under a floor, 0.900 of the most frequent training report: the ceiling takes "
+        "the training report that shares most words with the true one, copies of it barred, and 50% of the true "
+        "reports have a copy among the training reports."
+    )
+    assert rule.startswith("rule F1 macro: the ceiling, 0.400, lies under a floor, 0.600 of the most frequent")
+    assert rule.endswith("few words carry a finding, and that report may lack them.")
+    assert f"{distinct}\n\n{bleu}" in tables.markdown(metrics, LINES)

@@ -147,8 +147,17 @@ def test_rule_f1_is_of_the_reports_as_written_whatever_the_protocol():
     assert 0 < scores["rule_f1_macro"] < 1
 
 
-def test_empty_predictions_earn_nothing():
-    assert score_reports(GOLDEN_REFERENCES, [""] * 5, "raw") == dict.fromkeys(score_names(), 0.0)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("nothing", ["", " \n", ".", "...", " . , ", "-", "\u2026", "_ _"])
+def test_empty_predictions_earn_nothing(protocol, nothing):
+    """R2Gen's cleaning ends every report with " .", an empty one too, which every reference holds."""
+    references = [f"{report} ." for report in GOLDEN_REFERENCES]
+    for meteor in ("auto", "exact_stem"):
+        scores = score_reports(references, [nothing] * 5, protocol, references * 3, meteor)
+        assert scores == dict.fromkeys(score_names(meteor), 0.0)
+
+
+def test_one_empty_prediction_takes_its_share():
     whole = score_reports(GOLDEN_REFERENCES, GOLDEN_REFERENCES, "raw")
     holed = score_reports(GOLDEN_REFERENCES, [*GOLDEN_REFERENCES[:4], ""], "raw")
     assert holed["rouge_l"] == pytest.approx(0.8 * whole["rouge_l"])
