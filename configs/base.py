@@ -56,6 +56,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.columns = ConfigDict()
     config.data.root = ""
     config.data.placeholders = "refuse"
+    config.data.unreadable = "refuse"
     config.data.split = "auto"  # of openi: section IV's 7:2:1, `paper`
     config.data.seed = 0  # unstated
     config.data.annotation = ""

@@ -72,6 +72,7 @@ SCHEMA = {
     "data.placeholders": Key(
         str, "pairs: what becomes of rows whose report is nothing, nan, None, N/A, …", ("refuse", "drop")
     ),
+    "data.unreadable": Key(str, "what becomes of images that are missing or cannot be read", ("refuse", "drop")),
     "data.split": Key(
         str,
         "openi: paper, or auto: by study, 7:2:1, seeded; r2gen: R2Gen's published lists; strict: as paper, and no "
@@ -158,7 +159,7 @@ MIN_TOKENS = 3  # [CLS], one word, [SEP]
 # What may change between a run and its continuation without changing what is computed.
 FREE_KEYS = ("log_every", "checkpoint_every", "checkpoint_minutes", "nan", "profile_steps", "tensorboard", "wandb",
              "data.path", "data.download", "data.csv", "data.root", "data.annotation", "data.cache", "data.cache_local",
-             "data.num_threads")  # fmt: skip
+             "data.num_threads", "data.unreadable")  # fmt: skip
 # What may change all the same, and changes the rest of the run: its folder records it.
 CHANGEABLE_KEYS = ("num_steps", "eval_every")
 

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from cxr_jax import config as configuration
+from cxr_jax.data.notes import Notes
 from cxr_jax.data.sources import Source
 from tests.test_equations import resolve
 
@@ -154,5 +155,5 @@ def test_the_example_of_a_data_set_works(example, tmp_path):
     rows = "".join(f"{i}.png,s{i},p{i},Clear.\n" for i in range(10))
     (tmp_path / "reports.csv").write_text(f"file,study,patient,report\n{rows}", "utf-8")
     assert example.describe(data).description == "my hospital's radiographs"
-    splits = example.splits(data, example.records(data))
+    splits = example.splits(data, example.records(data, Notes()))
     assert {name: len(records) for name, records in splits.items()} == {"train": 7, "val": 2, "test": 1}

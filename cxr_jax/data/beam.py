@@ -1,7 +1,7 @@
 """A set stored by Apache Beam, TFDS's own way, on the workers of a cluster; the order of its records is TFDS's."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from cxr_jax.data import images, side_files
 from cxr_jax.data.encoders import Encoded, cores
+from cxr_jax.data.notes import Note
 from cxr_jax.data.records import Record, RecordBuilder
 from cxr_jax.errors import InputError
 
@@ -30,7 +31,13 @@ def check(runner: str) -> None:
         raise InputError(f"--beam_runner {runner}: Beam has no such runner ({error}); try DirectRunner") from error
 
 
-def build(builder: RecordBuilder, splits: Mapping[str, Sequence[Record]], runner: str, target: Path) -> None:
+def build(
+    builder: RecordBuilder,
+    splits: Mapping[str, Sequence[Record]],
+    notes: Iterable[Note],
+    runner: str,
+    target: Path,
+) -> None:
     """Stores `splits` by `builder`, writes what lies beside its records, and moves it all to `target`, whole.
 
     Nothing of a broken-off run is kept.
@@ -61,6 +68,7 @@ def build(builder: RecordBuilder, splits: Mapping[str, Sequence[Record]], runner
     with open(folder / side_files.THUMBNAILS, "wb") as thumbnails:
         rows = [row for split, records in splits.items() for row in _rows(builder, split, records, thumbnails)]
     side_files.write_rows(folder / side_files.ROWS, rows)
+    side_files.write_notes(folder, notes)
     target.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(target)
 

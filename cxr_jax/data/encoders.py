@@ -42,6 +42,12 @@ class Encoded(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
+class Unreadable(NamedTuple):
+    """An image that cannot be read: the line that says which, why, and what to do."""
+
+    reason: str
+
+
 def encode_file(path: Path, stored_size: int, stored_format: str) -> Encoded:
     """An image file read, shrunk to a short side of `stored_size` pixels, and encoded as `stored_format`.
 
@@ -64,27 +70,34 @@ def cores() -> int:
 
 def encode_files(
     paths: Iterable[Path], stored_size: int, stored_format: str, workers: int
-) -> contextlib.AbstractContextManager[Iterator[Encoded]]:
+) -> contextlib.AbstractContextManager[Iterator[Encoded | Unreadable]]:
     """A context of `encode_file`'s results, in the order of `paths`, whatever the number of `workers`.
 
-    One worker is this process itself.
+    One worker is this process itself. What `encode_file` refuses comes as Unreadable.
 
     Raises:
-      InputError: as `encode_file`, where its result would come; or an encoder was killed.
+      InputError: an encoder was killed.
     """
     if workers <= 1:
-        return contextlib.nullcontext(encode_file(path, stored_size, stored_format) for path in paths)
+        return contextlib.nullcontext(_encode_or_say(path, stored_size, stored_format) for path in paths)
     return _pool([(path, stored_size, stored_format) for path in paths], workers)
 
 
+def _encode_or_say(path: Path, stored_size: int, stored_format: str) -> Encoded | Unreadable:
+    try:
+        return encode_file(path, stored_size, stored_format)
+    except InputError as error:
+        return Unreadable(str(error))
+
+
 @contextlib.contextmanager
-def _pool(tasks: list[tuple[Path, int, str]], workers: int) -> Iterator[Iterator[Encoded]]:
+def _pool(tasks: list[tuple[Path, int, str]], workers: int) -> Iterator[Iterator[Encoded | Unreadable]]:
     encoders = [_start() for _ in range(workers)]
     idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
     for encoder in encoders:
         idle.put(encoder)
 
-    def encode(task: tuple[Path, int, str]) -> Encoded:
+    def encode(task: tuple[Path, int, str]) -> Encoded | Unreadable:
         encoder = idle.get()
         try:
             return _request(encoder, task)
@@ -103,9 +116,9 @@ def _pool(tasks: list[tuple[Path, int, str]], workers: int) -> Iterator[Iterator
                 encoder.communicate()
 
 
-def _in_order(threads: ThreadPoolExecutor, encode: Any, tasks: Iterable[Any], ahead: int) -> Iterator[Encoded]:
+def _in_order(threads: ThreadPoolExecutor, encode: Any, tasks: Iterable[Any], ahead: int) -> Iterator[Any]:
     rest = iter(tasks)
-    pending: deque[Future[Encoded]] = deque(threads.submit(encode, task) for task in itertools.islice(rest, ahead))
+    pending: deque[Future[Any]] = deque(threads.submit(encode, task) for task in itertools.islice(rest, ahead))
     while pending:
         encoded = pending.popleft().result()
         pending.extend(threads.submit(encode, task) for task in itertools.islice(rest, 1))
@@ -124,20 +137,18 @@ def _start() -> subprocess.Popen[bytes]:
     )
 
 
-def _request(encoder: subprocess.Popen[bytes], task: tuple[Path, int, str]) -> Encoded:
+def _request(encoder: subprocess.Popen[bytes], task: tuple[Path, int, str]) -> Encoded | Unreadable:
     requests, replies = cast(IO[bytes], encoder.stdin), cast(IO[bytes], encoder.stdout)
     try:
         pickle.dump(task, requests)
         requests.flush()
-        error, reply = pickle.load(replies)
+        fault, reply = pickle.load(replies)
     except (EOFError, BrokenPipeError, pickle.UnpicklingError) as killed:
         raise InputError(
             f"{task[0]}: its encoder was killed while it was read, for want of memory perhaps; start again with fewer "
             "--workers, and what is finished is kept"
         ) from killed
-    if error == "input":
-        raise InputError(reply)
-    if error:
+    if fault:
         raise RuntimeError(f"{task[0]}: an encoder failed:\n{reply}")
     return reply
 
@@ -155,9 +166,7 @@ def serve() -> None:
         except (EOFError, pickle.UnpicklingError):
             return
         try:
-            reply: tuple[str, Any] = "", encode_file(*task)
-        except InputError as error:
-            reply = "input", str(error)
+            reply: tuple[str, Any] = "", _encode_or_say(*task)
         except Exception:
             reply = "bug", traceback.format_exc()
         try:

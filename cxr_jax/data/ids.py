@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cxr_jax.data.notes import Notes
 
+FORMS = "id_forms"  # the audit's row
 # A whole number that went through a table of floating-point numbers.
 FLOAT = re.compile(r"([+-]?\d+)\.0+")
 NUMBERED = re.compile(r"([^\W\d]*[\W_]*)0*([0-9]+)")
@@ -44,13 +45,15 @@ def unify(names: Sequence[str], column: str, notes: Notes) -> list[str]:
         first, *others = forms
         if others:
             shown = " and ".join(map(repr, (first, *others)))
-            notes.add(f"of the ids in {column} are written in several ways, each of them is taken for one", shown)
+            what = f"of the ids in {column} are written in several ways, each of them is taken for one"
+            notes.add(what, shown, check=FORMS)
         elif without_float(first) != first:
-            notes.add(f"of the ids in {column} end in .0, which is left out", repr(first))
+            notes.add(f"of the ids in {column} end in .0, which is left out", repr(first), check=FORMS)
         if ROUNDED.fullmatch(first):
             notes.add(
                 f"of the ids in {column} look like numbers that a spreadsheet rounded: several may have become one, "
                 "export the column as text",
                 repr(first),
+                check=FORMS,
             )
     return [without_float(written[key_of[name]][0]) if name else "" for name in names]

@@ -26,6 +26,7 @@ class Split:
     image_ids: list[str]
     study_ids: list[str]
     patient_ids: list[str]
+    views: list[str]  # "frontal", "lateral" or "" where nothing says
     reports: list[str]
     labels: list[frozenset[str]]
     normal: list[bool]  # whether the source says so; no label may also mean that nobody looked
@@ -33,6 +34,8 @@ class Split:
     thumbnails: Sequence[bytes] | None = None  # of the whole split, as `source`; where None, they are made
     # By image id, of the images that were read with one: see `grey.Picture`.
     warnings: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    # By image id, why those that are left out for it cannot be read.
+    unreadable: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.reports)
@@ -41,7 +44,7 @@ class Split:
         """The split of these rows only, in their order."""
         columns: dict[str, Any] = {}
         for field in dataclasses.fields(self):
-            if field.name not in ("name", "source", "thumbnails", "warnings"):
+            if field.name not in ("name", "source", "thumbnails", "warnings", "unreadable"):
                 column = getattr(self, field.name)
                 columns[field.name] = column[rows] if isinstance(column, np.ndarray) else [column[row] for row in rows]
         return dataclasses.replace(self, **columns)
@@ -70,15 +73,20 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], SourceConf
     data = config["data"]
     builder = prepare(data)
     table = side_files.read_rows(Path(builder.data_path))
-    parts = {part[0]: _read_split(*part, data) for part in side_files.by_split(builder, table)}
+    unreadable = side_files.unreadable(table)
+    parts = {
+        part[0]: dataclasses.replace(_read_split(*part, data), unreadable=unreadable.get(part[0], {}))
+        for part in side_files.by_split(builder, table)
+    }
     splits = {name: parts[name] for name in SPLITS if name in parts}
     for name in ("train", "val"):
-        if not len(splits[name]):
+        if name not in splits or not len(splits[name]):
             raise InputError(
                 f"{builder.builder_config.source}: the {name} split has no row with data.section={data['section']} and "
                 f"data.view={data['view']}; choose others"
             )
-    return _share_group_ids({name: split for name, split in splits.items() if len(split)}), builder.builder_config
+    source = dataclasses.replace(builder.builder_config, notes=side_files.read_notes(Path(builder.data_path)))
+    return _share_group_ids({name: split for name, split in splits.items() if len(split)}), source
 
 
 class _Share(grain.MapDataset):
@@ -204,6 +212,7 @@ def _read_split(
         image_ids=[row["image_id"] for row in kept],
         study_ids=[row["study_id"] for row in kept],
         patient_ids=[row["patient_id"] for row in kept],
+        views=[row["view"] for row in kept],
         reports=texts,
         labels=[reports.finding_labels(row["labels"]) for row in kept],
         normal=[reports.says_normal(row["labels"]) for row in kept],

@@ -14,7 +14,9 @@ from typing import Any
 from tqdm import tqdm
 
 from cxr_jax.data import beam, images, lock, shards, side_files
-from cxr_jax.data.encoders import MIN_IMAGES, Encoded, cores, encode_files
+from cxr_jax.data.encoders import MIN_IMAGES, Encoded, Unreadable, cores, encode_files
+from cxr_jax.data.notes import Note, Notes
+from cxr_jax.data.notes import say as say_notes
 from cxr_jax.data.records import Record, RecordBuilder, SourceConfig, fingerprint
 from cxr_jax.data.sources import Source, source_of
 from cxr_jax.data.splits import SPLITS
@@ -44,11 +46,36 @@ def prepare(
       beam_runner: builds by Beam, on this runner, instead.
 
     Raises:
-      InputError: the source is not what it should be, an image is missing or damaged, the training or validation
-        split is empty, or the set cannot be written.
+      InputError: the source is not what it should be, an image is missing or damaged (but where `data.unreadable` is
+        "drop", which Beam cannot), the training or validation split is empty, or the set cannot be written.
     """
+    drop = data["unreadable"] == "drop"
     if beam_runner:
         beam.check(beam_runner)
+        if drop:
+            raise InputError("data.unreadable=drop: is not for Beam; leave --beam_runner out, or the images")
+    builder = _find_or_build(data, workers, say, beam_runner, drop)
+    _refuse_unreadable(builder, drop)
+    return builder
+
+
+def _refuse_unreadable(builder: RecordBuilder, drop: bool) -> None:
+    """A set that was stored by who drops what cannot be read is found by who does not."""
+    table = side_files.read_rows(Path(builder.data_path), ("split", "image_id", "unreadable"))
+    reasons = [reason for of_split in side_files.unreadable(table).values() for reason in of_split.values()]
+    if not reasons:
+        return
+    source = builder.builder_config.source
+    if not drop:
+        raise InputError(
+            f"{source}: {len(reasons):,} images cannot be read ({reasons[0]}); or set data.unreadable=drop"
+        )
+    say_notes(source, [Note("images cannot be read, and are left out", len(reasons), tuple(reasons[:1]))])
+
+
+def _find_or_build(
+    data: Mapping[str, Any], workers: int | None, say: Callable[[str], None] | None, beam_runner: str, drop: bool
+) -> RecordBuilder:
     source = source_of(data["dataset"])
     config = source.describe(data)
     cache = Path(data["cache_local"] or data["cache"]).expanduser()
@@ -59,12 +86,15 @@ def prepare(
     try:
         with lock.hold(unfinished.with_suffix(".lock"), "preparing this data set") as alone:
             if not is_whole(builder):
-                splits = _splits(source, config, data)
+                notes = Notes()
+                splits = _splits(source, config, data, notes)
                 if beam_runner:
                     with _quiet():
-                        beam.build(_builder(config, unfinished), splits, beam_runner, Path(builder.data_path))
+                        target = Path(builder.data_path)
+                        beam.build(_builder(config, unfinished), splits, notes.all, beam_runner, target)
                 else:
-                    _build(builder, splits, unfinished, alone, workers or cores(), say or (lambda line: None))
+                    tell = say or (lambda line: None)
+                    _build(builder, splits, notes.all, unfinished, alone, workers or cores(), tell, drop)
                 summary = side_files.warning_summary(side_files.read_rows(Path(builder.data_path)))
                 if summary and say is None:
                     print(f"{config.source}: {summary}", flush=True)
@@ -129,8 +159,10 @@ def _builder(config: SourceConfig, cache: Path) -> RecordBuilder:
         return RecordBuilder(config=config, data_dir=str(cache), file_format="array_record")
 
 
-def _splits(source: Source, config: SourceConfig, data: Mapping[str, Any]) -> dict[str, Sequence[Record]]:
-    splits = source.splits(data, source.records(data))
+def _splits(source: Source, config: SourceConfig, data: Mapping[str, Any], notes: Notes) -> dict[str, Sequence[Record]]:
+    records = source.records(data, notes)
+    say_notes(config.source, notes.all)
+    splits = source.splits(data, records)
     for split in ("train", "val"):
         if not splits.get(split):
             sizes = ", ".join(f"{name} {len(splits.get(name, []))}" for name in SPLITS)
@@ -141,13 +173,15 @@ def _splits(source: Source, config: SourceConfig, data: Mapping[str, Any]) -> di
 def _build(
     builder: RecordBuilder,
     splits: Mapping[str, Sequence[Record]],
+    notes: Sequence[Note],
     folder: Path,
     alone: bool,
     workers: int,
     say: Callable[[str], None],
+    drop: bool,
 ) -> None:
     """Stores the set by way of `folder`, where finished shards outlast whatever breaks it off."""
-    planned = shards.plan(splits, builder)
+    planned = shards.plan(splits, builder, drop)
     folder.mkdir(exist_ok=True)
     if alone:
         shards.sweep(folder, planned)
@@ -158,17 +192,26 @@ def _build(
     paths = [record.image for shard in missing for record in shard.records]
     config = builder.builder_config
     with encode_files(paths, config.stored_size, config.stored_format, workers) as encoded:
-        counted = _counted(encoded, total - count, total, say)
+        counted = _counted(encoded if drop else _readable(encoded), total - count, total, say)
         for shard in missing:
             shards.write(folder, shard, itertools.islice(counted, len(shard.records)), builder)
     seconds = time.monotonic() - start
     with _quiet():
-        shards.publish(folder, planned, builder)
+        shards.publish(folder, planned, builder, notes)
     kept = f", {total - count:,} were there" if count < total else ""
     say(f"{count:,} images in {seconds:.1f} s{kept}: {count / max(seconds, 1e-9):.1f} images/s, {workers} at a time")
 
 
-def _counted(encoded: Iterable[Encoded], kept: int, total: int, say: Callable[[str], None]) -> Iterator[Encoded]:
+def _readable(encoded: Iterable[Encoded | Unreadable]) -> Iterator[Encoded]:
+    for image in encoded:
+        if isinstance(image, Unreadable):
+            raise InputError(image.reason)
+        yield image
+
+
+def _counted(
+    encoded: Iterable[Encoded | Unreadable], kept: int, total: int, say: Callable[[str], None]
+) -> Iterator[Encoded | Unreadable]:
     """Passes them on, under a progress bar on a terminal, with a line now and then elsewhere."""
     start = said = time.monotonic()
     bar = tqdm(encoded, desc="preparing", unit="image", initial=kept, total=total, leave=False, disable=None)

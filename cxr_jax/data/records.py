@@ -38,8 +38,8 @@ class SourceConfig(tfds.core.BuilderConfig):
     """What a data set is, before it is read.
 
     Its `name` is the fingerprint of all that it is made of, see `fingerprint`; `description` is what scores are
-    reported under; `source` is the folder or file that messages name; `split` is the split in use; `notes` say what of
-    it was read otherwise than it is written.
+    reported under; `source` is the folder or file that messages name; `split` is the split in use; `notes`, which are
+    known of a set that is stored, say what of it was read otherwise than it is written.
     """
 
     source: str = ""
@@ -55,7 +55,7 @@ class RecordBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  #
     name = "records"
     # Goes up with the features below, with what lies beside them, and with what grey a file's pixels become: a set that
     # was stored otherwise is built again.
-    VERSION = tfds.core.Version("1.4.0")
+    VERSION = tfds.core.Version("1.5.0")
     BUILDER_CONFIGS: ClassVar[list[SourceConfig]] = []
     splits: Mapping[str, Sequence[Record]] = {}
 

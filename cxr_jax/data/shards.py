@@ -19,7 +19,8 @@ from array_record.python import array_record_module
 from tensorflow_datasets.core import example_serializer
 
 from cxr_jax.data import side_files
-from cxr_jax.data.encoders import Encoded
+from cxr_jax.data.encoders import Encoded, Unreadable
+from cxr_jax.data.notes import Note
 from cxr_jax.data.records import TEXTS, Record, RecordBuilder, example
 from cxr_jax.errors import InputError
 
@@ -37,8 +38,11 @@ class Shard(NamedTuple):
     records: Sequence[Record]
 
 
-def plan(splits: Mapping[str, Sequence[Record]], builder: RecordBuilder) -> list[Shard]:
+def plan(splits: Mapping[str, Sequence[Record]], builder: RecordBuilder, drop: bool = False) -> list[Shard]:
     """All shards of a set, in order; what a shard is stored as is known without opening an image.
+
+    Args:
+      drop: a missing image is one that cannot be read, and no error.
 
     Raises:
       InputError: an image is missing, or two have the same id.
@@ -56,33 +60,41 @@ def plan(splits: Mapping[str, Sequence[Record]], builder: RecordBuilder) -> list
             part = ordered[start : start + size]
             digest = hashlib.sha256(f"{settings} {split}".encode())
             for record in part:
-                digest.update(_identity(record, config.source).encode())
+                digest.update(_identity(record, config.source, drop).encode())
             shards.append(Shard(split, f"{split}-{digest.hexdigest()[:16]}", part))
     return shards
 
 
-def _identity(record: Record, source: str) -> str:
+def _identity(record: Record, source: str, drop: bool) -> str:
+    file: tuple[int, ...] = ()
     try:
         stat = os.stat(record.image)
+        file = stat.st_size, stat.st_mtime_ns
     except OSError as error:  # before the first of ten thousand images is decoded
-        raise InputError(f"{source}: {record.image}: no such image; mend the path or leave the row out") from error
+        if not drop:
+            raise InputError(f"{source}: {record.image}: no such image; mend the path or leave the row out") from error
     texts = [getattr(record, name) for name in TEXTS]
-    return repr((texts, record.labels, str(record.image), stat.st_size, stat.st_mtime_ns))
+    return repr((texts, record.labels, str(record.image), *file))
 
 
-def write(folder: Path, shard: Shard, encoded: Iterable[Encoded], builder: RecordBuilder) -> None:
-    """Writes a shard into `folder`, where it appears, whole, under its name.
+def write(folder: Path, shard: Shard, encoded: Iterable[Encoded | Unreadable], builder: RecordBuilder) -> None:
+    """Writes a shard into `folder`, where it appears, whole, under its name; of what is Unreadable only a row.
 
     Raises:
       InputError: the disk is full, or the folder cannot be written.
     """
     with _appearing(folder / shard.name, folder) as part:
-        rows = []
+        rows: list[dict[str, Any]] = []
+        position = 0
         with _records(part / RECORDS) as records, open(part / side_files.THUMBNAILS, "wb") as thumbnails:
-            for position, (record, image) in enumerate(zip(shard.records, encoded, strict=True)):
+            for record, image in zip(shard.records, encoded, strict=True):
+                if isinstance(image, Unreadable):
+                    rows.append(side_files.unreadable_row(shard.split, record, image))
+                    continue
                 records.write(_serialized(builder, example(record, image)))
                 rows.append(side_files.row(shard.split, position, record, image, thumbnails.tell()))
                 thumbnails.write(image.thumbnail)
+                position += 1
         side_files.write_rows(part / side_files.ROWS, rows)
 
 
@@ -104,16 +116,19 @@ def _records(file: Path) -> Iterator[Any]:
         raise OSError(str(error).partition(";")[0]) from error
 
 
-def publish(folder: Path, shards: Sequence[Shard], builder: RecordBuilder) -> None:
+def publish(folder: Path, shards: Sequence[Shard], builder: RecordBuilder, notes: Iterable[Note]) -> None:
     """Puts finished shards together as the builder's set, which appears whole; TFDS reads it.
 
     Raises:
-      InputError: the disk is full, or the folder cannot be written.
+      InputError: no image could be read, the disk is full, or the folder cannot be written.
     """
+    lengths_of = {shard.name: len(side_files.stored(side_files.read_rows(folder / shard.name))) for shard in shards}
+    if not any(lengths_of.values()):
+        raise InputError(f"{builder.builder_config.source}: not one image can be read; mend the paths or the files")
     with _appearing(Path(builder.data_path), folder) as part:
         infos = []
         for split in dict.fromkeys(shard.split for shard in shards):
-            own = [shard for shard in shards if shard.split == split]
+            own = [shard for shard in shards if shard.split == split and lengths_of[shard.name]]
             template = tfds.core.ShardedFileTemplate(
                 data_dir=part, dataset_name=builder.name, split=split, filetype_suffix="array_record"
             )
@@ -122,11 +137,12 @@ def publish(folder: Path, shards: Sequence[Shard], builder: RecordBuilder) -> No
                 file = folder / shard.name / RECORDS
                 num_bytes += file.stat().st_size
                 _link(file, Path(template.sharded_filepath(shard_index=index, num_shards=len(own))))
-            lengths = [len(shard.records) for shard in own]
+            lengths = [lengths_of[shard.name] for shard in own]
             infos.append(
                 tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=num_bytes, filename_template=template)
             )
         side_files.join([folder / shard.name for shard in shards], part)
+        side_files.write_notes(part, notes)
         builder.info.set_splits(tfds.core.SplitDict(infos))
         builder.info.write_to_directory(part)
 

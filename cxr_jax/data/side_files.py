@@ -3,6 +3,8 @@
 So a start reads neither records nor pixels.
 """
 
+import dataclasses
+import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,20 +17,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow_datasets as tfds
 
-from cxr_jax.data.encoders import Encoded
+from cxr_jax.data.encoders import Encoded, Unreadable
 from cxr_jax.data.grey import kind_of
+from cxr_jax.data.notes import Note
 from cxr_jax.data.records import TEXTS, Record, RecordBuilder
 from cxr_jax.errors import InputError
 
 ROWS = "rows.parquet"
 THUMBNAILS = "thumbnails.bin"  # JPEGs, one after the other
-# A row an image, by split and then by image id.
+NOTES = "notes.json"  # what of the source was read otherwise than it is written
+# A row an image, by split and then by image id. Of one that could not be read all is null that its pixels would tell.
 SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("split", "image_id", "study_id", "patient_id", "view")),
         ("findings", pa.string()),
         ("impression", pa.string()),
         ("labels", pa.list_(pa.string())),
+        ("unreadable", pa.string()),  # why it could not be read
         ("position", pa.int64()),  # among the split's records
         ("height", pa.int32()),  # as stored, in pixels
         ("width", pa.int32()),
@@ -41,10 +46,7 @@ SCHEMA = pa.schema(
 
 def row(split: str, position: int, record: Record, encoded: Encoded, thumbnail_start: int) -> dict[str, Any]:
     """An image's row, with SCHEMA's keys."""
-    return {
-        **{name: getattr(record, name) for name in TEXTS},
-        "split": split,
-        "labels": list(record.labels),
+    return _of_record(split, record) | {
         "position": position,
         "height": encoded.height,
         "width": encoded.width,
@@ -52,6 +54,16 @@ def row(split: str, position: int, record: Record, encoded: Encoded, thumbnail_s
         "thumbnail_size": len(encoded.thumbnail),
         "warnings": list(encoded.warnings),
     }
+
+
+def unreadable_row(split: str, record: Record, image: Unreadable) -> dict[str, Any]:
+    """The row of an image that cannot be read."""
+    return _of_record(split, record) | {"unreadable": image.reason}
+
+
+def _of_record(split: str, record: Record) -> dict[str, Any]:
+    texts = {name: getattr(record, name) for name in TEXTS}
+    return dict.fromkeys(SCHEMA.names) | texts | {"split": split, "labels": list(record.labels)}
 
 
 def write_rows(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -68,7 +80,7 @@ def join(parts: Sequence[Path], folder: Path) -> None:
             table = read_rows(part)
             position = position if table["split"][0].as_py() == split else 0
             split = table["split"][0].as_py()
-            count = len(table)
+            count = len(stored(table))
             table = _shifted(_shifted(table, "position", position), "thumbnail_start", start)
             tables.append(table)
             with open(part / THUMBNAILS, "rb") as thumbnails:
@@ -78,22 +90,55 @@ def join(parts: Sequence[Path], folder: Path) -> None:
 
 
 def _shifted(table: pa.Table, name: str, by: int) -> pa.Table:
-    column = pa.array(table[name].to_numpy() + by, table.schema.field(name).type)
+    column = pc.add(table[name], pa.scalar(by, table.schema.field(name).type))
     return table.set_column(table.schema.get_field_index(name), table.schema.field(name), column)
 
 
-def read_rows(folder: Path) -> pa.Table:
-    """The table of a prepared set.
+def read_rows(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table of a prepared set, or these columns of it.
 
     Raises:
       InputError: it is missing or damaged.
     """
     try:
-        return pq.read_table(folder / ROWS, partitioning=None)
+        return pq.read_table(folder / ROWS, columns=None if columns is None else list(columns), partitioning=None)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             f"{folder / ROWS}: cannot be read ({reason}); delete {folder}, and prepare it again"
+        ) from error
+
+
+def stored(table: pa.Table) -> pa.Table:
+    """The rows of images that are stored: that could be read."""
+    return table.filter(pc.is_valid(table["position"]))
+
+
+def unreadable(table: pa.Table) -> dict[str, dict[str, str]]:
+    """Of each split the images that could not be read: image id to why."""
+    result: dict[str, dict[str, str]] = {}
+    for row in table.filter(pc.is_valid(table["unreadable"])).select(["split", "image_id", "unreadable"]).to_pylist():
+        result.setdefault(row["split"], {})[row["image_id"]] = row["unreadable"]
+    return result
+
+
+def write_notes(folder: Path, notes: Iterable[Note]) -> None:
+    """Writes what is to be said of a set's source."""
+    (folder / NOTES).write_text(json.dumps([dataclasses.asdict(note) for note in notes], ensure_ascii=False), "utf-8")
+
+
+def read_notes(folder: Path) -> tuple[Note, ...]:
+    """What is to be said of a prepared set's source.
+
+    Raises:
+      InputError: the file is missing or damaged.
+    """
+    try:
+        notes = json.loads((folder / NOTES).read_text("utf-8"))
+        return tuple(Note(**{**note, "examples": tuple(note["examples"])}) for note in notes)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"{folder / NOTES}: cannot be read ({error}); delete {folder}, and prepare it again"
         ) from error
 
 
@@ -114,7 +159,7 @@ def by_split(builder: RecordBuilder, table: pa.Table) -> Iterator[tuple[str, Any
     """Each split's name, its records with their images still encoded, its rows of `table`, and its thumbnails."""
     for split in builder.info.splits:
         source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-        own = table.filter(pc.equal(table["split"], split))
+        own = stored(table.filter(pc.equal(table["split"], split)))
         places = (own[name].to_numpy() for name in ("position", "thumbnail_start", "thumbnail_size"))
         yield split, source, own.to_pylist(), Thumbnails(Path(builder.data_path), *places)
 

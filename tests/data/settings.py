@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import ModuleType
 
+from cxr_jax.data.notes import Notes, say
 from cxr_jax.data.records import Record, SourceConfig
 
 SIDE = 16
@@ -18,6 +19,7 @@ def make_data(cache, **changes):
         "columns": {},
         "root": "",
         "placeholders": "refuse",
+        "unreadable": "refuse",
         "split": "auto",
         "annotation": "",
         "section": "findings",
@@ -41,8 +43,10 @@ def make_config(table, cache, batch_size=4, seed=0, **data):
 
 def read(source, data):
     """The splits of a module of `cxr_jax.data.sources`, described and read as `prepare` does it."""
-    source.describe(data)
-    return source.splits(data, source.records(data))
+    config, notes = source.describe(data), Notes()
+    records = source.records(data, notes)
+    say(config.source, notes.all)
+    return source.splits(data, records)
 
 
 def toy_source(name, files_of):
@@ -52,7 +56,7 @@ def toy_source(name, files_of):
         size, form = data["stored_size"], data["stored_format"]
         return SourceConfig(name=f"toy-{size}-{form}", source=data["path"], stored_size=size, stored_format=form)
 
-    def records(data):
+    def records(data, notes):
         return [
             Record(file.stem, file, f"s{file.stem}", f"p{file.stem}", "", f"Report {file.stem}.", split=split)
             for split, files in files_of(Path(data["path"])).items()

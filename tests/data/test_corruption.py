@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from cxr_jax.data import images
+from cxr_jax.data.notes import Notes
 from cxr_jax.data.prepare import prepare
 from cxr_jax.data.sources import openi_release as release
 from cxr_jax.data.sources import pairs, r2gen
@@ -150,7 +151,7 @@ def test_lists_of_splits(tmp_path, number):
     (tmp_path / "annotation.json").write_bytes(damaged(annotation(), number))
     try_reading(lambda: r2gen_split(tmp_path / "annotation.json"))
     published = []
-    if try_reading(lambda: published.extend(r2gen.read_annotation(tmp_path)[0])):
+    if try_reading(lambda: published.extend(r2gen.read_annotation(tmp_path, Notes()))):
         for record in published:
             assert record.image.resolve().is_relative_to(tmp_path.resolve())
 

@@ -82,7 +82,7 @@ def test_jpeg_is_stored_on_demand_smaller_and_nearly_the_same(source, data):
 def test_a_prepared_set_is_not_read_from_its_source_again(source, data, monkeypatch):
     toy = sys.modules["a_toy_source"]
     reads = []
-    monkeypatch.setattr(toy, "records", lambda data, read=toy.records: reads.append(data) or read(data))
+    monkeypatch.setattr(toy, "records", lambda *given, read=toy.records: reads.append(given) or read(*given))
     prepare(data)
     assert len(reads) == 1  # nor twice while it is prepared
     for file in source.iterdir():
@@ -274,3 +274,41 @@ def test_preparing_data_imports_neither_tensorflow_nor_jax(source, tmp_path):
     result = subprocess.run([sys.executable, "-c", code, repr(data)], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "7 []"
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("bad", [b"", b"no image", None], ids=["empty", "no image", "missing"])
+def test_images_that_cannot_be_read_are_dropped_where_that_is_asked_for(source, data, capsys, monkeypatch, bad):
+    monkeypatch.setattr(shards, "SHARD_IMAGES", 2)
+    names = ("train0.png", "train4.png", "train5.png", "test1.png")  # 4 and 5 are all of a shard
+    for name in names:
+        (source / name).unlink() if bad is None else (source / name).write_bytes(bad)
+    with pytest.raises(InputError, match=r"train0\.png: .*(no such image|not an image)"):
+        prepare(data)
+    drop = data | {"unreadable": "drop"}
+    capsys.readouterr()
+    for _ in range(2):  # as it is prepared, and when it is there
+        builder = prepare(drop)
+        said = capsys.readouterr().err
+        assert "4 images cannot be read, and are left out" in said
+        assert "train0.png" in said
+    assert verify(builder) == sum(SIDES.values()) - 4
+    assert sorted(stored(builder, "train")) == ["train1", "train2", "train3"]
+    table = side_files.read_rows(Path(builder.data_path))
+    unreadable = side_files.unreadable(table)
+    assert {split: sorted(images) for split, images in unreadable.items()} == {
+        "train": ["train0", "train4", "train5"],
+        "test": ["test1"],
+    }
+    assert str(source / "train0.png") in unreadable["train"]["train0"]
+    for _, _, rows, thumbnails in side_files.by_split(builder, table):
+        assert [row["position"] for row in rows] == list(range(len(rows)))
+        assert all(images.decode(thumbnails[row["position"]]).size for row in rows)
+    with pytest.raises(InputError, match=r"4 images cannot be read \(.*train0\.png.*\); or set data\.unreadable=drop$"):
+        prepare(data)
+
+
+def test_a_set_of_no_readable_image_is_refused(source, data):
+    for file in source.glob("*.png"):
+        file.write_bytes(b"")
+    with pytest.raises(InputError, match="not one image can be read"):
+        prepare(data | {"unreadable": "drop"})

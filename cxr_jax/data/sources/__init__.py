@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, cast, runtime_checkable
 
 from cxr_jax.config import DATASETS
+from cxr_jax.data.notes import Notes
 from cxr_jax.data.records import Record, SourceConfig
 
 
@@ -22,12 +23,15 @@ class Source(Protocol):
     def describe(self, data: Mapping[str, Any]) -> SourceConfig:
         """What the set is; checks what can be checked at once, and fetches or draws what is missing.
 
-        Its name must change with everything that changes what is stored; its notes say what is in doubt, and are said
-        on stderr too (`cxr_jax.data.notes`).
+        Its name must change with everything that changes what is stored. It is called at each start: quick it shall be.
         """
 
-    def records(self, data: Mapping[str, Any]) -> list[Record]:
-        """Every image that has a report, in an order of its own that does not change; no image is opened."""
+    def records(self, data: Mapping[str, Any], notes: Notes) -> list[Record]:
+        """Every image that has a report, in an order of its own that does not change; no image is opened.
+
+        What is in doubt, left out or read otherwise than it is written goes to the notes, which are said on standard
+        error and kept for the audit.
+        """
 
     def splits(self, data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Record]]:
         """The records in use under "train", "val" and "test", as published or as `cxr_jax.data.splits` deals them."""

@@ -7,7 +7,6 @@ may be unpacked (.csv), and the one of CheXpert's labels may be absent.
 
 import hashlib
 import os
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from cxr_jax.data.notes import Notes
 from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.sources import mimic_tables as tables
 from cxr_jax.data.sources.mimic_reports import parse_sections
@@ -54,9 +54,9 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
     )
 
 
-def records(data: Mapping[str, Any]) -> list[Record]:
+def records(data: Mapping[str, Any], notes: Notes) -> list[Record]:
     """One record an image of a study that has findings or an impression; see `read_release`."""
-    return read_release(Path(data["path"]).expanduser())
+    return read_release(Path(data["path"]).expanduser(), notes)
 
 
 def splits(data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Record]]:
@@ -69,10 +69,10 @@ def splits(data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Rec
     return into_splits(records, deals_anew(data["split"], "MIMIC-CXR-JPG"), data["seed"], table)
 
 
-def read_release(folder: Path) -> list[Record]:
+def read_release(folder: Path, notes: Notes) -> list[Record]:
     """Every image of a study that has findings or an impression, with its official split.
 
-    Says on stderr how the text of how many reports was found, how many studies have none, and how many views are
+    The notes say how the text of how many reports was found, how many studies have none, and how many views are
     neither frontal nor lateral.
 
     Raises:
@@ -89,7 +89,6 @@ def read_release(folder: Path) -> list[Record]:
     reports = apart if apart.is_dir() else folder / FILES
     records: list[Record] = []
     missing: dict[str, list[Path]] = {"report": [], "image": []}
-    without = 0
     for study, images in tqdm(studies.items(), desc="reading reports", unit="study", leave=False, disable=None):
         subject = images[0].subject_id
         place = f"p{subject[:2]}/p{subject}/s{study}"
@@ -97,7 +96,7 @@ def read_release(folder: Path) -> list[Record]:
         if sections is None:
             missing["report"].append(reports / f"{place}.txt")
         elif not sections["findings"] and not sections["impression"]:
-            without += 1
+            notes.add("studies without findings and impression are left out", study, check="placeholders")
         else:
             home = folder / FILES / place
             present = _listing(home)
@@ -130,13 +129,11 @@ def read_release(folder: Path) -> list[Record]:
                 f"{files[0]}: no such {kind}; {len(files)} that the table of splits lists are missing: download them, "
                 "or take their rows out"
             )
-    lines = [f"{folder}: {sum(rules.values()):,} reports", *(f"  {n:>7,} {rule}" for rule, n in rules.most_common())]
-    unknown = sum(not record.view for record in records)
-    if unknown:
-        lines.append(f"  {unknown:>7,} images of a view that is neither frontal nor lateral, counted as frontal")
-    if without:
-        lines.append(f"{folder}: {without} studies without findings and impression are left out")
-    print("\n".join(lines), file=sys.stderr, flush=True)
+    for rule, count in rules.most_common():
+        notes.add(f"reports: {rule}", count=count)
+    for record in records:
+        if not record.view:
+            notes.add("views are neither frontal nor lateral, and count as frontal", record.image_id, check="views")
     return records
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_jax.data import archives
+from cxr_jax.data.notes import Notes
 from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.reports import choose_section
 from cxr_jax.data.sources.annotation import r2gen_split
@@ -83,7 +84,7 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
     )
 
 
-def records(data: Mapping[str, Any]) -> list[Record]:
+def records(data: Mapping[str, Any], notes: Notes) -> list[Record]:
     """One record an image of the release; a study without findings and impression, or without image, is left out.
 
     Says on stderr what the release holds, and where it differs from the official one unless it is drawn.

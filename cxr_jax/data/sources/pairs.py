@@ -9,11 +9,11 @@ from typing import Any
 
 from cxr_jax.csv_table import Row
 from cxr_jax.data import ids
-from cxr_jax.data.notes import Notes, say
+from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_placeholder
 from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.reports import choose_section
-from cxr_jax.data.sources.pairs_table import PairsTable, read_table
+from cxr_jax.data.sources.pairs_table import PairsTable, images_of, read_table
 from cxr_jax.data.sources.published import into_splits, one_report_a_study
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.data.views import view_of
@@ -21,43 +21,47 @@ from cxr_jax.errors import InputError
 
 SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "validate": "val", "dev": "val",
                "testing": "test"}  # fmt: skip
+UNKNOWN_VIEW = "views are neither frontal nor lateral, and count as frontal"
 READING = 2  # goes up when the same table is read as other records
 
 
 def describe(data: Mapping[str, Any]) -> SourceConfig:
-    """The table, and the split in use: "column" or "patient"; says on stderr what in it is in doubt.
+    """The table, and the split in use: "column" or "patient".
 
     Raises:
-      InputError: the file is missing, is no table, or as `records`; or the split is a release's.
+      InputError: the file is missing, is no table, or lacks a column; or the split is a release's.
     """
     file = Path(data["csv"]).expanduser()
     if not data["csv"] or not file.is_file():
         raise InputError(f"data.csv = {data['csv']!r}: no such file; give a CSV with the columns image and report")
-    notes = Notes()
-    table = read_table(file, data, notes)
-    split = _split_in_use(data["split"], table, file)
-    images = [record.image for record in _read(data, table, notes)]
-    say(file, notes.all)
+    columns, images = images_of(file, data)
+    split = _split_in_use(data["split"], columns, file)
     settings = split, data["seed"] if split == "patient" else 0, data["stored_size"], data["stored_format"]
-    reading = READING, sorted(data["columns"].items()), data["placeholders"]
+    # Not data.placeholders: where it is of account, the set is refused or there is one only.
+    reading = READING, sorted(data["columns"].items())
     return SourceConfig(
-        name=fingerprint("pairs", *settings, *reading, file.read_bytes(), files=images, by=data["fingerprint_by"]),
+        name=fingerprint(
+            "pairs",
+            *settings,
+            *reading,
+            file.read_bytes(),
+            files=[_root(data) / image for image in images],
+            by=data["fingerprint_by"],
+        ),
         description=f"pairs ({file.name})",
         source=str(file),
         split=split,
         stored_size=data["stored_size"],
         stored_format=data["stored_format"],
-        notes=notes.all,
     )
 
 
-def records(data: Mapping[str, Any]) -> list[Record]:
+def records(data: Mapping[str, Any], notes: Notes) -> list[Record]:
     """One record a row.
 
     Raises:
       InputError: an empty cell that may not be, an unknown split, or a patient in two splits; it names the row.
     """
-    notes = Notes()
     return _read(data, read_table(Path(data["csv"]).expanduser(), data, notes), notes)
 
 
@@ -67,8 +71,13 @@ def splits(data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Rec
     return into_splits(records, dealt, data["seed"], Path(data["csv"]).expanduser())
 
 
-def _split_in_use(split: str, table: PairsTable, file: Path) -> str:
-    has_split = "split" in table.columns
+def _root(data: Mapping[str, Any]) -> Path:
+    """The folder that images' relative paths start from."""
+    return Path(data["root"] or Path(data["csv"]).parent).expanduser()
+
+
+def _split_in_use(split: str, columns: Sequence[str], file: Path) -> str:
+    has_split = "split" in columns
     if split == "column" and not has_split:
         raise InputError(f"{file}: has no column split; add it, or set data.split=patient")
     if split in ("paper", "r2gen", "strict"):
@@ -78,8 +87,8 @@ def _split_in_use(split: str, table: PairsTable, file: Path) -> str:
 
 def _read(data: Mapping[str, Any], table: PairsTable, notes: Notes) -> list[Record]:
     file = Path(data["csv"]).expanduser()
-    root = Path(data["root"]).expanduser() if data["root"] else file.parent
-    by_column = _split_in_use(data["split"], table, file) == "column"
+    root = _root(data)
+    by_column = _split_in_use(data["split"], table.columns, file) == "column"
     patients, studies = _patients_and_studies(table, notes)
     labels = _labels(table.rows, notes)
     pairs = []
@@ -96,7 +105,7 @@ def _read(data: Mapping[str, Any], table: PairsTable, notes: Notes) -> list[Reco
             )
         view = view_of(row.cells.get("view", ""))
         if row.cells.get("view") and not view:
-            notes.add("views are neither frontal nor lateral, and count as frontal", repr(row.cells["view"]))
+            notes.add(UNKNOWN_VIEW, repr(row.cells["view"]), check="views")
         pairs.append(
             Record(
                 # An image may stand in several rows.
@@ -158,11 +167,12 @@ def _labels(rows: Sequence[Row], notes: Notes) -> list[tuple[str, ...]]:
         for label in kept:
             spellings.setdefault(label.casefold(), {})[label] = None
             if "," in label or ";" in label:
-                notes.add("labels hold , or ; which do not separate: | does", repr(label))
+                notes.add("labels hold , or ; which do not separate: | does", repr(label), check="label_forms")
         labels.append(kept)
     for forms in spellings.values():
         if len(forms) > 1:
-            notes.add("labels differ from another in case alone, and count as others", " and ".join(map(repr, forms)))
+            shown = " and ".join(map(repr, forms))
+            notes.add("labels differ from another in case alone, and count as others", shown, check="label_forms")
     return labels
 
 

@@ -28,6 +28,18 @@ class PairsTable(NamedTuple):
     first_row: int  # the first row's number
 
 
+def images_of(file: Path, data: Mapping[str, Any]) -> tuple[tuple[str, ...], list[str]]:
+    """A look at the table: (those of COLUMNS that it has, what its rows name as images).
+
+    Raises:
+      InputError: the table cannot be read, lacks a column or has it twice.
+    """
+    table = open_table(file)
+    columns = _columns(table, data["columns"])
+    rows = table.rows({"image": columns["image"]})
+    return tuple(columns), [row.cells["image"] for row in rows if not is_placeholder(row.cells["image"])]
+
+
 def read_table(file: Path, data: Mapping[str, Any], notes: Notes) -> PairsTable:
     """The rows that have an image and a report.
 
@@ -109,7 +121,7 @@ def _without_placeholders(cells: Mapping[str, str], notes: Notes) -> dict[str, s
         if name in ("image", "patient_id", "study_id", "view") and is_placeholder(cell):
             kept[name] = ""
             if name in ("patient_id", "study_id"):
-                notes.add(f"cells of {name} hold a placeholder and count as blank", repr(cell))
+                notes.add(f"cells of {name} hold a placeholder and count as blank", repr(cell), check="placeholders")
     return kept
 
 
@@ -125,7 +137,7 @@ def _with_reports(file: Path, rows: Sequence[Row], placeholders: str, notes: Not
             continue
         for name, text in texts.items():
             if text != real[name]:
-                notes.add(f"cells of {name} hold a placeholder and count as blank", repr(text))
+                notes.add(f"cells of {name} hold a placeholder and count as blank", repr(text), check="placeholders")
         if cut:
             notes.add("reports have headings, by which data.section takes its part (FINDINGS:, IMPRESSION:)")
         kept.append(row._replace(cells=row.cells | {"findings": findings, "impression": impression}))
@@ -139,7 +151,8 @@ def _with_reports(file: Path, rows: Sequence[Row], placeholders: str, notes: Not
             f"{file} {row.where}: {name} {what}{others}; fill it in, leave the row out, or set data.placeholders=drop"
         )
     for _, text in without:
-        notes.add("rows have no report, but nothing or a placeholder, and are dropped", repr(text))
+        what = "rows have no report, but nothing or a placeholder, and are dropped"
+        notes.add(what, repr(text), check="placeholders")
     if not kept:
         raise InputError(f"{file}: none of its {len(rows)} rows has a report; is it the right column?")
     return kept

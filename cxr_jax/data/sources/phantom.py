@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_jax.data import lock
+from cxr_jax.data.notes import Notes
 from cxr_jax.data.records import Record, SourceConfig
 from cxr_jax.data.sources import openi
 from cxr_jax.phantom.release import RELEASE_FILE, VERSION, write_release
@@ -26,9 +27,9 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
     return openi.describe(_as_openi(data))
 
 
-def records(data: Mapping[str, Any]) -> list[Record]:
+def records(data: Mapping[str, Any], notes: Notes) -> list[Record]:
     """As Open-i's."""
-    return openi.records(_as_openi(data))
+    return openi.records(_as_openi(data), notes)
 
 
 def splits(data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Record]]:

@@ -71,9 +71,10 @@ def one_report_a_study(records: Sequence[Record], notes: Notes) -> list[Record]:
         kept.append(record)
     for study in differing:
         if len(images[study]) > 1:
-            notes.add("studies have images with different reports: that of the first row stands for all", repr(study))
+            what = "studies have images with different reports: that of the first row stands for all"
         else:
-            notes.add("images stand in several rows with different reports: each row is a pair of its own", repr(study))
+            what = "images stand in several rows with different reports: each row is a pair of its own"
+        notes.add(what, repr(study), check="clashing_reports")
     return kept
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cxr_jax.data.notes import Note, Notes, say
+from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_no_report
 from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.sources.annotation import read_lists
@@ -31,7 +31,7 @@ ORIGINS = {
 
 
 def describe(data: Mapping[str, Any]) -> SourceConfig:
-    """The folder; says on stderr what had to be taken for granted.
+    """The folder.
 
     Raises:
       InputError: the folder has not that layout, annotation.json is not what it should be, or the split is another's.
@@ -43,8 +43,7 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
             "R2Gen's two"
         )
     anew = _deals_anew(data)
-    published, notes = read_annotation(folder)
-    say(folder / ANNOTATION, notes)
+    published = read_annotation(folder, Notes())
     settings = anew, data["seed"] if anew else 0, data["stored_size"], data["stored_format"]
     text = (folder / ANNOTATION).read_bytes()
     images = [record.image for record in published]
@@ -55,17 +54,16 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
         split="patient" if anew else "column",
         stored_size=data["stored_size"],
         stored_format=data["stored_format"],
-        notes=notes,
     )
 
 
-def records(data: Mapping[str, Any]) -> list[Record]:
+def records(data: Mapping[str, Any], notes: Notes) -> list[Record]:
     """One record an image that has a report.
 
     Raises:
       InputError: an entry of annotation.json is not what it should be.
     """
-    return read_annotation(Path(data["path"]).expanduser())[0]
+    return read_annotation(Path(data["path"]).expanduser(), notes)
 
 
 def splits(data: Mapping[str, Any], records: list[Record]) -> dict[str, list[Record]]:
@@ -81,15 +79,14 @@ def _deals_anew(data: Mapping[str, Any]) -> bool:
     return deals_anew({"r2gen": "auto"}.get(data["split"], data["split"]), "R2Gen's release")
 
 
-def read_annotation(folder: Path) -> tuple[list[Record], tuple[Note, ...]]:
-    """(Every image that has a report, with R2Gen's split; what was taken for granted).
+def read_annotation(folder: Path, notes: Notes) -> list[Record]:
+    """Every image that has a report, with R2Gen's split; the notes say what was taken for granted.
 
     Raises:
       InputError: not JSON, not the lists it should hold, or an entry that is wrong: named by list and place in it.
     """
     file = folder / ANNOTATION
     lists, of_file = read_lists(file)
-    notes = Notes()
     for line in of_file:
         notes.add(line, count=0)
     published: list[Record] = []
@@ -106,10 +103,11 @@ def read_annotation(folder: Path) -> tuple[list[Record], tuple[Note, ...]]:
             if said != split and (key == split or said in SPLITS):
                 raise InputError(f"{where}: split is {said!r} in the list {key}; move the entry or mend its split")
             if not entry["report"].strip() or is_no_report(entry["report"]):
-                notes.add("entries without a report are left out", repr(entry["report"].strip()))
+                what = "entries without a report are left out"
+                notes.add(what, repr(entry["report"].strip()), check="placeholders")
             else:
                 published += of_entry
-    return one_report_a_study(published, notes), notes.all
+    return one_report_a_study(published, notes)
 
 
 def _read_entry(entry: Any, split: str, where: str, images: Path) -> list[Record]:

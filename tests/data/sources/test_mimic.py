@@ -163,14 +163,15 @@ def test_how_each_text_was_found_is_counted(release, capsys):
     assert {r.study_id: r.findings for part in read(release).values() for r in part}["50000002"] == "Lungs are clear."
     text = capsys.readouterr().err
     for line in (
-        f"{release}: 10 reports",
-        "        7 findings and impression under their headings",
-        "        1 findings under a heading that names the views",
-        "        1 the last paragraphs, for no heading says findings or impression: the text is findings",
-        "        1 findings or impression under a misspelt heading",
-        "        1 images of a view that is neither frontal nor lateral, counted as frontal",
+        "7 reports: findings and impression under their headings",
+        "1 reports: findings under a heading that names the views",
+        "1 reports: the last paragraphs, for no heading says findings or impression: the text is findings",
+        "1 reports: findings or impression under a misspelt heading",
+        f"1 views are neither frontal nor lateral, and count as frontal ({dicom_id(3)})",
     ):
-        assert f"{line}\n" in text
+        assert f"{release}: {line}\n" in text
+    source = load(release)[1]
+    assert sum(note.count for note in source.notes if note.what.startswith("reports: ")) == 10  # for the audit
 
 
 @pytest.mark.parametrize("place", ["", "mimic-cxr-reports", "files"])
@@ -193,8 +194,8 @@ def test_the_official_sections_are_taken_where_they_lie(release, capsys, place):
     assert "50000002" not in texts
     assert texts["50000003"] == ("Report 50000003.", "In short 50000003.")  # not in the table: cut here
     text = capsys.readouterr().err
-    assert "        1 findings or impression, by mimic_cxr_sectioned\n" in text
-    assert "        1 the last paragraph, by mimic_cxr_sectioned\n" in text
+    assert "1 reports: findings or impression, by mimic_cxr_sectioned\n" in text
+    assert "1 reports: the last paragraph, by mimic_cxr_sectioned\n" in text
     assert "1 studies without findings and impression are left out" in text
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_jax.data import images
+from cxr_jax.data import images, side_files
+from cxr_jax.data.notes import Notes
 from cxr_jax.data.prepare import prepare
 from cxr_jax.data.sources import pairs
 from cxr_jax.data.splits import SPLITS
@@ -304,7 +305,8 @@ def test_other_encodings(tmp_path, capsys):
 def records_and_notes(table, **data):
     """The records of a table in its order, and the lines on it."""
     given = data_of(table) | data
-    return pairs.records(given), [str(note) for note in pairs.describe(given).notes]
+    notes = Notes()
+    return pairs.records(given, notes), [str(note) for note in notes.all]
 
 
 def test_a_table_in_good_order_has_no_notes(tmp_path, capsys):
@@ -319,7 +321,9 @@ def test_notes_are_said_once_and_kept(tmp_path, capsys):
     note = "7 views are neither frontal nor lateral, and count as frontal ('LAO', 'RAO')"
     builder = build(table)
     assert capsys.readouterr().err.count(f"{table}: {note}\n") == 1
-    assert [str(kept) for kept in builder.builder_config.notes] == [note]
+    assert [str(kept) for kept in side_files.read_notes(Path(builder.data_path))] == [note]
+    build(table)
+    assert capsys.readouterr().err == ""
 
 
 IDS = [("123", "123.0"), ("7", "007"), ("p1", "P1"), ("P1", "P 1"), ("P7", "P007")]
