@@ -15,6 +15,7 @@ from cxr_jax.phantom.drawing import draw_study
 SIDE = 24  # pixels, at which pictures are compared
 DRAWN = 24  # chests that are averaged
 BLACK, WHITE = 1, 254  # no darker, no brighter: cut off
+DARK, LETTERS = 16, 0.1  # grey; share of a row or column that may be brighter in a black border
 # Chosen on covid_cxr's frontal and lateral films and on other pictures, see docs/data.md.
 CLIPPED = 0.3
 CHEST, INVERTED, FRONTAL = 0.25, -0.2, 0.1
@@ -38,6 +39,7 @@ class Looks(NamedTuple):
 def looks_of(grey: np.ndarray) -> Looks:
     """Measures uint8 (H, W)."""
     front, side = _drawn_chests()
+    grey = _without_border(grey)
     height, width = grey.shape
     middle = grey[height // 10 : height - height // 10, width // 10 : width - width // 10]
     small = _small(grey)
@@ -64,6 +66,15 @@ def doubts_of(looks: Looks, lateral: bool = False) -> tuple[str, ...]:
     elif not lateral and looks.frontal - looks.lateral + looks.symmetry / 2 < FRONTAL:
         doubts.append("lateral")
     return tuple(doubts)
+
+
+def _without_border(grey: np.ndarray) -> np.ndarray:
+    """The picture without the rows and columns at its edges that are black but for a letter; itself where all are."""
+    lit = grey > DARK
+    rows, columns = (np.flatnonzero(lit.mean(axis=axis) > LETTERS) for axis in (1, 0))
+    if not len(rows) or not len(columns):
+        return grey
+    return np.ascontiguousarray(grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,31 +11,41 @@ import numpy as np
 
 from cxr_jax.data import images
 from cxr_jax.data.grey import FLAT, kind_of
+from cxr_jax.data.looks import doubts_of, looks_of
 from cxr_jax.data.notes import Note
 from cxr_jax.data.pipeline import Split
 from cxr_jax.data.splits import near_copies
+from cxr_jax.evaluation import checks
 from cxr_jax.evaluation.retrieval_metrics import instance_ceiling, random_chance, tied_chance
-from cxr_jax.evaluation.tables import Table
-from cxr_jax.labels.rules import is_read
 from cxr_jax.retrieval.store import first_rows
 
 RANKS = (1, 5, 10)
 FINDINGS_SHOWN = 20
-EXAMPLES = 3  # of images a kind of warning, in a table; the result has all
+LITTLE = 10.0  # grey levels of standard deviation: the least of 1,564 real radiographs is 11.5
 
 
 class Pixels(NamedTuple):
     """What looking at every stored image of a split tells."""
 
     digests: list[str]  # equal for equal pixels
-    blank: list[str]  # ids of images that show next to nothing
+    doubts: dict[str, list[str]]  # of a check of `checks.CHECKS` the ids of images
     sides: np.ndarray  # (n, 2) height and width as stored
 
 
-def audit(splits: Mapping[str, Split], notes: Sequence[Note] = ()) -> dict[str, Any]:
+def audit(
+    splits: Mapping[str, Split],
+    notes: Sequence[Note] = (),
+    tokens: Mapping[str, checks.Tokens] | str = "no tokenizer",
+    max_tokens: int = 0,
+) -> dict[str, Any]:
     """What splits hold and share, by name; `audit_tables` puts it into words.
 
+    Args:
+      notes: of the source, see `cxr_jax.data.notes`.
+      tokens, max_tokens: see `checks.of_reports`.
+
     Returns:
+      "checks": {name of `checks.CHECKS`: {"count", "of", "examples"}}.
       "splits": {split: {"images", "studies", "patients", "distinct_reports", "words": [5 %, median, 95 %], "normal":
         share of studies that the source calls normal, None where it calls none so}}.
       "leaks": {"val" | "test": counts of that split's studies, patients and images that training has too: "exact" and
@@ -42,19 +53,24 @@ def audit(splits: Mapping[str, Split], notes: Sequence[Note] = ()) -> dict[str, 
       "ceilings": {split: {k: the best instance recall@k that a system can expect, see `instance_ceiling`}}; "chances":
         {split: {"random" | "tied": {k: recall@k, image to report, of `random_chance` and `tied_chance`}}}.
       "findings": {finding: {split: share of studies}}, the most frequent in training first.
-      "blank_images": {split: image ids}; "stored_sides": {split: [least, median, greatest] short side in pixels}.
+      "doubtful_images": {split: {check: image ids}}; "stored_sides": {split: [least, median, greatest] short side in
+        pixels}.
       "image_warnings": {split: {"images": how many were read with one, "kinds": {kind: how many images}, "listed":
         [[image id, warning], …], all of them}}, see `cxr_jax.data.grey.Picture`.
-      "unread_reports": {split: study ids}, of reports that the rule labeller reads nothing in (`labels.rules.is_read`).
-      "source_notes": [{"what", "count", "examples"}, …]: `notes`, what was read otherwise than the source has it.
+      "source_notes": [{"what", "count", "examples", "check"}, …]: `notes`, what was read otherwise than the source has
+        it.
     """
     first = {name: first_rows(split.study_ids) for name, split in splits.items()}
     looked = {name: _look(split) for name, split in splits.items()}
     labels = {name: [splits[name].labels[i] for i in rows] for name, rows in first.items()}
     says_normal = any(any(split.normal) for split in splits.values())
     shares = {name: Counter(finding for study in labels[name] for finding in study) for name in splits}
+    leaks = _leaks(splits, first, looked)
     frequent = sorted(shares["train"], key=lambda finding: (-shares["train"][finding], finding))
+    found = _of_images(splits, looked) | _of_leaks(leaks, splits, first)
+    found |= checks.of_reports(splits, tokens, max_tokens) | checks.of_source(notes)
     return {
+        "checks": {name: dataclasses.asdict(found[name]) for name in checks.CHECKS},
         "splits": {
             name: {
                 "images": len(split),
@@ -66,7 +82,10 @@ def audit(splits: Mapping[str, Split], notes: Sequence[Note] = ()) -> dict[str, 
             }
             for name, split in splits.items()
         },
-        "leaks": _leaks(splits, first, looked),
+        "leaks": {
+            name: {kind: len(found) for kind, found in of_split.items()} | _sizes(splits[name], first[name])
+            for name, of_split in leaks.items()
+        },
         "ceilings": {
             name: {k: float(instance_ceiling(rows, splits[name].group_ids[rows], k).mean()) for k in RANKS}
             for name, rows in first.items()
@@ -82,28 +101,48 @@ def audit(splits: Mapping[str, Split], notes: Sequence[Note] = ()) -> dict[str, 
             finding: {name: shares[name][finding] / len(first[name]) for name in splits}
             for finding in frequent[:FINDINGS_SHOWN]
         },
-        "blank_images": {name: pixels.blank for name, pixels in looked.items()},
+        "doubtful_images": {name: pixels.doubts for name, pixels in looked.items()},
         "stored_sides": {
             name: np.percentile(pixels.sides.min(axis=1), [0, 50, 100]).tolist() for name, pixels in looked.items()
         },
         "image_warnings": {name: _warnings(split) for name, split in splits.items()},
-        "unread_reports": {
-            name: [splits[name].study_ids[i] for i in rows if not is_read(splits[name].reports[i])]
-            for name, rows in first.items()
-        },
         "source_notes": [dataclasses.asdict(note) for note in notes],
     }
 
 
 def _look(split: Split) -> Pixels:
-    digests, blank, sides = [], [], []
+    digests, sides = [], []
+    doubts: dict[str, list[str]] = {}
     for row in range(len(split)):
         image = images.decode(split.encoded_image(row))
         digests.append(hashlib.blake2b(image.tobytes() + str(image.shape).encode(), digest_size=16).hexdigest())
         sides.append(image.shape)
-        if image.std() < FLAT:
-            blank.append(split.image_ids[row])
-    return Pixels(digests, blank, np.array(sides))
+        for doubt in _doubts(image, split.views[row] == "lateral"):
+            doubts.setdefault(doubt, []).append(split.image_ids[row])
+    return Pixels(digests, doubts, np.array(sides))
+
+
+def _doubts(image: np.ndarray, lateral: bool) -> list[str]:
+    spread = image.std()
+    if spread < FLAT:
+        return ["blank_images"]
+    doubts = [f"{doubt.replace(' ', '_')}_images" for doubt in doubts_of(looks_of(image), lateral)]
+    return [*doubts, "flat_images"] if spread < LITTLE else doubts
+
+
+def _of_images(splits: Mapping[str, Split], looked: Mapping[str, Pixels]) -> dict[str, checks.Check]:
+    count = sum(len(split) for split in splits.values())
+    result = {
+        name: checks.found_check([image for pixels in looked.values() for image in pixels.doubts.get(name, [])], count)
+        for name, (_, of, _) in checks.CHECKS.items()
+        if of == checks.IMAGES
+    }
+    warned = [image for split in splits.values() for image in split.image_ids if split.warnings.get(image)]
+    unreadable = [image for split in splits.values() for image in split.unreadable]
+    return result | {
+        "warned_images": checks.found_check(warned, count),
+        "unreadable_images": checks.found_check(unreadable, count + len(unreadable)),
+    }
 
 
 def _warnings(split: Split) -> dict[str, Any]:
@@ -116,111 +155,58 @@ def _warnings(split: Split) -> dict[str, Any]:
     }
 
 
-def _examples(warnings: Mapping[str, Any], kind: str) -> str:
-    own = [
-        f"{image} ({warning.partition(': ')[2]})" for image, warning in warnings["listed"] if kind_of(warning) == kind
-    ]
-    return "; ".join(own[:EXAMPLES]) + ("; …" if len(own) > EXAMPLES else "")
-
-
 def _leaks(
     splits: Mapping[str, Split], first: Mapping[str, np.ndarray], looked: Mapping[str, Pixels]
-) -> dict[str, dict[str, int]]:
-    """For each split but train, how many of its studies, patients and images have a twin in train."""
+) -> dict[str, dict[str, list[str]]]:
+    """For each split but train, which of its studies, patients and images have a twin in train."""
     names = list(splits)
     texts = [splits[name].reports[i] for name in names for i in first[name]]
     ends = np.cumsum([0, *(len(first[name]) for name in names)])
     clusters = np.asarray(near_copies(texts))
     near = {name: clusters[ends[i] : ends[i + 1]] for i, name in enumerate(names)}
     train, rows, train_pixels = splits["train"], first["train"], set(looked["train"].digests)
+    studies, patients = set(train.study_ids), set(train.patient_ids)
     leaks = {}
     for name in names:
         if name == "train":
             continue
         split = splits[name]
+        own = [split.study_ids[i] for i in first[name]]
+        exact = np.isin(split.group_ids[first[name]], train.group_ids[rows])
         leaks[name] = {
-            "exact": int(np.isin(split.group_ids[first[name]], train.group_ids[rows]).sum()),
-            "near": int(np.isin(near[name], near["train"]).sum()),
-            "studies": len(set(split.study_ids) & set(train.study_ids)),
-            "of_studies": len(first[name]),
-            "patients": len(set(split.patient_ids) & set(train.patient_ids)),
-            "of_patients": len(set(split.patient_ids)),
-            "images": sum(digest in train_pixels for digest in looked[name].digests),
-            "of_images": len(split),
+            "exact": list(itertools.compress(own, exact)),
+            "near": list(itertools.compress(own, np.isin(near[name], near["train"]))),
+            "studies": [study for study in own if study in studies],
+            "patients": [patient for patient in dict.fromkeys(split.patient_ids) if patient in patients],
+            "images": [
+                image
+                for image, digest in zip(split.image_ids, looked[name].digests, strict=True)
+                if digest in train_pixels
+            ],
         }
     return leaks
 
 
-def audit_tables(result: Mapping[str, Any]) -> dict[str, Table]:
-    """The audit as titled tables of text."""
-    splits, leaks = result["splits"], result["leaks"]
-    sizes = [
-        (
-            name,
-            *(f"{row[key]:,}" for key in ("images", "studies", "patients", "distinct_reports")),
-            " / ".join(f"{words:.0f}" for words in row["words"]),
-            "-" if row["normal"] is None else f"{row['normal']:.0%}",
-            " / ".join(f"{side:.0f}" for side in result["stored_sides"][name]),
-            f"{len(result['blank_images'][name]):,}",
-            f"{result['image_warnings'][name]['images']:,}",
-        )
-        for name, row in splits.items()
-    ]
-    kinds = {
-        "exact": ("reports that stand in train word for word", "of_studies"),
-        "near": ("reports with a near-copy in train (chains of ≥ 90 % of words)", "of_studies"),
-        "studies": ("studies that are in train too", "of_studies"),
-        "patients": ("patients that are in train too", "of_patients"),
-        "images": ("images whose pixels are in train too", "of_images"),
+def _sizes(split: Split, first: np.ndarray) -> dict[str, int]:
+    return {"of_studies": len(first), "of_patients": len(set(split.patient_ids)), "of_images": len(split)}
+
+
+def _of_leaks(
+    leaks: Mapping[str, Mapping[str, list[str]]], splits: Mapping[str, Split], first: Mapping[str, np.ndarray]
+) -> dict[str, checks.Check]:
+    sizes = [_sizes(splits[name], first[name]) for name in leaks]
+    of = {"exact": "studies", "near": "studies"}
+    names = {
+        "exact": "equal_reports",
+        "near": "near_copies",
+        "studies": "shared_studies",
+        "patients": "shared_patients",
+        "images": "shared_images",
     }
-    recall = [
-        row
-        for name, chances in result["chances"].items()
-        for row in (
-            (f"{name}, by group: chance", chances["random"]),
-            (f"{name}, by group: chance, equal reports tied", chances["tied"]),
-            (f"{name}, by instance: ceiling", result["ceilings"][name]),
-        )
-    ]
-    crossing = [
-        (text, *(f"{row[kind]:,} of {row[of]:,} ({row[kind] / row[of]:.1%})" for row in leaks.values()))
-        for kind, (text, of) in kinds.items()
-    ]
     return {
-        "Splits": Table(
-            ("split", "images", "studies", "patients", "distinct reports", "words 5 / 50 / 95 %", "normal",
-             "short side px min / median / max", "blank images", "read with a warning"),
-            sizes,
-        ),
-        "Read otherwise than it was written": Table(
-            ("how many", "what", "for example"),
-            [
-                (f"{note['count']:,}" if note["count"] else "-", note["what"], ", ".join(note["examples"]))
-                for note in result["source_notes"]
-            ],
-        ),
-        "Reports in which the rule labeller reads nothing": Table(
-            ("split", "studies", "for example"),
-            [
-                (name, f"{len(studies):,}", ", ".join(studies[:EXAMPLES]))
-                for name, studies in result["unread_reports"].items()
-                if studies
-            ],
-        ),
-        "Images read with a warning": Table(
-            ("split", "what", "images", "for example"),
-            [
-                (name, kind, f"{count:,}", _examples(warnings, kind))
-                for name, warnings in result["image_warnings"].items()
-                for kind, count in warnings["kinds"].items()
-            ],
-        ),
-        "What training has already seen": Table(("", *leaks), crossing),
-        "Recall within reach, image → report, for reports repeat": Table(
-            ("", *(f"@{k}" for k in RANKS)), [(what, *(f"{row[k]:.3f}" for k in RANKS)) for what, row in recall]
-        ),
-        "Findings, share of studies": Table(
-            ("finding", *splits),
-            [(finding, *(f"{row[name]:.1%}" for name in splits)) for finding, row in result["findings"].items()],
-        ),
-    }  # fmt: skip
+        name: checks.found_check(
+            [example for of_split in leaks.values() for example in of_split[kind]],
+            sum(size[f"of_{of.get(kind, kind)}"] for size in sizes),
+        )
+        for kind, name in names.items()
+    }

@@ -166,13 +166,15 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 
 def format_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in plain text, the first column to the left, the others to the right."""
-    widths = [max(len(line[i]) for line in (columns, *rows)) for i in range(len(columns))]
-    lines = [
-        "  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-        for line in (columns, *rows)
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    """A table in plain text, columns of words to the left, those of numbers to the right."""
+    lines = [columns, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    words = [i == 0 or sum(line[i][:1].isalpha() for line in rows) > len(rows) / 2 for i in range(len(columns))]
+    text = (
+        "  ".join(c.ljust(w) if to_left else c.rjust(w) for c, w, to_left in zip(line, widths, words, strict=True))
+        for line in lines
+    )
+    return "\n".join(line.rstrip() for line in text)
 
 
 def zero_shot_table(metrics: Mapping[str, Any]) -> Table:

@@ -8,7 +8,8 @@ from cxr_jax.data import images, reports
 from cxr_jax.data.pipeline import Split
 from cxr_jax.data.sources.annotation import r2gen_split
 from cxr_jax.data.sources.openi_release import read_studies
-from cxr_jax.evaluation.audit import audit, audit_tables
+from cxr_jax.evaluation.audit import audit
+from cxr_jax.evaluation.audit_tables import audit_tables
 
 
 def split_of(name, texts, pixels=None, patients=None, labels=None, normal=None, groups=None):
@@ -66,7 +67,14 @@ def test_planted_leaks_are_found():
         "of_images": 3,
     }
     assert result["leaks"]["val"]["near"] == 0
-    assert result["blank_images"] == {"train": [], "val": [], "test": ["test1.png"]}
+    assert result["doubtful_images"]["test"]["blank_images"] == ["test1.png"]
+    found = {name: (check["count"], check["of"], check["examples"]) for name, check in result["checks"].items()}
+    assert found["blank_images"] == (1, 7, ("test1.png",))
+    assert found["equal_reports"] == (1, 4, ("test1",))
+    assert found["near_copies"] == (2, 4, ("test0", "test1"))
+    assert found["shared_patients"] == (1, 4, ("b",))
+    assert found["shared_images"] == (1, 4, ("test0.png",))
+    assert found["shared_studies"] == (0, 4, ())
     assert result["splits"]["train"]["normal"] is None
     assert "1 of 3 (33.3%)" in audit_tables(result)["What training has already seen"].rows[0]
 
@@ -93,17 +101,7 @@ def test_warnings_are_counted_and_listed():
         ("train", "window left out", "5", f"{examples}; …"),
         ("train", "flat picture", "1", "train0.png (all black)"),
     ]
-    assert [row[-1] for row in tables["Splits"].rows] == ["5", "0"]
-
-
-def test_reports_in_which_nothing_is_read_are_listed():
-    reports = {"train": ["No pleural effusion.", "XXXX", "Pas de pneumothorax."], "val": ["The heart is normal."]}
-    splits = {name: split_of(name, texts) for name, texts in reports.items()}
-    result = audit(splits)
-    unread = [splits["train"].study_ids[i] for i in (1, 2)]
-    assert result["unread_reports"] == {"train": unread, "val": []}
-    table = audit_tables(result)["Reports in which the rule labeller reads nothing"]
-    assert table.rows == [("train", "2", ", ".join(unread))]
+    assert (result["checks"]["warned_images"]["count"], result["checks"]["warned_images"]["of"]) == (5, 12)
 
 
 def test_r2gen_split_leaks_as_it_is_known_to(shared):
