@@ -6,7 +6,9 @@
 
 The peer is a script that takes --batch --image --tokens --steps --bert-layers and prints one JSON line with step_s,
 first_step_s, pairs_per_s and peak_device_mib. Each side runs in a process of its own, so that neither holds the other's
-memory; they take turns `--rounds` times, and the best round of each counts. Only the peer needs torch.
+memory; they take turns `--rounds` times, and the best round of each counts. Only the peer needs torch. Where the
+card's peaks are known, the shares of them that our step reaches are counted by XLA's own analysis of the program:
+"mfu" of its arithmetic in bfloat16, without sparsity, and "bandwidth_share" of its memory's.
 """
 
 import argparse
@@ -17,6 +19,26 @@ import subprocess
 import sys
 import time
 
+# FLOP/s in bfloat16 and bytes/s, as their makers state them.
+PEAKS = {
+    "H200": (989e12, 4.8e12),
+    "H100": (989e12, 3.35e12),
+    "A100": (312e12, 2.0e12),
+    "TPU v5 lite": (197e12, 0.819e12),
+}
+
+
+def shares_of_peak(device: str, flops: float, bytes_accessed: float, seconds: float) -> dict[str, float | None]:
+    """What share of the device's arithmetic and of its memory's bandwidth a program used; None where unknown."""
+    known = [peaks for name, peaks in PEAKS.items() if name in device]
+    if not known or not flops:
+        return {"mfu": None, "bandwidth_share": None}
+    (most_flops, most_bytes), *_ = known
+    return {
+        "mfu": round(flops / seconds / most_flops, 4),
+        "bandwidth_share": round(bytes_accessed / seconds / most_bytes, 4),
+    }
+
 
 def measure_ours(arguments: argparse.Namespace) -> dict:
     """One round of ours, in this process: the paper's model, random weights, one device, synthetic batch."""
@@ -24,7 +46,6 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
     import numpy as np
 
     from cxr_jax import config as configuration
-    from cxr_jax.retrieval.embedding import encode_images, encode_text_features, encode_texts
     from cxr_jax.training.step import init_state, make_recipe, make_train_step
     from cxr_jax.weights.bert import complete_bert_config
 
@@ -46,7 +67,10 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
     batch = jax.device_put(batch)
     recipe, key = make_recipe(config), jax.random.key(0)
     state = init_state(recipe, config)
-    train_step = jax.jit(make_train_step(recipe), donate_argnums=0)
+    start = time.perf_counter()
+    train_step = jax.jit(make_train_step(recipe), donate_argnums=0).lower(state, batch, key).compile()
+    compile_time = time.perf_counter() - start
+    cost, memory = train_step.cost_analysis() or {}, train_step.memory_analysis()
 
     def run():
         nonlocal state
@@ -55,26 +79,33 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
 
     first, step = timed(run, arguments.steps)
     stats = jax.devices()[0].memory_stats() or {}
-    peak = stats.get("peak_bytes_in_use", 0) // 2**20 or None
     variables = {"params": state.params, "batch_stats": state.batch_stats}
-
-    @jax.jit
-    def encode(variables, batch):
-        images = encode_images(recipe.model, variables, batch["image"])
-        h = encode_text_features(recipe.model, variables, batch["token_ids"], batch["token_mask"])
-        return images, encode_texts(recipe.model, variables, h)
-
-    _, encode_time = timed(lambda: jax.block_until_ready(encode(variables, batch)), arguments.steps)
-    return {
+    device = jax.devices()[0].device_kind
+    flops, moved = (float(cost.get(name, 0)) for name in ("flops", "bytes accessed"))
+    result = {
         "peer": f"cxr_jax on jax {jax.__version__}, {config['compute_dtype']}",
-        "device": jax.devices()[0].device_kind,
-        "first_step_s": round(first, 2),
+        "device": device,
+        "batch": arguments.batch,
+        "compile_s": round(compile_time, 2),
+        "first_step_s": round(first, 3),
         "step_s": round(step, 5),
         "pairs_per_s": round(arguments.batch / step, 2),
-        "encoded_pairs_per_s": round(arguments.batch / encode_time, 2),
-        "peak_device_mib": peak,
-        "peak_host_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "flops": flops,
+        "bytes": moved,
+        **shares_of_peak(device, flops, moved, step),
+        "peak_device_mib": stats.get("peak_bytes_in_use", 0) // 2**20 or None,
+        "temporary_mib": getattr(memory, "temp_size_in_bytes", 0) // 2**20,
     }
+    for name, inputs in (("images", {"image": batch["image"]}), ("reports", tokens_of(batch))):
+        encode = jax.jit(recipe.model.apply)
+        _, seconds = timed(lambda: jax.block_until_ready(encode(variables, **inputs)), arguments.steps)  # noqa: B023
+        result[f"{name}_per_s"] = round(arguments.batch / seconds, 2)
+    return result | {"peak_host_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+
+
+def tokens_of(batch: dict) -> dict:
+    """The text tower's part of a batch."""
+    return {name: batch[name] for name in ("token_ids", "token_mask")}
 
 
 def timed(function, count: int) -> tuple[float, float]:
