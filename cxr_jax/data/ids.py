@@ -1,35 +1,11 @@
-"""Ids of patients, studies and images as programs spoil them: 123.0 for 123, 7 for 007, p1 for P1, "P 1" for P1."""
+"""A column of ids, those that programs wrote in several ways made one (`cxr_jax.ids`)."""
 
-import re
-import unicodedata
 from collections.abc import Sequence
 
 from cxr_jax.data.notes import Notes
+from cxr_jax.ids import ROUNDED, key, without_float
 
 FORMS = "id_forms"  # the audit's row
-# A whole number that went through a table of floating-point numbers.
-FLOAT = re.compile(r"([+-]?\d+)\.0+")
-NUMBERED = re.compile(r"([^\W\d]*[\W_]*)0*([0-9]+)")
-# One that a spreadsheet rounded: several numbers may have become this one.
-ROUNDED = re.compile(r"\d(?:[.,]\d+)?E\+?\d+", re.IGNORECASE)
-
-
-def without_float(name: str) -> str:
-    """An id without the ".0" that it got as a floating-point number."""
-    match = FLOAT.fullmatch(name)
-    return match[1] if match else name
-
-
-def key(name: str) -> str:
-    """What two ids share that differ in ".0", leading zeros, case or blanks only.
-
-    Zeros are leading in a number, and in one behind letters, "P007". Blanks are all that show nothing.
-    """
-    plain = unicodedata.normalize("NFKC", name)
-    plain = "".join(character for character in plain if not character.isspace() and character.isprintable())
-    plain = without_float(plain).casefold()
-    numbered = NUMBERED.fullmatch(plain)
-    return numbered[1] + numbered[2] if numbered else plain
 
 
 def unify(names: Sequence[str], column: str, notes: Notes) -> list[str]:

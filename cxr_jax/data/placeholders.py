@@ -3,9 +3,10 @@
 import re
 
 _WORD = (
-    r"nan|none|null|nil|n\.?/?\s?a|undefined|unknown|missing|blank|empty|tbd|void|pending|x{3,}|"
+    r"nan|nat|none|null|nil|n|n\.?/?\s?a|1\.#(?:qnan|ind)|undefined|unknown|missing|blank|empty|tbd|void|pending|x{3,}|"
     r"(?:report|text|data)? ?(?:is )?(?:not|un)[ -]?(?:available|applicable|known|provided|recorded|specified|given)|"
-    r"no (?:report|text|data)(?: (?:available|provided|found|given))?|error|ref|value|name|div/0"
+    r"no (?:report|text|data)(?: (?:available|provided|found|given))?|error|ref|value|name|div/0|false|"
+    r"k\.?\s?a|keine angabe"
 )
 _PLACEHOLDERS = re.compile(rf"(?:{_WORD})(?:[\s,;|/.]+(?:{_WORD}))*", re.IGNORECASE)
 _AROUND = " \t\r\n\v\f\u00a0\ufeff\"'`\u201c\u201d\u2018\u2019[](){}<>.,;:!?*_#=~|/\\-\u2013\u2014"

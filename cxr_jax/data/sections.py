@@ -10,10 +10,15 @@ from cxr_jax.data.placeholders import is_placeholder
 # Where a heading ends: not within a time, "8:15 A.M.".
 COLON = re.compile(r"(?<!\d)[:\uff1a]|[:\uff1a](?!\d)")
 # A colon, or a line of capitals.
-MAY_HAVE_HEADINGS = re.compile(r"[:;\uff1a]|^[^a-z]{6,}$", re.MULTILINE)
+MAY_HAVE_HEADINGS = re.compile(r"[:;\uff1a]|^[^a-z]{6,}$|^\W*[#\[]|[A-Z]\s+[-\u2013\u2014]\s", re.MULTILINE)
 # The words before a colon, of which the last few may be a heading within a line.
 _WORDS = re.compile(r"(?:[A-Za-z(][A-Za-z,/&()]*[ \t]+){0,3}[A-Za-z(][A-Za-z,/&()]*[ \t]*$")
-_WORD = re.compile(r"[^\W\d_]{3}")
+_WORD = re.compile(r"[^\W\d_]{2}")
+# "[FINDINGS] Clear.", "FINDINGS - Clear."
+_MARKED = re.compile(r"\[([A-Za-z]+)\][ \t]*|([A-Z]+)[ \t]+[-\u2013\u2014][ \t]+")
+_ESCAPED_END = re.compile(r"(?:\\r)?\\n")
+_BREAK = re.compile(r"<\s*(?:br|/p|/div|/li|/h\d)\b[^>]*>", re.IGNORECASE)
+_TAG = re.compile(r"</?\s*(?:b|i|u|p|em|strong|div|span|li|ul|ol|h\d|font|table|tr|td)\b[^>]*>", re.IGNORECASE)
 _NEW_SENTENCE = re.compile(r"(?:^|[.!?;:)\]]\s*|\s\s)$")
 
 
@@ -54,7 +59,8 @@ def cut_report(report: str) -> Report | None:
 
     Its headings stand at the beginnings of lines, or in its one line: in capitals, or behind a full stop where the
     report begins with a heading or has both. What stands above all headings is findings where none are so called. Of
-    two sections of one name the last that is not empty counts.
+    two sections of one name the last that is not empty counts. Where the headings are others, INDICATION say, the
+    `last_paragraphs` are findings.
     """
     if not MAY_HAVE_HEADINGS.search(report):
         return None
@@ -62,7 +68,8 @@ def cut_report(report: str) -> Report | None:
     sections = [part for section in split_lines(lines) for part in _split_inline(section)]
     named = {section.heading.part for section in sections if section.heading}
     if not named & {"findings", "impression", "both"}:
-        return None
+        below = last_paragraphs(sections) if "other" in named else ""
+        return Report(below, "") if below else None
     findings = last(sections, "findings", "both") or last(sections, "view")
     impression = last(sections, "impression", "both")
     if not findings and not sections[0].heading:
@@ -76,8 +83,38 @@ def last(sections: Sequence[Section], *parts: str) -> str:
     return next((one_line(text) for text in named if holds_words(text)), "")
 
 
+def last_paragraphs(sections: Sequence[Section]) -> str:
+    """What stands under no heading of its own: below the first paragraph of the last section that has more than one.
+
+    Above all headings the first paragraph is left out only where it is a title.
+    """
+    for section in reversed(sections):
+        first, *below = re.split(r"\n[ \t]*\n", section.text.strip())
+        paragraphs = below if section.heading or _is_title(first) else [first, *below]
+        text = one_line(" ".join(part for part in paragraphs if holds_words(part)))
+        if text:
+            return text
+    return ""
+
+
+def _is_title(paragraph: str) -> bool:
+    """Whether a paragraph only names the examination."""
+    text = one_line(paragraph)
+    heading = read_heading(text)
+    return (heading is not None and heading.part == "view") or (text.isupper() and not text.endswith("."))
+
+
+def plain_text(text: str) -> str:
+    """The text without HTML's tags, and with a line's end where a program wrote \\n for it."""
+    if "\\n" in text and "\n" not in text:
+        text = _ESCAPED_END.sub("\n", text)
+    if "<" in text:
+        text = _TAG.sub("", _BREAK.sub("\n", text))
+    return text
+
+
 def holds_words(text: str) -> bool:
-    """Whether a section says something: a word of three letters or more, and no placeholder."""
+    """Whether a section says something: a word of two letters or more, and no placeholder."""
     return bool(_WORD.search(text)) and not is_placeholder(text)
 
 
@@ -88,10 +125,17 @@ def one_line(text: str) -> str:
 
 def _heading_of(line: str) -> tuple[Heading | None, str]:
     """The heading that a line begins with, and the rest of the line."""
-    text = line.strip().lstrip("*#> ")  # some write Markdown
+    plain = line.strip()
+    text = plain.lstrip("*#> ")  # some write Markdown
+    if marked := _MARKED.match(text):
+        name = marked[1] or marked[2]
+        if name.upper() in SINGLE:
+            return read_heading(name), text[marked.end() :]
+    if plain.startswith("#") and text.strip("* ").upper() in SINGLE:
+        return read_heading(text.strip("* ")), ""
     colon = COLON.search(text[: MAX_LENGTH + 1])
     if colon:
-        return read_heading(text[: colon.start()].strip("* ")), text[colon.end() :].removeprefix("**")
+        return read_heading(text[: colon.start()].strip("* ")), text[colon.end() :].removeprefix("**").lstrip(":")
     name, semicolon, rest = text.partition(";")  # "IMPRESSION; No change."
     if semicolon and name.isupper() and name.strip() in SINGLE:
         return read_heading(name.strip()), rest
@@ -109,7 +153,7 @@ def _split_inline(section: Section) -> Iterator[Section]:
     start, heading = 0, section.heading
     for place, end, following in cuts:
         yield Section(heading, text[start:place])
-        start, heading = end, following
+        start, heading = end + (text[end : end + 1] == ":"), following  # "Impression::"
     yield Section(heading, text[start:])
 
 
@@ -123,7 +167,7 @@ def _heading_before(text: str, colon: re.Match[str]) -> tuple[int, int, Heading]
         place = words.start() + word.start()
         name = text[place : colon.start()].strip()
         heading = read_heading(name)
-        if heading is None or heading.part == "view" or heading.misspelt or heading.loose:
+        if heading is None or heading.part == "view" or heading.loose or (heading.misspelt and not name.isupper()):
             continue
         if name.isupper() or _NEW_SENTENCE.search(text[max(0, place - 8) : place]):
             return place, colon.end(), heading

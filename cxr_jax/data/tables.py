@@ -12,6 +12,8 @@ from cxr_jax.csv_table import CsvTable, Row
 from cxr_jax.data.json_objects import SUFFIXES, is_text, read_values
 from cxr_jax.errors import InputError
 
+# Which cells may be lists, and what then stands between the items: a report's are its sentences or paragraphs.
+SEPARATORS = {"labels": "|", "report": "\n", "findings": "\n", "impression": "\n", "prediction": "\n"}
 PARQUET = (".parquet", ".pq")
 
 
@@ -35,19 +37,19 @@ class ObjectTable:
           InputError: a value is no text, number or list of them; it names row and column.
         """
         for number, fields in self._objects:
-            cells = {name: self._cell(number, column, fields.get(column)) for name, column in columns.items()}
+            cells = {name: self._cell(number, name, column, fields.get(column)) for name, column in columns.items()}
             if any(cells.values()):
                 yield Row(number, number, cells)
 
-    def _cell(self, number: int, column: str, value: Any) -> str:
+    def _cell(self, number: int, name: str, column: str, value: Any) -> str:
         values = value if isinstance(value, list | tuple) else [value]
         texts = [_text(item) for item in values]
-        if None in texts:
+        if None in texts or (len(texts) > 1 and name not in SEPARATORS):
+            wanted = "text or a number" + (", or a list of them" if name in SEPARATORS else "")
             raise InputError(
-                f"{self.file} row {number}: {column} holds {type(value).__name__} {value!r:.40}; wanted is text, a "
-                "number or a list of them"
+                f"{self.file} row {number}: {column} holds {type(value).__name__} {value!r:.40}; wanted is {wanted}"
             )
-        return "|".join(text for text in texts if text)
+        return SEPARATORS.get(name, "").join(text for text in texts if text)
 
 
 class PlainTable:

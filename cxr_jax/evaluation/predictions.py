@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxr_jax.data import ids
+from cxr_jax import ids
 from cxr_jax.data.json_objects import is_text, name_of, read_values
+from cxr_jax.data.placeholders import is_no_report
 from cxr_jax.data.sections import cut_report
-from cxr_jax.data.sources.annotation import read_lists, refuse_twice
+from cxr_jax.data.sources.annotation import Homes, read_lists, refuse_twice
 from cxr_jax.data.tables import PARQUET, open_table
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.floors import Pool
@@ -99,22 +100,28 @@ def read_annotation(file: Path, split: str) -> tuple[Pool, dict[str, str]]:
     """
     lists, _ = read_lists(file)
     reports: dict[str, dict[str, str]] = {name: {} for name in lists}
-    homes: dict[str, str] = {}
+    homes: Homes = {}
+    left_out = 0
     for name, (key, entries) in lists.items():
         for number, entry in enumerate(entries):
             fields = entry if isinstance(entry, dict) else {}
             entry_id = name_of(fields.get("id"))
             if entry_id is None or not isinstance(fields.get("report"), str):
                 raise InputError(f"{file}: {key}[{number}]: lacks id or report, both strings; mend it")
-            refuse_twice(homes, entry_id, f"{key}[{number}]", file)
-            reports[name][entry_id] = fields["report"]
+            refuse_twice(homes, "id", entry_id, f"{key}[{number}]", file)
+            if not fields["report"].strip() or is_no_report(fields["report"]):
+                left_out += 1
+            else:
+                reports[name][entry_id] = fields["report"]
+    if left_out:
+        print(f"{file}: {left_out:,} entries without a report are left out", file=sys.stderr)
     return Pool(list(reports["train"].values()), list(reports["val"].values())), reports[split]
 
 
 def references_of(lines: Sequence[Line], references: Mapping[str, str], source: str) -> list[str]:
     """The reference of each line, found by its study_id; "CXR12" stands for R2Gen's "CXR12_IM-0003" too.
 
-    Ids that differ in ".0", leading zeros, case or blanks only (`cxr_jax.data.ids.key`) are one; stderr says how many.
+    Ids that differ in ".0", leading zeros, case or blanks only (`cxr_jax.ids.key`) are one; stderr says how many.
 
     Raises:
       InputError: a line's study is none of the split's, or a study of the split has no line.
@@ -158,8 +165,9 @@ def label_scores(
 
     Args:
       references: by study, in the split's order; lines, source: as `references_of`.
-      files: CSVs (see `csv_files.read_labels`) of the references, by the split's studies, and of the predictions, by
-        the lines'. Without a column study_id: a row a study of the split, and a row a line, in their orders.
+      files: CSVs (see `csv_files.read_labels`; the case of labels does not matter) of the references, by the split's
+        studies, and of the predictions, by the lines'. Without a column study_id: a row a study of the split, and a
+        row a line, in their orders.
 
     Returns:
       "scores", "intervals": of label_f1_micro, _macro and _example, over patients where the lines name them;
@@ -172,7 +180,11 @@ def label_scores(
     of_study = dict(zip(references, read_labels(Path(true_file), list(references)), strict=True))
     if not any(of_study.values()):
         raise InputError(f"{true_file}: no study of the split has a label; is it the right file?")
-    predicted = read_labels(Path(predicted_file), _ids_of_predictions(lines))
+    spelt = {label.casefold(): label for of_one in of_study.values() for label in of_one}
+    predicted = [
+        frozenset(spelt.get(label.casefold(), label) for label in of_line)
+        for of_line in read_labels(Path(predicted_file), _ids_of_predictions(lines))
+    ]
     true = [of_study[name] for name in references_of(lines, {name: name for name in references}, source)]
     f1 = finding_f1(true, predicted, patients_of(lines))
     kinds = ("micro", "macro", "example")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cxr_jax import ids
 from cxr_jax.csv_table import CsvTable, Row
 from cxr_jax.errors import InputError
 
@@ -22,7 +23,7 @@ def read_labels(file: Path, study_ids: Sequence[str]) -> list[frozenset[str]]:
         row a label, or study_id and labels, separated by "|"; a study without labels has a row that leaves them blank.
         A wide table without study_id, such as CheXbert's own output, is taken in order: its first row is the first of
         study_ids, so it must have a row for each of them, and be made from the same list.
-      study_ids: the file's other studies are left aside.
+      study_ids: the file's other studies are left aside. Ids are matched by `cxr_jax.ids.key`.
 
     Raises:
       InputError: naming row and column: the file cannot be read, lacks a study or has it twice, holds no label column
@@ -40,22 +41,25 @@ def read_labels(file: Path, study_ids: Sequence[str]) -> list[frozenset[str]]:
             )
         return _wide(table, rows)
     labels = _long(table, rows) if {"label", "labels"} & set(table.columns) else _by_study(table, rows)
-    missing = [study for study in study_ids if study not in labels]
+    labels = {ids.key(study): of_study for study, of_study in labels.items()}
+    missing = [study for study in study_ids if ids.key(study) not in labels]
     if missing:
         raise InputError(
             f"{file}: column {_KEY}: {len(missing)} of {len(study_ids)} studies are missing ({missing[0]} first); "
             "label every study, one without findings too"
         )
-    return [labels[study] for study in study_ids]
+    return [labels[ids.key(study)] for study in study_ids]
 
 
 def _long(table: CsvTable, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
     listed = "labels" in table.columns
     labels: dict[str, set[str]] = {}
+    first: dict[str, str] = {}
     for row in rows:
         study = _study(table, row)
-        if listed and study in labels:
-            raise _doubled(table, row, study)
+        other = first.setdefault(ids.key(study), study)
+        if (listed and study in labels) or other != study:
+            raise _doubled(table, row, study, other)
         of_row = {label.strip() for label in (row.cells["labels"].split("|") if listed else [row.cells["label"]])}
         of_row.discard("")
         if repeated := of_row & labels.get(study, set()):
@@ -68,10 +72,12 @@ def _long(table: CsvTable, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
 
 def _by_study(table: CsvTable, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
     labels: dict[str, frozenset[str]] = {}
+    first: dict[str, str] = {}
     for row, of_row in zip(rows, _wide(table, rows), strict=True):
         study = _study(table, row)
-        if study in labels:
-            raise _doubled(table, row, study)
+        other = first.setdefault(ids.key(study), study)
+        if study in labels or other != study:
+            raise _doubled(table, row, study, other)
         labels[study] = of_row
     return labels
 
@@ -99,5 +105,8 @@ def _study(table: CsvTable, row: Row) -> str:
     return row.cells[_KEY]
 
 
-def _doubled(table: CsvTable, row: Row, study: str) -> InputError:
-    return InputError(f"{table.file} {row.where}, column {_KEY}: {study} comes a second time; keep one row of it")
+def _doubled(table: CsvTable, row: Row, study: str, other: str) -> InputError:
+    written = "" if other == study else f", written {other} before"
+    return InputError(
+        f"{table.file} {row.where}, column {_KEY}: {study} comes a second time{written}; keep one row of it"
+    )

@@ -1,7 +1,8 @@
 import pytest
 
-from cxr_jax.data.ids import key, unify
+from cxr_jax.data.ids import unify
 from cxr_jax.data.notes import Notes
+from cxr_jax.ids import key
 
 
 @pytest.mark.parametrize(
@@ -11,6 +12,11 @@ from cxr_jax.data.notes import Notes
         ("P7", "p7", "P007", "P 7", "p 007", "P7\u200b"),
         ("CXR1_IM-0001", "cxr1_im-0001"),
         ("0", "00", "0.0"),
+        ("123", "123,0", "123.", '="123"', "'123", "+123", "1.23E+02", "1,23E2", "\u0661\u0662\u0663"),
+        ("1234", "1,234", "1.234"),
+        ("1234567", "1,234,567", "1.234.567", "1.234567E+06"),
+        ("100000", "1e+05", "1E5"),
+        ("2020-01-01", "2020-01-01 00:00:00", "2020-01-01T00:00"),
     ],
 )
 def test_forms_of_one_id(forms):
@@ -19,7 +25,8 @@ def test_forms_of_one_id(forms):
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("123", "1230"), ("P1", "Q1"), ("1.2.840.001", "1.2.840.1"), ("a01b2", "a1b2"), ("12-3", "123"), ("1.5", "15"),
+    [("123", "1230"), ("1.23", "123"), ("1e-05", "100000"), ("2020-01-01 00:00:01", "2020-01-01"), ("-5", "5"),
+     ("P1", "Q1"), ("1.2.840.001", "1.2.840.1"), ("a01b2", "a1b2"), ("12-3", "123"), ("1.5", "15"),
      ("CXR1_IM-0001", "CXR1_IM-001")],
 )  # fmt: skip
 def test_ids_that_are_two(one, other):

@@ -7,6 +7,7 @@ from cxr_jax.data.placeholders import is_no_report, is_placeholder
     "cell",
     ["nan", "NaN", "None", "none.", "N/A", "n/a", "NA", "n.a.", "null", "<NA>", "#N/A", "[]", "{}", "['nan']", '""',
      ".", "-", "--", "?", "___", "nan nan", "None; None", "not available", "Report not available.", "no report",
+     "NaT", "\\N", "1.#QNAN", "-1.#IND", "k.A.", "k. A.", "keine Angabe", "False",
      "unknown", "XXXX", "xxxx.", "#REF!", "TBD", "\u00a0nan\u00a0"],
 )  # fmt: skip
 def test_placeholders(cell):

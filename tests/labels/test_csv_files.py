@@ -52,6 +52,13 @@ def test_without_ids_rows_are_taken_in_order(write):
     assert read_labels(file, ["y", "x"]) == [set(), {"Pneumonia"}]
 
 
+def test_ids_are_matched_in_any_form(write):
+    assert read_labels(write("study_id,Edema\n7.0,1\n008,0\n"), ["7", "8"]) == [{"Edema"}, set()]
+    for layout in ("study_id,Edema\n7,1\n7.0,0\n", "study_id,label\n7,Edema\n07,\n", "study_id,labels\n7,a\n007,b\n"):
+        with pytest.raises(InputError, match=r"0?7(\.0)? comes a second time, written 7 before; keep one row of it"):
+            read_labels(write(layout), ["7"])
+
+
 @given(st.lists(st.frozensets(st.sampled_from(NAMES)), min_size=1, max_size=8), st.randoms())
 def test_what_is_written_is_read(tmp_path_factory, labels, random):
     ids = [f"s{i}" for i in range(len(labels))]

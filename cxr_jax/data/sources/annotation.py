@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from cxr_jax import ids
 from cxr_jax.data import json_objects
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.errors import InputError
+
+Homes = dict[tuple[str, str], tuple[str, str]]
 
 
 def read_lists(file: Path) -> tuple[dict[str, tuple[str, list[Any]]], list[str]]:
@@ -46,7 +49,7 @@ def r2gen_split(annotation: Path) -> dict[str, str]:
     """
     lists, _ = read_lists(annotation)
     split_of: dict[str, str] = {}
-    homes: dict[str, str] = {}
+    homes: Homes = {}
     for split, (key, entries) in lists.items():
         for number, entry in enumerate(entries):
             if not isinstance(entry, dict) or not isinstance(entry.get("id"), str):
@@ -54,15 +57,17 @@ def r2gen_split(annotation: Path) -> dict[str, str]:
             study = entry["id"].split("_")[0]
             if split_of.setdefault(study, split) != split:
                 raise InputError(f"{annotation}: study {study} is in {split_of[study]} and in {split}; mend it")
-            refuse_twice(homes, entry["id"], f"{key}[{number}]", annotation)
+            refuse_twice(homes, "id", entry["id"], f"{key}[{number}]", annotation)
     return split_of
 
 
-def refuse_twice(homes: dict[str, str], name: str, where: str, file: Path) -> None:
-    """Enters an entry's id; `homes` has the place of each so far.
+def refuse_twice(homes: Homes, kind: str, name: str, where: str, file: Path) -> None:
+    """Enters an entry's id or image; `homes` has the place of each so far, and how it is written there.
 
     Raises:
-      InputError: it is there already.
+      InputError: it is there already; an id also where it is written otherwise (`cxr_jax.ids.key`).
     """
-    if homes.setdefault(name, where) != where:
-        raise InputError(f"{file}: {where}: id {name} is also in {homes[name]}; remove one of the two")
+    place, written = homes.setdefault((kind, ids.key(name) if kind == "id" else name), (where, name))
+    if (place, written) != (where, name):
+        forms = "" if written == name else f" (written {written})"
+        raise InputError(f"{file}: {where}: {kind} {name} is also in {place}{forms}; remove one of the two")

@@ -8,8 +8,7 @@ findings nor impression, the paragraphs below the first of a section do.
 import re
 from collections import Counter
 
-from cxr_jax.data.headings import read_heading
-from cxr_jax.data.sections import Section, holds_words, last, one_line, split_lines
+from cxr_jax.data.sections import Section, holds_words, last, last_paragraphs, one_line, split_lines
 
 FINAL_REPORT = re.compile(r"^[ \t]*FINAL REPORT[ \t]*(?:\([^\n]*\))?:?[ \t]*$", re.IGNORECASE | re.MULTILINE)
 RULE = re.compile(r"^[ \t]*[_=-]{8,}[ \t]*$", re.MULTILINE)  # longer than the ___ that stands for what was removed
@@ -57,29 +56,8 @@ def _cut(sections: list[Section]) -> tuple[str, str, str]:
         if findings:
             return findings, impression, VIEW
     if not findings and not impression:
-        findings = _last_paragraphs(sections)
+        findings = last_paragraphs(sections)
         return findings, "", PARAGRAPH if findings else NOTHING
     if findings == impression:
         return findings, impression, COMBINED
     return findings, impression, BOTH if findings and impression else FINDINGS if findings else IMPRESSION
-
-
-def _last_paragraphs(sections: list[Section]) -> str:
-    """What stands under no heading of its own: below the first paragraph of the last section that has more than one.
-
-    Above all headings the first paragraph is left out only where it is a title.
-    """
-    for section in reversed(sections):
-        first, *below = re.split(r"\n[ \t]*\n", section.text.strip())
-        paragraphs = below if section.heading or _is_title(first) else [first, *below]
-        text = one_line(" ".join(part for part in paragraphs if holds_words(part)))
-        if text:
-            return text
-    return ""
-
-
-def _is_title(paragraph: str) -> bool:
-    """Whether a paragraph only names the examination."""
-    text = one_line(paragraph)
-    heading = read_heading(text)
-    return (heading is not None and heading.part == "view") or (text.isupper() and not text.endswith("."))

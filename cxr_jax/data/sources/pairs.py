@@ -3,6 +3,8 @@
 A CSV, JSON lines or Parquet; `findings` and `impression` may stand in columns of their own.
 """
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from cxr_jax.data.placeholders import is_placeholder
 from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.reports import choose_section
 from cxr_jax.data.sources.pairs_table import PairsTable, images_of, read_table
-from cxr_jax.data.sources.published import into_splits, one_report_a_study
+from cxr_jax.data.sources.published import into_splits, one_report_a_study, studies_of_their_own
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.data.views import view_of
 from cxr_jax.errors import InputError
@@ -22,7 +24,8 @@ from cxr_jax.errors import InputError
 SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "validate": "val", "dev": "val",
                "testing": "test"}  # fmt: skip
 UNKNOWN_VIEW = "views are neither frontal nor lateral, and count as frontal"
-READING = 2  # goes up when the same table is read as other records
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
+READING = 3  # goes up when the same table is read as other records
 
 
 def describe(data: Mapping[str, Any]) -> SourceConfig:
@@ -87,14 +90,15 @@ def _split_in_use(split: str, columns: Sequence[str], file: Path) -> str:
 
 def _read(data: Mapping[str, Any], table: PairsTable, notes: Notes) -> list[Record]:
     file = Path(data["csv"]).expanduser()
-    root = _root(data)
+    files = _files(data, table.rows, notes)
     by_column = _split_in_use(data["split"], table.columns, file) == "column"
-    patients, studies = _patients_and_studies(table, notes)
+    people = _patients_and_studies(file, table, _studies_by_name(data, files), notes)
+    _refuse_shared_images(file, table.rows, files, [patient for patient, _ in people])
     labels = _labels(table.rows, notes)
     pairs = []
     home: dict[str, tuple[str, str]] = {}  # a patient's split, and its id as it is written there
     for number, row in enumerate(table.rows):
-        patient, written = patients[number], row.cells.get("patient_id", "")
+        (patient, study), written = people[number], row.cells.get("patient_id", "")
         split = _named_split(row, file) if by_column else ""
         other, as_written = home.setdefault(patient, (split, written))
         if other != split:
@@ -110,8 +114,8 @@ def _read(data: Mapping[str, Any], table: PairsTable, notes: Notes) -> list[Reco
             Record(
                 # An image may stand in several rows.
                 image_id=f"{row.number - table.first_row:07d}:{row.cells['image']}",
-                image=root / row.cells["image"],
-                study_id=studies[number],
+                image=files[number],
+                study_id=study,
                 patient_id=patient,
                 view=view,
                 findings=row.cells["findings"],
@@ -120,7 +124,7 @@ def _read(data: Mapping[str, Any], table: PairsTable, notes: Notes) -> list[Reco
                 split=split,
             )
         )
-    pairs = one_report_a_study(pairs, notes)
+    pairs = one_report_a_study(studies_of_their_own(pairs, notes), notes)
     section = data["section"]
     for record in pairs:
         if not choose_section(record.findings, record.impression, section):
@@ -128,8 +132,41 @@ def _read(data: Mapping[str, Any], table: PairsTable, notes: Notes) -> list[Reco
     return pairs
 
 
-def _patients_and_studies(table: PairsTable, notes: Notes) -> tuple[list[str], list[str]]:
-    """The patient and the study of each row: as they are named, or else the row's study, and its image."""
+def _files(data: Mapping[str, Any], rows: Sequence[Row], notes: Notes) -> list[Path]:
+    """Each row's image, its path without detours."""
+    root, files = _root(data), []
+    for row in rows:
+        name = row.cells["image"]
+        if "\\" in name and not (root / name).exists():
+            notes.add("images' paths are written with \\, as Windows has them", repr(name))
+            name = name.replace("\\", "/")
+        files.append(Path(os.path.normpath(root / name)))
+    return files
+
+
+def _studies_by_name(data: Mapping[str, Any], files: Sequence[Path]) -> list[str]:
+    """The study of each image where nothing else says: its path below the root, without suffix where that is enough.
+
+    With its folders: many collections have a view1_frontal.jpg in every study's.
+    """
+    root = Path(os.path.normpath(_root(data)))
+    of_stem: dict[Path, set[Path]] = {}
+    for file in files:
+        of_stem.setdefault(file.with_suffix(""), set()).add(file)
+    names = []
+    for file in files:
+        stem = file.with_suffix("")
+        name = stem if len(of_stem[stem]) == 1 else file
+        names.append(str(name.relative_to(root) if name.is_relative_to(root) else name))
+    return names
+
+
+def _patients_and_studies(file: Path, table: PairsTable, by_name: Sequence[str], notes: Notes) -> list[tuple[str, str]]:
+    """The patient and the study of each row: as they are named, or else the row's study, and its image.
+
+    Raises:
+      InputError: a row names no patient, and its study stands under several.
+    """
     named = {
         column: ids.unify([row.cells.get(column, "") for row in table.rows], column, notes)
         for column in ("patient_id", "study_id")
@@ -138,23 +175,41 @@ def _patients_and_studies(table: PairsTable, notes: Notes) -> tuple[list[str], l
     for patient, study in zip(named["patient_id"], named["study_id"], strict=True):
         if patient and study:
             patients_of.setdefault(study, {})[patient] = None
-    shared = [study for study, patients in patients_of.items() if len(patients) > 1]
-    for study in shared:
-        notes.add("study_ids stand under several patients, and count as a study of each", repr(study))
-    patients, studies = [], []
-    for row, patient, study in zip(table.rows, named["patient_id"], named["study_id"], strict=True):
-        if study and not patient and len(patients_of.get(study, {})) == 1:
-            (patient,) = patients_of[study]  # another of the study's rows names it
-        if study in shared and patient:
-            study = f"{patient}/{study}"
-        # With its folders: many collections have a view1_frontal.jpg in every study's.
-        study = study or str(Path(row.cells["image"]).with_suffix(""))
+    result = []
+    for row, name, patient, study in zip(table.rows, by_name, named["patient_id"], named["study_id"], strict=True):
+        if study and not patient and study in patients_of:
+            patient, *others = patients_of[study]  # another of the study's rows names it
+            if others:
+                raise InputError(
+                    f"{file} {row.where}: names no patient, and study {study} stands under {patient} and {others[0]}; "
+                    "name the patient"
+                )
+        study = study or name
         if not patient and "patient_id" in table.columns:
             notes.add("rows name no patient: each such study counts as a patient of its own", repr(study))
-        studies.append(study)
         # Where nothing says who the patient is, each study is taken as a patient of its own.
-        patients.append(patient or f"study:{study}")
-    return patients, studies
+        result.append((patient or f"study:{study}", study))
+    return result
+
+
+def _refuse_shared_images(file: Path, rows: Sequence[Row], files: Sequence[Path], patients: Sequence[str]) -> None:
+    """An image of two patients would be trained on and tested.
+
+    Raises:
+      InputError: there is one.
+    """
+    first: dict[Path, tuple[str, str]] = {}
+    for row, image, patient in zip(rows, files, patients, strict=True):
+        other, where = first.setdefault(image, (patient, row.where))
+        if other != patient:
+            raise InputError(
+                f"{file} {row.where}: image {row.cells['image']} is of {_who(patient)}, and in {where} of "
+                f"{_who(other)}; leave one of the rows out"
+            )
+
+
+def _who(patient: str) -> str:
+    return patient.replace("study:", "study ", 1) if patient.startswith("study:") else f"patient {patient}"
 
 
 def _labels(rows: Sequence[Row], notes: Notes) -> list[tuple[str, ...]]:
@@ -162,7 +217,7 @@ def _labels(rows: Sequence[Row], notes: Notes) -> list[tuple[str, ...]]:
     spellings: dict[str, dict[str, None]] = {}
     labels = []
     for row in rows:
-        parts = [label.strip() for label in row.cells.get("labels", "").split("|")]
+        parts = [label.strip() for label in _listed(row.cells.get("labels", ""))]
         kept = tuple(label for label in parts if label and not is_placeholder(label))
         for label in kept:
             spellings.setdefault(label.casefold(), {})[label] = None
@@ -174,6 +229,13 @@ def _labels(rows: Sequence[Row], notes: Notes) -> list[tuple[str, ...]]:
             shown = " and ".join(map(repr, forms))
             notes.add("labels differ from another in case alone, and count as others", shown, check="label_forms")
     return labels
+
+
+def _listed(cell: str) -> list[str]:
+    """The labels in a cell: separated by |, or as a program prints a list of them, "['Edema', 'Mass']"."""
+    if cell.startswith("[") and cell.endswith("]"):
+        return [single or double for single, double in _QUOTED.findall(cell)] or [cell.strip("[]")]
+    return cell.split("|")
 
 
 def _named_split(row: Row, file: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from cxr_jax.csv_table import Row, listed
 from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_no_report, is_placeholder
-from cxr_jax.data.sections import Report, cut_report
+from cxr_jax.data.sections import Report, cut_report, plain_text
 from cxr_jax.data.tables import ObjectTable, PlainTable, open_table
 from cxr_jax.errors import InputError
 
@@ -129,7 +129,7 @@ def _with_reports(file: Path, rows: Sequence[Row], placeholders: str, notes: Not
     """The rows with a report, their cells of findings and impression filled."""
     kept, without = [], []
     for row in rows:
-        texts = {name: row.cells[name] for name in TEXTS if name in row.cells}
+        texts = {name: plain_text(row.cells[name]) for name in TEXTS if name in row.cells}
         real = {name: "" if is_no_report(text) else text for name, text in texts.items()}
         findings, impression, cut = _parts(real)
         if not findings and not impression:
@@ -161,6 +161,10 @@ def _with_reports(file: Path, rows: Sequence[Row], placeholders: str, notes: Not
 def _parts(texts: Mapping[str, str]) -> tuple[str, str, bool]:
     """(findings, impression, whether the report was cut): from columns of their own, or else from the report."""
     report, findings, impression = (texts.get(name, "") for name in TEXTS)
+    if (own := cut_report(findings)) and own.findings:
+        findings = own.findings
+    if (own := cut_report(impression)) and own.impression:
+        impression = own.impression
     if findings and impression:
         return findings, impression, False
     cut = cut_report(report)

@@ -49,6 +49,23 @@ def into_splits(records: Iterable[Record], anew: bool, seed: int, source: Path) 
     return splits
 
 
+def studies_of_their_own(records: Sequence[Record], notes: Notes) -> list[Record]:
+    """The records, a study id that stands under several patients made one of each: "7" of patient p1 is "p1/7"."""
+    patients: dict[str, set[str]] = {}
+    for record in records:
+        patients.setdefault(record.study_id, set()).add(record.patient_id)
+    shared = {study for study, of_study in patients.items() if len(of_study) > 1}
+    for study in patients:
+        if study in shared:
+            notes.add("study_ids stand under several patients, and count as a study of each", repr(study))
+    return [
+        dataclasses.replace(record, study_id=f"{record.patient_id}/{record.study_id}")
+        if record.study_id in shared
+        else record
+        for record in records
+    ]
+
+
 def one_report_a_study(records: Sequence[Record], notes: Notes) -> list[Record]:
     """The records, each with the report of its study's first; the notes say of how many studies they differed.
 

@@ -8,16 +8,19 @@ R2Gen does not say which image is lateral. By its convention an entry of two has
 taken for lateral. (Open-i's table of projections, in Open-i's order, has it so for nine in ten of these studies.)
 """
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from cxr_jax.data import ids
+from cxr_jax.data.json_objects import is_text
 from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_no_report
 from cxr_jax.data.records import Record, SourceConfig, fingerprint
-from cxr_jax.data.sources.annotation import read_lists
-from cxr_jax.data.sources.published import deals_anew, into_splits, one_report_a_study
+from cxr_jax.data.sources.annotation import Homes, read_lists, refuse_twice
+from cxr_jax.data.sources.published import deals_anew, into_splits, one_report_a_study, studies_of_their_own
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.errors import InputError
 
@@ -90,15 +93,14 @@ def read_annotation(folder: Path, notes: Notes) -> list[Record]:
     for line in of_file:
         notes.add(line, count=0)
     published: list[Record] = []
-    homes: dict[str, str] = {}  # of ids and of images
+    homes: Homes = {}
     for split, (key, entries) in lists.items():
         for number, entry in enumerate(entries):
             where = f"{file}: {key}[{number}]"
             of_entry = _read_entry(entry, split, where, folder / IMAGES)
-            for name in (f"id {entry['id']}", *(f"image {path}" for path in entry["image_path"])):
-                if name in homes:
-                    raise InputError(f"{where}: {name} is also in {homes[name]}; remove one of the two")
-                homes[name] = f"{key}[{number}]"
+            refuse_twice(homes, "id", entry["id"], f"{key}[{number}]", file)
+            for path in entry["image_path"]:
+                refuse_twice(homes, "image", path, f"{key}[{number}]", file)
             said = entry.get("split", split)
             if said != split and (key == split or said in SPLITS):
                 raise InputError(f"{where}: split is {said!r} in the list {key}; move the entry or mend its split")
@@ -107,7 +109,13 @@ def read_annotation(folder: Path, notes: Notes) -> list[Record]:
                 notes.add(what, repr(entry["report"].strip()), check="placeholders")
             else:
                 published += of_entry
-    return one_report_a_study(published, notes)
+    subjects = ids.unify([record.patient_id for record in published], "subject_id", notes)
+    studies = ids.unify([record.study_id for record in published], "study_id", notes)
+    published = [
+        dataclasses.replace(record, patient_id=subject, study_id=study)
+        for record, subject, study in zip(published, subjects, studies, strict=True)
+    ]
+    return one_report_a_study(studies_of_their_own(published, notes), notes)
 
 
 def _read_entry(entry: Any, split: str, where: str, images: Path) -> list[Record]:
@@ -120,7 +128,7 @@ def _read_entry(entry: Any, split: str, where: str, images: Path) -> list[Record
             raise InputError(f"{where}: {key} is {_shown(entry.get(key))}; wanted is a string")
     if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
         raise InputError(f"{where}: image_path is {_shown(paths)}; wanted is a list of one path or more")
-    if entry["report"].encode(errors="ignore").decode() != entry["report"]:
+    if not is_text(entry["report"]):
         raise InputError(f"{where}: report holds half a character (a lone surrogate); mend it")
     for key in ("id", "study_id", "subject_id"):
         value = entry.get(key, "0")

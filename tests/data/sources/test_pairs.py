@@ -1,5 +1,6 @@
 import csv
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -454,3 +455,80 @@ def test_the_covid_collection_builds(shared, tmp_path):
     assert sorted(reports) == sorted(row["report"].strip() for row in given)
     assert len(patients) == len({row["patient_id"] for row in given}) == 189
     assert all(len(homes) == 1 for homes in patients.values())
+
+
+def test_an_image_of_two_patients_is_refused(tmp_path):
+    """It would be trained on and tested."""
+    rows = plain_rows(4, patient_id=lambda i: f"P{i}", split=lambda i: ["train", "val", "train", "test"][i])
+    for again in ("0.png", "./0.png", "x/../0.png", str(tmp_path / "0.png")):
+        rows[3]["image"] = again
+        message = refused(write_table(tmp_path, rows))
+        assert message.endswith(
+            f"image {again} is of patient P3, and in row 2 of patient P0; leave one of the rows out"
+        )
+    by_study = [
+        {k: v for k, v in row.items() if k != "patient_id"} | {"study_id": f"s{i}"} for i, row in enumerate(rows)
+    ]
+    assert "is of study s3, and in row 2 of study s0" in refused(write_table(tmp_path, by_study))
+    nobody = [{k: v for k, v in row.items() if k != "patient_id"} for row in rows]
+    assert "patient study:0 is in test and in train" in refused(write_table(tmp_path, nobody))
+
+
+def test_images_that_differ_in_their_suffix_alone_are_two_studies(tmp_path):
+    rows = [{"image": f"{i // 2}.{'jpg' if i % 2 else 'png'}", "report": f"Report {i}."} for i in range(6)]
+    table = write_table(tmp_path, rows)
+    records, notes = records_and_notes(table)
+    assert [r.findings for r in records] == [f"Report {i}." for i in range(6)]
+    assert [r.study_id for r in records] == [row["image"] for row in rows]
+    assert notes == []
+
+
+def test_a_row_of_nobody_in_a_study_of_two_patients_is_refused(tmp_path):
+    rows = plain_rows(3, patient_id=lambda i: ["P0", "P1", ""][i], study_id=lambda i: "s")
+    assert "row 4: names no patient, and study s stands under P0 and P1; name the patient" in refused(
+        write_table(tmp_path, rows)
+    )
+
+
+def test_many_studies_of_several_patients_take_no_longer(tmp_path):
+    """It was quadratic: 14 s for these."""
+    rows = plain_rows(20_000, patient_id=lambda i: f"P{i}", study_id=lambda i: f"s{i // 2}")
+    table = write_table(tmp_path, rows, images_too=False)
+    start = time.process_time()
+    records, notes = records_and_notes(table)
+    assert time.process_time() - start < 8
+    assert len({r.study_id for r in records}) == 20_000
+    assert notes == [
+        "10,000 study_ids stand under several patients, and count as a study of each ('s0', 's1', 's2', \u2026)"
+    ]
+
+
+def test_paths_of_windows_are_followed(tmp_path):
+    (tmp_path / "images").mkdir()
+    rows = plain_rows(3)
+    for row in rows:
+        row["image"] = f"images/{row['image']}"
+    table = write_table(tmp_path, rows)
+    table.write_text(table.read_text().replace("images/", "images\\"))
+    records, notes = records_and_notes(table)
+    assert [r.image for r in records] == [tmp_path / "images" / f"{i}.png" for i in range(3)]
+    assert notes == [
+        r"3 images' paths are written with \, as Windows has them ('images\\0.png', 'images\\1.png', 'images\\2.png')"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("['normal']", ("normal",)),
+        ("['Pleural effusion', 'Mass']", ("Pleural effusion", "Mass")),
+        ('["Mass"]', ("Mass",)),
+        ("[]", ()),
+        ("Mass|Edema", ("Mass", "Edema")),
+    ],
+)
+def test_labels_may_be_a_list_as_programs_print_it(tmp_path, cell, labels):
+    table = write_table(tmp_path, plain_rows(2, labels=lambda i: cell))
+    records, notes = records_and_notes(table)
+    assert [r.labels for r in records] == [labels] * 2
+    assert notes == []

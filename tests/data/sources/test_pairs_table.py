@@ -185,3 +185,48 @@ def test_a_table_of_floats_names_the_same_patients(tmp_path):
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "pairs.parquet")
     first, second = pairs.records(make_data(tmp_path / "cache", csv=tmp_path / "pairs.parquet"), Notes())
     assert (first.patient_id, second.patient_id) == ("7", "study:1")
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_report_may_be_a_list_of_sentences(tmp_path, suffix):
+    file = tmp_path / f"pairs.{suffix}"
+    rows = [{"image": "0.png", "report": ["Lungs are clear.", "No effusion."]}]
+    if suffix == "jsonl":
+        file.write_text(json.dumps(rows[0]))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    (record,) = pairs.records(make_data(tmp_path / "cache", csv=file), Notes())
+    assert record.findings.split() == ["Lungs", "are", "clear.", "No", "effusion."]
+
+
+def test_other_cells_are_no_lists(tmp_path):
+    (tmp_path / "pairs.jsonl").write_text(json.dumps({"image": ["a.png", "b.png"], "report": "Clear."}))
+    message = refused(make_data(tmp_path / "cache", csv=tmp_path / "pairs.jsonl"))
+    assert message.endswith("row 1: image holds list ['a.png', 'b.png']; wanted is text or a number")
+
+
+@pytest.mark.parametrize(
+    ("report", "findings", "impression"),
+    [
+        ("FINDINGS: No PE. IMPRESSION: TB.", "No PE.", "TB."),
+        ("FINDINGS: Clear lungs. IMPRESION: Normal.", "Clear lungs.", "Normal."),
+        (r"FINDINGS:\nClear lungs.\nIMPRESSION:\nNormal.", "Clear lungs.", "Normal."),
+        ("Findings:: Clear lungs. Impression:: Normal.", "Clear lungs.", "Normal."),
+        ("<b>FINDINGS:</b> Clear lungs.<br/><b>IMPRESSION:</b> Normal.", "Clear lungs.", "Normal."),
+        ("<p>Findings: Clear lungs.</p><p>Impression: Normal.</p>", "Clear lungs.", "Normal."),
+        ("## Findings\nClear lungs.\n\n## Impression\nNormal.", "Clear lungs.", "Normal."),
+        ("[FINDINGS] Clear lungs.\n[IMPRESSION] Normal.", "Clear lungs.", "Normal."),
+        ("FINDINGS - Clear lungs.\nIMPRESSION \u2013 Normal.", "Clear lungs.", "Normal."),
+        ("INDICATION: cough.\n\nCOMPARISON: none.\n\nThe lungs are clear.", "The lungs are clear.", ""),
+    ],
+)
+def test_headings_as_programs_and_people_write_them(tmp_path, report, findings, impression):
+    file = tmp_path / "pairs.jsonl"
+    file.write_text(json.dumps({"image": "0.png", "report": report}))
+    ((_, *parts),) = texts(make_data(tmp_path / "cache", csv=file))
+    assert [" ".join(part.split()) for part in parts] == [findings, impression]
+
+
+def test_columns_of_their_own_may_begin_with_their_heading(write):
+    data = write("image,findings,impression\n0.png,FINDINGS: Clear lungs.,IMPRESSION: Normal.\n")
+    assert texts(data) == [("0.png", "Clear lungs.", "Normal.")]

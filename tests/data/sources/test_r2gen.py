@@ -164,6 +164,28 @@ def test_entries_without_a_report_are_left_out_and_counted(tmp_path, capsys):
     assert "2 entries without a report are left out ('', 'nan')\n" in capsys.readouterr().err
 
 
+def test_a_study_id_of_several_subjects_is_a_study_of_each(tmp_path, capsys):
+    """Else the reports of test would be those of train."""
+    table = {split: [] for split in ("train", "val", "test")}
+    for number, split in enumerate(("train", "train", "val", "test")):
+        entry = {"id": f"e{number}", "subject_id": number, "study_id": 7, "report": f"Report {number}."}
+        table[split].append(entry | {"image_path": [f"{number}.png"]})
+    splits = read(write_tree(tmp_path, table))
+    assert [r.findings for part in splits.values() for r in part] == [f"Report {number}." for number in range(4)]
+    assert [r.study_id for part in splits.values() for r in part] == ["0/7", "1/7", "2/7", "3/7"]
+    assert "1 study_ids stand under several patients, and count as a study of each ('7')" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("forms", [("0123", "123"), ("a1", "A1"), ("12", "12.0")])
+@pytest.mark.parametrize("key", ["id", "subject_id"])
+def test_one_id_in_two_forms_does_not_cross_splits(tmp_path, forms, key):
+    table = {split: [] for split in ("train", "val", "test")}
+    for number, (split, form) in enumerate(zip(("train", "test", "val"), (*forms, "other"), strict=True)):
+        entry = {"id": f"e{number}", "report": f"Report {number}.", "image_path": [f"{number}.png"]}
+        table[split].append(entry | {key: form})
+    assert forms[0] in refused(write_tree(tmp_path, table))
+
+
 # What is refused
 
 
