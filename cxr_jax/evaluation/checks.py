@@ -121,8 +121,8 @@ def check_table(checks: Mapping[str, Mapping[str, Any]]) -> Table:
         check = checks[name]
         count = "not counted" if check["count"] is None else f"{check['count']:,}"
         total = f"{check['of']:,} {of}" if check["of"] is not None else ""
-        rows.append((name, count, total, what, ", ".join(check["examples"]), key))
-    return Table(("check", "found", "of", "what", "for example", "what changes it"), rows)
+        rows.append((name, count, total, what, key, ", ".join(check["examples"])))
+    return Table(("check", "found", "of", "what", "what changes it", "for example"), rows)
 
 
 def parse_limits(given: Sequence[str]) -> dict[str, tuple[float, bool]]:

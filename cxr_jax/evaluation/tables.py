@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+LONG = 30  # characters: no number is
+
 
 class Table(NamedTuple):
     """A table of formatted cells; the first cell of a row names it."""
@@ -169,12 +171,19 @@ def format_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in plain text, columns of words to the left, those of numbers to the right."""
     lines = [columns, *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    words = [i == 0 or sum(line[i][:1].isalpha() for line in rows) > len(rows) / 2 for i in range(len(columns))]
+    words = [i == 0 or are_words([line[i] for line in rows]) for i in range(len(columns))]
     text = (
         "  ".join(c.ljust(w) if to_left else c.rjust(w) for c, w, to_left in zip(line, widths, words, strict=True))
         for line in lines
     )
     return "\n".join(line.rstrip() for line in text)
+
+
+def are_words(cells: Sequence[str]) -> bool:
+    """Whether a column is of words, rather than of numbers: most of its cells are letters mostly, or some are long."""
+    written = [cell for cell in cells if cell]
+    letters = [sum(character.isalpha() for character in cell) > len(cell) / 2 for cell in written]
+    return 2 * sum(letters) >= max(len(written), 1) or any(len(cell) > LONG for cell in written)
 
 
 def zero_shot_table(metrics: Mapping[str, Any]) -> Table:

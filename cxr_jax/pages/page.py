@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from cxr_jax.evaluation.tables import Table
+from cxr_jax.evaluation.tables import Table, are_words
 from cxr_jax.pages.case_html import Images, article, findings_of
 from cxr_jax.pages.cases import Case
 
@@ -109,9 +109,14 @@ def _table(table: Table) -> str:
     for row in table.rows:
         if len(row) != len(table.columns):
             raise ValueError(f"row {row!r} has {len(row)} cells for {len(table.columns)} columns")
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    marks = [" class=words" if are_words([row[i] for row in table.rows]) else "" for i in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col"{mark}>{escape(column)}</th>' for column, mark in zip(table.columns, marks, strict=True)
+    )
     body = "\n".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row[1:])}</tr>'
+        f'<tr><th scope="row">{escape(row[0])}</th>'
+        + "".join(f"<td{mark}>{escape(cell)}</td>" for cell, mark in zip(row[1:], marks[1:], strict=True))
+        + "</tr>"
         for row in table.rows
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
