@@ -3,7 +3,20 @@
 # How a cue acts is said in `labels.reader`.
 CUES = {
     "deny": """
-        no|not|without|nor|neither|non|never|nil|negative
+        no|not|without|nor|neither|never|nil|negative|zero
+        non visualization|visualisation|identification of
+        neither lung|side|hemithorax|base shows|demonstrates?
+        no rib|ribs|bone|bones is|are
+        devoid of
+        unremarkable for
+        lack|lacks|lacking
+        no|low suspicion for|of
+        nothing|none to? suggest|suggests|suggesting|indicate|indicates|indicating
+        nothing that|which suggests|indicates
+        nothing in the way of
+        can|may|could? exclude|excludes
+        has|have|had|did|do|does not seen|see|identified|identify|found|find|noted|note any?
+        no longer seen|present|identified is|are?
         w o
         is|are|was|were? negative|neg for
         chest|cxr|radiograph|examination|exam|study|film is|was? negative|neg for
@@ -34,6 +47,11 @@ CUES = {
         is|are|was|were now|completely? removed|excluded
         ruled out
         is|are? unlikely
+        excluded|undetected
+        is|are|was|were lacking|negative
+        has|have|had|did|does not developed|develop|occurred|occur|recurred|recur
+        is|are|was|were not detectable
+        is|are|was|were? nowhere seen?
         is|are? not likely
         can|could not be clearly|definitely? seen|identified|visualized|visualised|detected|found|observed
         can|could not be clearly|definitely? demonstrated|appreciated|discerned|recognized|recognised|shown
@@ -61,6 +79,20 @@ CUES = {
         assess|evaluate|check|monitor|look for? complete|full|interval|radiographic? resolution|clearing of?
     """,
     "doubt": """
+        doubt
+        less|not favored|favoured
+        low|small|remote probability|likelihood|chance|possibility of
+        uncertain|indeterminate for?
+        unclear|uncertain|unsure|undetermined whether|if
+        not sure|certain|clear whether|if|that
+        hard|difficult to say|tell whether|if
+        whether
+        can|could not be? sure|certain ~ no
+        can|could not confirm
+        can|could not r o
+        not specific for
+        ddx|dd|differential includes?
+        thought|felt|believed to represent|be|reflect
         correlate|correlation clinically|clinical? for
         possible|possibly|possibility|suspicion|probable|probably|questionable|questionably|likely|equivocal|perhaps
         presumed|presumably|presumptive|doubtful|dubious|improbable|conceivable|conceivably|potential|potentially
@@ -83,6 +115,16 @@ CUES = {
         may|might|could|maybe|suspect*|suspicious|suggest*|concern*|worrisome|consider*|differential|either
     """,
     "doubt before": """
+        is|are|remains less|not favored|favoured
+        favored|favoured over
+        is? of concern
+        until proven otherwise
+        would|could|may be a? differential? possibility|consideration
+        remains|is|are in question
+        to be considered
+        thought|felt|believed? less|least likely
+        can|could not entirely|completely|definitively|definitely|fully|totally be excluded
+        :maybe
         not be? entirely|completely|definitively|definitely|fully? excluded
         not be? entirely|completely|definitively|definitely|fully? ruled out
         can|could not be entirely|completely|definitively|definitely|fully? excluded
@@ -133,12 +175,35 @@ CUES = {
         not assessed|assessable|evaluable
     """,
     "stop": """
+        in spite of
+        only|just|merely|simply
+        this|it|these is|are|represents|represent
+        besides
+        save for
         but|however|although|though|except|yet|despite|whereas|while|with
         aside|apart from
         other than
         there is|are|has|have|was|were|again
     """,
     "unchanged": """
+        not only
+        without|no doubt|question
+        no ~ resolution|progression|clearing|reduction|regression|displacement|migration|extension|spread of|in|from
+        no complication|complications of|from|after|following
+        no|not much|great|real? change|chg in
+        resolved|cleared almost|nearly|virtually|practically completely|entirely|fully?
+        virtually|practically|subtotally|partly resolved|cleared|gone
+        just|all about|but resolved|cleared|gone
+        close to completely|entirely|fully? resolved|cleared|gone
+        ongoing|continued|continuing|some|delayed|significant|slow|gradual|further resolution|clearing of?
+        resolved|cleared|resolution|clearing somewhat|partially
+        resolved|cleared|resolution|clearing except|save|with for? a? minimal|small|tiny|trace? residual?
+        resolved|cleared to a|some large|great|certain? extent|degree
+        resolved|cleared for the most part
+        resolution|clearing of most|some|part|much of
+        non|not resolving
+        fail|fails|failed|failure of|to? ~ resolve|clear
+        has|have|did|does not yet? resolve|resolved|clear|cleared
         no|without definite|significant|interval|appreciable|substantial? interval? change|changes in|of|from?
         no|without definite|significant|interval|appreciable|substantial? increase|decrease|progression in|of|from?
         no|without definite|significant|interval|appreciable|substantial? improvement|worsening in|of?
@@ -162,6 +227,8 @@ CUES = {
         not necessarily
     """,
     "keep": """
+        none on|at|in|over the? left|right
+        left|right and|but no left|right
         suggest|suggested|consider short|interval|clinical|radiographic|repeat|close? follow|followup|ct|imaging
         suggest|suggested|consider repeat? radiograph*
         consistent|compatible with
@@ -173,6 +240,10 @@ CUES = {
     "affirm": """
         stable|persistent|residual|mild|moderate|minimal|chronic|unchanged|mildly|moderately|again
         and a|an
+        positive for
+        after|following|post|status|associated|superimposed on|with|post?
+        secondary|due|adjacent to
+        s p
     """,
     # What follows "and" and has a verb of its own is there: "no effusion and atelectasis is present".
     "is there": """
@@ -182,6 +253,8 @@ CUES = {
         :yes
     """,
     "affirm before": """
+        small|tiny|trace|minimal|mild|moderate|large|massive on|at|in|over the? left|right
+        except|apart|aside|besides|save for|from? a|an? small|tiny|trace|minimal|mild|moderate|large
         persists|persist
         is|are|remains unchanged
         has|have increased|decreased|worsened|improved
@@ -193,6 +266,7 @@ DOUBTS = "likely possible probable suspected questionable doubtful improbable du
 QUANTITIES = "small tiny trace"
 DESCRIPTIONS = """
     large sizable massive huge severe marked slight subtle faint dense extensive diffuse patchy scattered multiple
-    linear streaky subsegmental new increasing worsening old healed
+    linear streaky subsegmental new increasing worsening old healed known existing increased persisting enlarging
+    worsened
     left right bilateral bibasilar basilar biapical apical lll lul rll rml rul
 """

@@ -22,6 +22,8 @@ _FOREIGN = frozenset(
     destro destra versamento cuore polmoni torace né polmonite polmonare cardiomegalie kardiomegalie atelectasia
     atelectasias atelektase atelektasen nodulo nodulos fractura fracturas pulmonaire pulmonaires thoracique cardiaque
     cardiaca cardiaco ingen inga ikke uden og och utan venstre højre vänster höger hjertet hjerte hjärtat geen het een
+    ausgeschlossen ausgeprägt jantung paru tidak ada efusi ausencia consolidaciones consolidación silueta masas masa
+    estudio radiografía radiografia akciger akciğer grafisi infiltrati pleuritis de en los las absence épaississement
     beiderzijds normaal hart longen zonder aanwijzingen
     """)
 )

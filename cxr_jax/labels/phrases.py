@@ -94,7 +94,7 @@ NAMES = {
     """,
     "Atelectasis": """
         atelect*|atelact*|atlectasis|atelelectasis
-        lobar|lung|lobe|pulmonary collapse
+        lobar|lung|lobe|pulmonary|rll|rml|rul|lll|lul|lingular collapse
         collapse|collapsed of? the? right|left? upper|middle|lower? lung|lobe
     """,
     "Pneumothorax": """
@@ -140,6 +140,8 @@ NAMES = {
         pacemaker*|pacer|pacers|aicd|icd|defib*
         pacemaker|pacer|pacing|icd|aicd|defib*|ventricular|atrial device|lead|leads|generator|wire|wires
         leads
+        balloon pump|device
+        tracheostomy
         device|devices
         stent|stents
         valve replacement|prosthesis|prostheses
@@ -199,6 +201,39 @@ NAMES = {
 
 # A finding that is none of the fourteen, and still keeps a report from "No Finding", as in CheXpert's labeller.
 OTHER_FINDINGS = """
+    hilar|perihilar fullness|prominence|enlargement
+    hemorrhag*|haemorrhag*
+    pulmonary arterial? hypertension
+    enlarged|dilated|prominent main|central? pulmonary artery|arteries|trunk
+    pulmonary artery|arteries|trunk enlargement|dilatation|dilation|is|are? enlarged|dilated?
+    lymph node enlargement
+    sclerotic|lytic|blastic|destructive rib|bone|bony|osseous|vertebral? lesion*|destruction|metasta*
+    bone|bony|osseous|rib destruction|erosion|erosions|notching
+    rib notching|erosion|erosions
+    silicosis|asbestosis|pneumoconios*|silicotic
+    ild|lymphangit*
+    air fluid level|levels
+    coin
+    mucus|mucous|mucoid plug|plugs|plugging|impaction
+    bronchitis|bronchiolitis|bronchiolar
+    wedging|wedge of|deformity?
+    splenomegaly|hepatomegaly|hepatosplenomegaly|achalasia
+    pectus
+    soft tissue swelling
+    miliary
+    bullous
+    cavity|cavities|cavitary
+    fungal|fungus ball|balls
+    tree in bud
+    left|right atrial|ventricular enlargement|dilatation|dilation
+    subcutaneous|subcutanous|surgical air|gas|emphysema
+    dilated esophagus|oesophagus
+    esophageal|oesophageal dilatation|dilation
+    tracheal|airway stenosis|narrowing|compression
+    unfolded|unfolding aorta|of?
+    diaphragm|hemidiaphragm|hemidiaphragms is|are? raised|high|elevated
+    raised right|left? diaphragm|hemidiaphragm
+    fibrotic|fibrous strand|strands|stranding|band|bands
     emphysem*
     hyperinflat*|hyperexpan*|hyperaerat*|hyperluc*
     copd
@@ -225,7 +260,7 @@ OTHER_FINDINGS = """
     mediastinal|tracheal shift|deviation
     shift|deviation of the? mediastinum|trachea
     trachea is? deviated|shifted
-    kerley
+    kerley*
     septal line|lines|thickening
     tuberculosis|tuberculous|tb|mycobacteri*
     pericardial effusion*|thickening|fluid|calcification*
@@ -343,6 +378,9 @@ QUALITIES = {
     """,
     # Of no place's status, but no sign of anything normal either.
     "unclear": """
+        not of? normal
+        no prior|previous? normal
+        without normal
         not entirely|completely|fully|quite? normal|unremarkable|clear|intact|sharp
     """,
     "big": """

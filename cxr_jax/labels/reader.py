@@ -12,10 +12,13 @@ from cxr_jax.labels.words import read_words
 _SIDELESS = {"Cardiomegaly", "Enlarged Cardiomediastinum", OTHER, DISEASE}
 _VERBS = {"is", "are", "was", "were", "has", "have", "had", "there", "shows", "show", "demonstrates"}
 _VERBS |= {"appears", "appear", "remains", "remain"}
+_PLURAL = {"are", "were", "have"}
 _DOUBTS = set(DOUBTS.split())
 _ENDS_DOUBT = {"and", "or", "in", "on", "at", "with", "given", "as"}
 _LINKS = {"of", "the", "and", "in", "size", "overall", "left", "right"}
 _OR = {"or", "nor"}
+_BOTH_SIDES = {"absent", "excluded", "undetected"}
+_CHANGED = set("unchanged stable larger smaller improved worse worsened increased decreased".split())
 _PREDICATES = {"enlarged", "widened", "dilated"}
 _QUANTITIES = set(QUANTITIES.split())
 _DESCRIPTIONS = _QUANTITIES | set(DESCRIPTIONS.split())
@@ -91,6 +94,8 @@ class _Reader:
             return
         if self.mood == "negative" and self.denied and self._begins_anew(item, position):
             self.mood = "positive"
+        if self.mood == "negative" and self.denied and self._has_changed(item):
+            self.mood = "positive"
         status = "uncertain" if self.mood == "positive" and item.first <= self.doubted_until else self.mood
         if self.quality == ("normal", item.first - 1):
             status = "negative"
@@ -153,6 +158,8 @@ class _Reader:
 
     def _cue(self, item: Item, position: int) -> None:
         kind, inside = item.kind, self.heard[self.clause :]
+        if kind == "deny before" and not inside and self.words[item.first] in _BOTH_SIDES:
+            kind = "deny"  # "absent pleural effusion"
         if kind in ("deny", "clear of"):
             if kind == "clear of":
                 for place in self.places:
@@ -179,6 +186,8 @@ class _Reader:
         elif kind == "doubt before":
             self._doubt_before(item, position)
         elif kind == "doubt both" and self.mood == "positive":
+            if not inside and self.words[item.last] in ("versus", "vs"):
+                self.doubted_until = item.last + 4  # "skin fold versus pneumothorax"
             if inside and item.first - inside[-1].last <= 2:
                 inside[-1].status = "uncertain"
                 self.doubted_until = item.last + 4
@@ -196,8 +205,9 @@ class _Reader:
             # Of two, the second has the verb: "no effusion and atelectasis is present".
             if self.denied == 2 and not self._listed(inside[-1].first, inside[-2].last):
                 inside[-1].status = "positive"
-        elif kind == "affirm before" and inside and inside[-1].status == "negative":
-            inside[-1].status = "positive"
+        elif kind == "affirm before" and self.heard and self.heard[-1].status == "negative":
+            if inside or self.words[item.first - 1 : item.first] == ["but"]:  # "resolved on the right but persists"
+                self.heard[-1].status = "positive"
         elif kind == "stop":
             self._begin_clause(item.first)
             self.places, self.quality = [], None
@@ -230,6 +240,15 @@ class _Reader:
             return True
         described = self.words[joints[-1] : item.first] if joints else []
         return bool(described and described[0] in _DESCRIPTIONS) or not _QUANTITIES.isdisjoint(between)
+
+    def _has_changed(self, item: Item) -> bool:
+        """Whether a name after denied ones is there, for it has changed or not: "no pneumothorax, effusion larger"."""
+        following = self.words[item.last + 1 : item.last + 2]
+        return (
+            not _CHANGED.isdisjoint(following)
+            and "," in self._between(self.named + 1) + self._between(item.first)
+            and not self._listed(item.first)
+        )
 
     def _listed(self, word: int, after: int | None = None) -> bool:
         """Whether "or" stands between the latest name, or the word `after`, and a word."""
@@ -291,4 +310,15 @@ class _Reader:
         joints = [w for w in range(verbs[-1], cue.first) if self.words[w] in ("and", "but")]
         if joints:
             return [h for h in inside if h.first > joints[-1]]
-        return [h for h in inside if h.first == inside[-1].first]
+        subjects = [h for h in inside if h.first == inside[-1].first]
+        if self.words[verbs[-1]] in _PLURAL:  # "infiltrate, effusion, and pneumothorax are absent"
+            for mention in reversed(inside):
+                gap = self.words[mention.last + 1 : subjects[0].first]
+                near = len(gap) <= 3 and _VERBS.isdisjoint(gap)
+                if (
+                    mention not in subjects
+                    and near
+                    and ("and" in gap or "or" in gap or "," in self._between(mention.last + 1))
+                ):
+                    subjects.insert(0, mention)
+        return subjects

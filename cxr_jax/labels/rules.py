@@ -4,6 +4,7 @@ It works offline and needs no model. What is scored with it is called `rule_f1`:
 labeller, only takes their observations. `docs/labels.md` says how far it agrees with Open-i's indexers.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
@@ -57,10 +58,16 @@ def _rule_labels_of(report: str) -> frozenset[str]:
     return frozenset(observation for observation, status in label_report(report).items() if status != "negative")
 
 
+# Blanks of the same length, so that mentions stay where they are.
+_TAG = re.compile(r"</?\w[^<>]{0,40}>")
+
+
 def _mentions(report: str) -> Iterator[Mention]:
     """Those of `find_mentions`, and those that only bear on "No Finding"."""
     if not is_english(report):
         return
+    if "<" in report:
+        report = _TAG.sub(lambda tag: " " * len(tag[0]), report)
     for start, end in sentences_of_findings(report):
         for mention in read_sentence(report[start:end]):
             yield mention._replace(start=start + mention.start, end=start + mention.end)

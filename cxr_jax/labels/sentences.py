@@ -18,7 +18,8 @@ _BACKGROUND = (
     r"|indications? for (?:the )?(?:exam(?:ination)?|study)"
     r"|(?:clinical|admitting|ordering|working|referring|preoperative) diagnos[ei]s|history of (?:the )?present illness"
     r"|(?:past )?(?:medical|surgical) history|(?:underlying )?medical condition|pmh|hpi"
-    r"|(?:chief )?complaints?|signs and symptoms"
+    r"|(?:chief |presenting )?complaints?|signs and symptoms|referrals?|(?:clinical|referral) notes?"
+    r"|icd(?:[- ]?(?:9|10))?(?: codes?)?"
     r"|reasons?(?: for (?:the |this )?(?:exam(?:ination)?|study|visit|request|referral|consult(?:ation)?|test|x-?ray))?"
     r"|comparisons?(?: (?:stud(?:y|ies)|exams?|films?|dates?))?|(?:prior|previous)(?: (?:stud(?:y|ies)|exams?|films?))?"
     r"|techniques?|procedures?|exam(?:ination)?s?(?: type)?|study|type of exam(?:ination)?|clinical|request(?:ed)?"
@@ -34,25 +35,37 @@ _HEADING = re.compile(rf"\W*(?:(?:{_RESULTS})\s*(?::|$)|[A-Z][^\W\d]*(?: [^\W\d]
 _LINE = r"[^\S\n\r]*[\n\r]+"
 # What ends a sentence, and the characters without one of which it need not be looked for.
 _BOUNDARIES = {
-    "": r"[.;!][.;!?]*(?=\s|$)|(?<=[a-z]{2})\.(?=[A-Z][a-z])",
+    "": rf"[.;!][.;!?]*(?=\s|$)(?!(?<=\.\.)\s*{STATUS}\s*(?:[.,;\n\r]|$))|(?<=[a-z]{{2}})\.(?=[A-Z][a-z])"
+    rf"|(?<=[a-z])(?:\.{{3,}}|…)(?=\s?[^\W\d_])(?!\s*{STATUS}\b)",
     "?": rf"(?<=[^\s(])\?[.;!?]*(?=\s|$)(?!\s*{STATUS}\s*(?:[.,;\n\r]|$))",
     "\n\r": r"\n\s*\n"
     rf"|(?P<line>{_LINE}(?=\s*[A-Z]))"
-    rf"|{_LINE}(?=\s*(?:[-\u2013\u2014*+>#]\s?[^\W_]|\(?\d{{1,2}}[.):]|\d{{1,2}}\s+[A-Z]))",
+    rf"|{_LINE}(?=\s*(?:[-\u2013\u2014*+>#]\s?[^\W_]|\(?\d{{1,2}}[.):]|\d{{1,2}}\s+[A-Z]|\d+(?:\.\d+)?\s?(?:cm|mm)\b|o\s[A-Z]))",
     ")": r"(?<=\s)(?P<marker>(?=\((?:\d{1,2}|[a-hA-H]|i{1,3}|iv|v)\)\s?[^\W_]|(?:\d{1,2}|[a-hA-H]|i{1,3}|iv|v)\)\s))",
     "-\u2013\u2014": rf"(?<=\s)(?P<dash>{_DASH}+)(?=\s)(?!\s*(?:\d|n?or\b)|\s*{STATUS}\s*(?:[.,;\n\r]|$))"
     r"|(?<=[^\W\d])\s?(?:\u2014|--+)\s?(?=[^\W\d])",
     "•▪◦●·": r"(?=[•▪◦●·])",
-    ":": rf"(?<=\s)(?=[A-Z])(?=(?i:{_BACKGROUND}|{_RESULTS})\s*:)",
+    ":": rf"(?<=\s)(?=[*_]{{0,3}}[A-Z])(?=[*_]{{0,3}}(?i:{_BACKGROUND}|{_RESULTS})\s*:)"
+    r"|(?<=[^\W\d_]\s)(?=[A-Z][a-z]+(?: [a-z]+){0,2}:)",
+    "|": rf"\|(?!\s*{STATUS}\s*(?:\||$|\n))",
+    "[<": r"(?<=\s)(?=\[\d{1,2}\]\s?[A-Z]|<\d{1,2}>\s?[A-Z])",
+    "①②③④⑤": r"(?=[①②③④⑤⑥⑦⑧⑨⑩])",
+    "*": r"(?<=\s)(?=\*\s?[A-Z][a-z])",
+    "0123456789": r"(?<=\s)(?=\d{1,2}(?:\.\)?|\)|/|:)\s?[A-Z][a-z])",
+    "→⇒‣○➢=": r"\s(?=(?:→|⇒|‣|○|➢|=>)\s?[^\W\d_])",
+    "+": r"(?<=[^\W\d_]\s)(?=\+\s[a-z])",
 }
 _WORD = re.compile(r"[^\W_]")
-_ABBREVIATION = re.compile(r"(?:^|[^\w.])(?:drs?|mrs?|ms|vs|st|approx|e\.g|i\.e|cf|fig)$", re.IGNORECASE)
+_ABBREVIATION = re.compile(
+    r"(?:^|[^\w.])(?:drs?|mrs?|ms|vs?|st|approx|e\.g|i\.e|cf|fig|pulm|bilat|poss|prob|neg|mediast)$", re.IGNORECASE
+)
 # A line that ends so goes on in the next, whatever that begins with.
 _OPEN = re.compile(
     r"(?:[,:/(&-]|(?<![:=] )\b(?:a|an|the|of|no|not|without|and|or|nor|in|on|at|to|for|with|from|by|as|is|are|was|were"
     r"|be|been|may|than|that|which|left|right|small|large|mild|moderate|focal|acute|new|versus|vs\.?|dr\.?))\s*$",
     re.IGNORECASE,
 )
+_LABEL = re.compile(r"\s*[A-Z][\w /]{2,40}:")  # "EFFUSION: SMALL" on a line of its own
 _WRAPPED = 50  # characters of the longest line from which on lines may be wrapped by a program
 _DENIES = re.compile(r"\W*(?:no|nil|without)\b", re.IGNORECASE)
 # Hyphens that some tools set blanks round: "left - sided".
@@ -109,6 +122,8 @@ def _line_ends(report: str, match: re.Match[str]) -> bool:
     line = report[max(report.rfind("\n", 0, match.start()), report.rfind("\r", 0, match.start())) + 1 : match.start()]
     if _OPEN.search(line):
         return False
+    if _LABEL.match(report, match.end()):
+        return True
     word = report[match.end() :].split(None, 1)[0]
     if word[1:].islower() or len(word) == 1:
         return True

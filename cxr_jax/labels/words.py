@@ -8,12 +8,23 @@ import re
 
 from cxr_jax.labels.sentences import STATUS
 
-_TOKEN = re.compile(r"\b[A-Za-z]/[A-Za-z]{1,3}\b|\bw/|[^\W_]+(?:['\u2019\u02bc\u00b4`][^\W_]+)?|\?")
+_APOSTROPHES = "'\u2019\u02bc\u00b4`"
+_TOKEN = re.compile(rf"\b[A-Za-z]/[A-Za-z]{{1,3}}\b|\bw/|[^\W_\u02bc]+(?:[{_APOSTROPHES}][^\W_]+)?|\?+")
+_END = r"(?=\s*(?:[.,;/|)\]]|$|\n|(?:[^\W\d_]+\s){0,2}[^\W\d_]+\s*[:=?|]))"
+# What stands behind a finding and answers it.
 _ANSWER = re.compile(
-    rf"(?:[:=?([]\s*|\s[-\u2013\u2014]+\s*)({STATUS})(?=\s*(?:[.,;/|)\]]|$|\n|(?:[^\W\d_]+\s){{0,2}}[^\W\d_]+\s*[:=?]))"
+    rf"(?:[:=?(\[|]\s*|\.{{2,}}\s*|\s?(?:->|=>|\u2192)\s*|\s[-\u2013\u2014]+\s*|(?<=[^\W\d_])\s?\u2014\s?)({STATUS}){_END}"
+    rf"|(?:[:=]\s*)([-\u2013+01]|\(\s*[-\u2013+]\s*\)){_END}"
+    r"|(?<=[^\W_])\s*((?:\(\s*[-\u2013+]\s*\)|\[\s*[xX]?\s*\]|[-\u2013+]ve\b(?!\s+for)))"
     r"|(?<=[^\W_])\s((?i:no|yes))(?=\s*(?:[.,;|)\]]|$|\n))"
 )
-_AFFIRMED = ("y", "present", "pos", "+", "true")
+_DOUBTFUL = re.compile(
+    rf":\s*((?i:can(?:not|'t| not) (?:be )?exclude[d]?|indeterminate|uncertain|equivocal|maybe|possible|questionable)){_END}"
+)
+# A sign before a finding, "(-) PTX", "+eff -ptx": one in brackets, or where both signs are used.
+_SIGN = re.compile(r"(?:(?<=^)|(?<=[\s,;(]))(?:\(\s*([-\u2013+])\s*\)|([-\u2013+]))\s?(?=[A-Za-z])")
+_PERCENT = re.compile(r"\d+\s?%(?=\s+(?:resolved|cleared|gone))")
+_AFFIRMED = ("y", "present", "pos", "+", "true", "1", "x")
 
 _FULL = {
     # Contractions; those in n't are read by rule.
@@ -36,6 +47,23 @@ _FULL = {
     "it's": "it is",
     "that's": "that is",
     # Abbreviations.
+    "acpd": "acute cardiopulmonary disease",
+    "napd": "no acute pulmonary disease",
+    "nacpd": "no acute cardiopulmonary disease",
+    "abnl": "abnormality",
+    "atel": "atelectasis",
+    "chg": "change",
+    "cvl": "central line",
+    "cvls": "central lines",
+    "dht": "feeding tube",
+    "enl": "enlarged",
+    "iabp": "balloon device",
+    "infil": "infiltrate",
+    "infils": "infiltrates",
+    "pl": "pleural",
+    "ppm": "pacemaker",
+    "sans": "without",
+    "trach": "tracheostomy tube",
     "atelec": "atelectasis",
     "atx": "atelectasis",
     "b/l": "bilateral",
@@ -81,40 +109,42 @@ def read_words(sentence: str) -> tuple[list[str], list[tuple[int, int]]]:
     """The sentence's words, in lower case and in full, and the characters of each; words of one token share them."""
     words: list[str] = []
     spans: list[tuple[int, int]] = []
-    answers, last = _answers(sentence), 0
-    for match in _TOKEN.finditer(sentence):
-        token, span = match.group().lower(), match.span()
-        if token in _FULL:
-            token = _FULL[token]
-        elif not token.isalnum():
-            token = _in_full(token) if token != "?" else _doubt(sentence, span[1])
-        if answers:
-            if span[0] < last:
-                continue
-            if answer := answers.get(span[0]):
-                token, last = answer
-                span = (span[0], last)
-        if " " not in token:
-            words.append(token)
-            spans.append(span)
-        elif token != " ":
-            parts = token.split(" ")
-            words += parts
-            spans += [span] * len(parts)
+    marks = _marks(sentence)
+    tokens = [(match.start(), match.end(), _word(sentence, match)) for match in _TOKEN.finditer(sentence)]
+    if marks:
+        tokens = [t for t in tokens if not any(start < t[1] and t[0] < end for start, end, _ in marks)]
+        tokens = sorted([*tokens, *marks])
+    for start, end, token in tokens:
+        for word in token.split():
+            words.append(word)
+            spans.append((start, end))
     return words, spans
 
 
-def _answers(sentence: str) -> dict[int, tuple[str, int]]:
-    """Where answers such as "Pneumothorax: none" begin, their word and their end; the mark before one is blank."""
-    answers: dict[int, tuple[str, int]] = {}
+def _word(sentence: str, match: re.Match[str]) -> str:
+    token = match.group().lower()
+    if token.startswith("?"):
+        return _doubt(sentence, match.end())
+    if token in _FULL:
+        return _FULL[token]
+    return token if token.isalnum() else _in_full(token)
+
+
+def _marks(sentence: str) -> list[tuple[int, int, str]]:
+    """(start, end, word) of the marks that say something: answers, as in "Pneumothorax: none", and signs."""
+    marks = []
     for match in _ANSWER.finditer(sentence):
-        answer = match[1] or match[2]
-        answers[match.start()] = (" ", match.start())
-        answers[match.end() - len(answer.lstrip("-\u2013+"))] = (
-            ":yes" if answer.lower().startswith(_AFFIRMED) else ":no",
-            match.end(),
-        )
-    return answers
+        group = next(number for number in range(1, 5) if match[number])
+        answer = match[group].strip("([ )]").lower()
+        start = match.start(group)
+        marks.append((start, match.end(), ":yes" if answer.startswith(_AFFIRMED) else ":no"))
+    marks += [(match.start(1), match.end(1), ":maybe") for match in _DOUBTFUL.finditer(sentence)]
+    signs = [match for match in _SIGN.finditer(sentence) if not any(a <= match.start() < b for a, b, _ in marks)]
+    both = len({match[2] for match in signs if match[2]}) > 1
+    for match in signs:
+        if match[1] or both or match[2] == "+":
+            marks.append((match.start(), match.end(), "positive for" if "+" in match.group() else "no"))
+    return [*marks, *((match.start(), match.end(), "partly") for match in _PERCENT.finditer(sentence))]
 
 
 def _doubt(sentence: str, end: int) -> str:
@@ -122,9 +152,11 @@ def _doubt(sentence: str, end: int) -> str:
 
 
 def _in_full(token: str) -> str:
-    token = re.sub("[\u2019\u02bc\u00b4`]", "'", token)
+    token = re.sub(f"[{_APOSTROPHES}]", "'", token)
     if token in _FULL:  # with another apostrophe
         return _FULL[token]
     if token.endswith("n't"):
         return f"{token[:-3]} not"
+    if token.endswith("'s"):
+        return token[:-2]
     return token.replace("/", " ")
