@@ -5,6 +5,8 @@ CUES = {
     "deny": """
         no|not|without|nor|neither|never|nil|negative|zero
         non visualization|visualisation|identification of
+        nonvisualization|nonvisualisation of
+        nothing suspicious|concerning|worrisome for|of?
         neither lung|side|hemithorax|base shows|demonstrates?
         no rib|ribs|bone|bones is|are
         devoid of
@@ -73,6 +75,8 @@ CUES = {
     """,
     # To see it gone is wanted: it is there.
     "advice": """
+        failure of
+        to be? show|prove|see|sure|certain|demonstrate
         make|making sure
         ensure|ensuring|document|documenting|confirm|verify|establish|until|till|pending|monitor
         to|for|toward|towards|until|till|through|after complete|full|interval|radiographic? resolution|clearing of?
@@ -83,12 +87,14 @@ CUES = {
         less|not favored|favoured
         low|small|remote probability|likelihood|chance|possibility of
         uncertain|indeterminate for?
-        unclear|uncertain|unsure|undetermined whether|if
-        not sure|certain|clear whether|if|that
-        hard|difficult to say|tell whether|if
-        whether
+        unclear|uncertain|unsure|undetermined whether|if there|this|it? is|are|represents?
+        not sure|certain|clear whether|if|that there|this|it? is|are?
+        hard|difficult to say|tell whether|if there|this|it? is|are?
+        whether there|this|it? is|are?
+        doubtful|questionable|possible|likely|conceivable that|if|whether there|this|it? is|are?
         can|could not be? sure|certain ~ no
         can|could not confirm
+        can|could not totally|confidently|reliably exclude
         can|could not r o
         not specific for
         ddx|dd|differential includes?
@@ -116,14 +122,14 @@ CUES = {
     """,
     "doubt before": """
         is|are|remains less|not favored|favoured
-        favored|favoured over
+        is|are favored|favoured
         is? of concern
         until proven otherwise
         would|could|may be a? differential? possibility|consideration
         remains|is|are in question
         to be considered
-        thought|felt|believed? less|least likely
-        can|could not entirely|completely|definitively|definitely|fully|totally be excluded
+        can|could not entirely|completely|definitively|definitely|fully|totally be excluded|dismissed
+        can|could not with certainty? be dismissed|excluded
         :maybe
         not be? entirely|completely|definitively|definitely|fully? excluded
         not be? entirely|completely|definitively|definitely|fully? ruled out
@@ -152,6 +158,8 @@ CUES = {
         may|might|could be considered
     """,
     "doubt both": """
+        is|are? favored|favoured over
+        is|are? thought|felt|believed? to? be? less|more likely than
         versus|vs|v
         or
     """,
@@ -190,19 +198,23 @@ CUES = {
         without|no doubt|question
         no ~ resolution|progression|clearing|reduction|regression|displacement|migration|extension|spread of|in|from
         no complication|complications of|from|after|following
-        no|not much|great|real? change|chg in
-        resolved|cleared almost|nearly|virtually|practically completely|entirely|fully?
+        no|not much|great|real|sig|significant? change|chg in?
+        has|have|had? since|now|interval? resolved|cleared almost|nearly|virtually|practically completely|fully?
+        is|are|was|were since|now? resolved|cleared almost|nearly|virtually|practically completely|entirely|fully?
         virtually|practically|subtotally|partly resolved|cleared|gone
         just|all about|but resolved|cleared|gone
         close to completely|entirely|fully? resolved|cleared|gone
         ongoing|continued|continuing|some|delayed|significant|slow|gradual|further resolution|clearing of?
-        resolved|cleared|resolution|clearing somewhat|partially
-        resolved|cleared|resolution|clearing except|save|with for? a? minimal|small|tiny|trace? residual?
-        resolved|cleared to a|some large|great|certain? extent|degree
-        resolved|cleared for the most part
-        resolution|clearing of most|some|part|much of
+        has|have|had|is|are|was|were? since|now|interval? resolved|cleared|resolution|clearing somewhat|partially
+        has|have|had? since|now|interval? resolved|cleared|resolution except|save for? a? minimal|small|tiny|trace?
+        is|are|was|were since|now? resolved|cleared|resolution except|save for? a? minimal|small|tiny|trace?
+        has|have|had? since|now|interval? resolved|cleared|resolution with a? minimal|small|tiny|trace residual?
+        is|are|was|were since|now? resolved|cleared|resolution with a? minimal|small|tiny|trace|some residual|remnant?
+        has|have|had|is|are|was|were? since|now|interval? resolved|cleared to a|some large|great|certain? extent|degree
+        has|have|had|is|are|was|were? since|now|interval? resolved|cleared for the most part
+        interval|complete? resolution|clearing of most|some|part|much of
         non|not resolving
-        fail|fails|failed|failure of|to? ~ resolve|clear
+        fail|fails|failed to completely? resolve|clear
         has|have|did|does not yet? resolve|resolved|clear|cleared
         no|without definite|significant|interval|appreciable|substantial? interval? change|changes in|of|from?
         no|without definite|significant|interval|appreciable|substantial? increase|decrease|progression in|of|from?
@@ -217,8 +229,9 @@ CUES = {
         incomplete|incompletely|near|nearly|almost|partial|partially complete|completely? resolution|clearing of?
         nearly|almost|partly|partially|incompletely completely|entirely? resolved|cleared|gone
         mostly|largely|substantially completely? resolved|cleared|gone
-        resolved|cleared nearly|almost|partly|partially|incompletely|mostly|largely
-        resolved|cleared in part
+        has|have|had? since|now|interval? resolved|cleared nearly|almost|partly|partially|incompletely|mostly|largely
+        is|are|was|were since|now? resolved|cleared nearly|almost|partly|partially|incompletely|mostly|largely
+        has|have|had|is|are|was|were? since|now|interval? resolved|cleared in part
         for the most part resolved|cleared|gone
         no doubt
         not well|optimally|completely|entirely|fully seen|visualized|evaluated|included|imaged
@@ -242,7 +255,8 @@ CUES = {
         and a|an
         positive for
         after|following|post|status|associated|superimposed on|with|post?
-        secondary|due|adjacent to
+        secondary|due|adjacent|related to
+        because of
         s p
     """,
     # What follows "and" and has a verb of its own is there: "no effusion and atelectasis is present".
@@ -254,7 +268,8 @@ CUES = {
     """,
     "affirm before": """
         small|tiny|trace|minimal|mild|moderate|large|massive on|at|in|over the? left|right
-        except|apart|aside|besides|save for|from? a|an? small|tiny|trace|minimal|mild|moderate|large
+        except|apart|aside|besides|save for|from? a|an? small|tiny|trace|minimal|mild|moderate|large on|at|in
+        except|apart|aside|besides|save for|from? a|an? small|tiny|trace|minimal|mild|moderate ~ one|component
         persists|persist
         is|are|remains unchanged
         has|have increased|decreased|worsened|improved

@@ -14,7 +14,7 @@ _FOREIGN = frozenset(
     _LETTERS.findall("""
     kein keine keinen keiner keinerlei nicht ohne und oder der dem ein eine einer ist sind mit bei beidseits links
     linken linker linke rechts rechten rechter rechte unauffällig zustand verdacht erguss pleuraerguss herz lunge
-    kleiner kleines großer nachweis regelrecht normales normale normaler altersentsprechend pas sans les du une est
+    kleiner kleines großer nachweis regelrecht normales normale normaler altersentsprechend pas les du une est
     sont avec gauche droit droite gauches droits dans aux coeur cœur poumons poumon normaux épanchement minime signe
     hay sin con del las el se una derecho derecha izquierdo izquierda derrame corazon pulmones tamaño torax ni
     observa observan aprecia evidencia signos cardiomegalia neumotorax neumonia pulmonar sem não nao há dos

@@ -94,6 +94,7 @@ NAMES = {
     """,
     "Atelectasis": """
         atelect*|atelact*|atlectasis|atelelectasis
+        collapse of the? rll|rml|rul|lll|lul
         lobar|lung|lobe|pulmonary|rll|rml|rul|lll|lul|lingular collapse
         collapse|collapsed of? the? right|left? upper|middle|lower? lung|lobe
     """,
@@ -201,6 +202,17 @@ NAMES = {
 
 # A finding that is none of the fourteen, and still keeps a report from "No Finding", as in CheXpert's labeller.
 OTHER_FINDINGS = """
+    cholelithiasis|gallstone*|gallstones|oligemia|arthritis|arthropathy|croup
+    tram track
+    barrel chest
+    widened|separated ac|acromioclavicular? joint
+    distended stomach
+    gastric distention|distension
+    ventricular hypertrophy
+    paralysis|paresis|palsy
+    steeple sign
+    cervical rib
+    paratracheal stripe thickening|widening
     hilar|perihilar fullness|prominence|enlargement
     hemorrhag*|haemorrhag*
     pulmonary arterial? hypertension
@@ -367,6 +379,8 @@ PLACES = {
 }
 QUALITIES = {
     "normal": """
+        non enlarged|dilated|widened|prominent
+        nonenlarged|nondilated|nonwidened
         normal|unremarkable|normotensive|wnl
         within|in normal? limits|limit of? normal?
         not significantly? enlarged|widened|prominent|dilated
@@ -384,7 +398,7 @@ QUALITIES = {
         not entirely|completely|fully|quite? normal|unremarkable|clear|intact|sharp
     """,
     "big": """
-        enlarged|enlargement|enlarging|widened|widening|dilated|dilatation|thickened|thickening|engorged|congested|megaly
+        enlarged|enlargement|enlarging|wide|big|widened|widening|dilated|dilatation|thickened|thickening|engorged|congested|megaly
     """,
     # Of what follows, where a place follows at once: "heart, prominent aorta".
     "more": """

@@ -17,8 +17,9 @@ _DOUBTS = set(DOUBTS.split())
 _ENDS_DOUBT = {"and", "or", "in", "on", "at", "with", "given", "as"}
 _LINKS = {"of", "the", "and", "in", "size", "overall", "left", "right"}
 _OR = {"or", "nor"}
+_ONE_DOUBT = {"otherwise", "excluded"}
 _BOTH_SIDES = {"absent", "excluded", "undetected"}
-_CHANGED = set("unchanged stable larger smaller improved worse worsened increased decreased".split())
+_CHANGED = set(["unchanged", "stable", "larger", "smaller", "improved", "worse", "worsened", "increased", "decreased"])
 _PREDICATES = {"enlarged", "widened", "dilated"}
 _QUANTITIES = set(QUANTITIES.split())
 _DESCRIPTIONS = _QUANTITIES | set(DESCRIPTIONS.split())
@@ -62,6 +63,7 @@ class _Reader:
         self.mood, self.denied = "positive", 0
         self.clause, self.clause_word = 0, 0  # where the clause begins, in `heard` and in words
         self.doubted_until = -1
+        self.unchanged = False  # what follows is there, as before
         self.advised = False  # that it be seen gone
         self.named = -1  # last word of the latest name
         self.places: list[Item] = []
@@ -185,7 +187,9 @@ class _Reader:
                 self.mood = "uncertain"
         elif kind == "doubt before":
             self._doubt_before(item, position)
-        elif kind == "doubt both" and self.mood == "positive":
+        elif (
+            kind == "doubt both" and self.mood == "positive" and not (self.unchanged and self.words[item.first] == "or")
+        ):
             if not inside and self.words[item.last] in ("versus", "vs"):
                 self.doubted_until = item.last + 4  # "skin fold versus pneumothorax"
             if inside and item.first - inside[-1].last <= 2:
@@ -193,9 +197,9 @@ class _Reader:
                 self.doubted_until = item.last + 4
         elif kind == "forget":
             self.mood = "forget"
-        elif kind == "unchanged" or (
-            kind == "affirm" and self.denied and self.mood == "negative" and not self._listed(item.first)
-        ):
+        elif kind == "unchanged":
+            self.mood, self.unchanged = "positive", True
+        elif kind == "affirm" and self.denied and self.mood == "negative" and not self._listed(item.first):
             self.mood = "positive"
         elif kind == "yes":
             for mention in [h for h in inside if h.first == inside[-1].first]:
@@ -206,7 +210,7 @@ class _Reader:
             if self.denied == 2 and not self._listed(inside[-1].first, inside[-2].last):
                 inside[-1].status = "positive"
         elif kind == "affirm before" and self.heard and self.heard[-1].status == "negative":
-            if inside or self.words[item.first - 1 : item.first] == ["but"]:  # "resolved on the right but persists"
+            if inside or self.words[item.first - 1] in ("but", "one"):  # "resolved on the right but persists"
                 self.heard[-1].status = "positive"
         elif kind == "stop":
             self._begin_clause(item.first)
@@ -219,6 +223,11 @@ class _Reader:
         between = self.words[item.last + 1 : following.first] if following and named else ["and"]
         ahead = self.words[item.last] in _DOUBTS and len(between) <= 2 and _ENDS_DOUBT.isdisjoint(between)
         subjects = [] if ahead else self._behind(item)
+        last = self.words[item.last]
+        if subjects and (last == ":doubted" or (last in _ONE_DOUBT and "," in self._between(subjects[-1].first))):
+            subjects = [h for h in subjects if h.first == subjects[-1].first]
+        if not subjects and self.heard and "one" in self.words[self.clause_word : item.first]:
+            subjects = self.heard[-1:]  # "no pneumothorax, but a small one cannot be excluded"
         for mention in subjects:
             if mention.status == "positive" or mention is self.heard[-1]:
                 mention.status = "uncertain"
@@ -246,7 +255,10 @@ class _Reader:
         following = self.words[item.last + 1 : item.last + 2]
         return (
             not _CHANGED.isdisjoint(following)
-            and "," in self._between(self.named + 1) + self._between(item.first)
+            and (
+                "," in self._between(self.named + 1) + self._between(item.first)
+                or "and" in self.words[self.named + 1 : item.first]
+            )
             and not self._listed(item.first)
         )
 
@@ -278,7 +290,7 @@ class _Reader:
         return self.items[position + 1] if position + 1 < len(self.items) else None
 
     def _begin_clause(self, word: int) -> None:
-        self.mood, self.clause, self.clause_word = "positive", len(self.heard), word
+        self.mood, self.clause, self.clause_word, self.unchanged = "positive", len(self.heard), word, False
 
     def _say(self, place: Item, what: str) -> None:
         for observation, status in SAID.get((str(place.value), what), {}).items():

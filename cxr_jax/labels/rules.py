@@ -59,7 +59,7 @@ def _rule_labels_of(report: str) -> frozenset[str]:
 
 
 # Blanks of the same length, so that mentions stay where they are.
-_TAG = re.compile(r"</?\w[^<>]{0,40}>")
+_TAG = re.compile(r"</?(?:b|i|u|p|em|strong|br|div|span|li|ul|ol|table|tr|td|th|h\d|font)\b[^<>]{0,40}>", re.IGNORECASE)
 
 
 def _mentions(report: str) -> Iterator[Mention]:

@@ -7,8 +7,8 @@ from functools import cache
 _DASH = r"[-\u2013\u2014]"
 # What may stand after "Pneumothorax:" as all that is said of it.
 STATUS = (
-    r"(?i:no(?:ne)?(?: (?:seen|evidence|identified))?|n|nil|false|[-\u2013]ve|neg(?:ative)?|absent"
-    r"|yes|y|true|\+ve|pos(?:itive)?|present)\b"
+    r"(?i:no(?:ne)?(?: (?:seen|evidence(?: of)?|identified|focal|acute|definite))?|n|nil|false|[-\u2013]ve"
+    r"|neg(?:ative)?|absent|yes|y|true|\+ve|pos(?:itive)?|present)\b"
 )
 
 # Sections that say why and how the image was taken, and those that say what is on it.
@@ -35,15 +35,15 @@ _HEADING = re.compile(rf"\W*(?:(?:{_RESULTS})\s*(?::|$)|[A-Z][^\W\d]*(?: [^\W\d]
 _LINE = r"[^\S\n\r]*[\n\r]+"
 # What ends a sentence, and the characters without one of which it need not be looked for.
 _BOUNDARIES = {
-    "": rf"[.;!][.;!?]*(?=\s|$)(?!(?<=\.\.)\s*{STATUS}\s*(?:[.,;\n\r]|$))|(?<=[a-z]{{2}})\.(?=[A-Z][a-z])"
+    "": rf"[.;!][.;!?]*(?=\s|$)(?!(?<=\.\.|.;)\s*{STATUS}\s*(?:[.,;\n\r]|$))|(?<=[a-z]{{2}})\.(?=[A-Z][a-z])"
     rf"|(?<=[a-z])(?:\.{{3,}}|…)(?=\s?[^\W\d_])(?!\s*{STATUS}\b)",
-    "?": rf"(?<=[^\s(])\?[.;!?]*(?=\s|$)(?!\s*{STATUS}\s*(?:[.,;\n\r]|$))",
+    "?": rf"(?<=[^\s(?])\?[.;!?]*(?=\s|$)(?!\s*{STATUS}\s*(?:[.,;\n\r]|$))",
     "\n\r": r"\n\s*\n"
     rf"|(?P<line>{_LINE}(?=\s*[A-Z]))"
     rf"|{_LINE}(?=\s*(?:[-\u2013\u2014*+>#]\s?[^\W_]|\(?\d{{1,2}}[.):]|\d{{1,2}}\s+[A-Z]|\d+(?:\.\d+)?\s?(?:cm|mm)\b|o\s[A-Z]))",
     ")": r"(?<=\s)(?P<marker>(?=\((?:\d{1,2}|[a-hA-H]|i{1,3}|iv|v)\)\s?[^\W_]|(?:\d{1,2}|[a-hA-H]|i{1,3}|iv|v)\)\s))",
     "-\u2013\u2014": rf"(?<=\s)(?P<dash>{_DASH}+)(?=\s)(?!\s*(?:\d|n?or\b)|\s*{STATUS}\s*(?:[.,;\n\r]|$))"
-    r"|(?<=[^\W\d])\s?(?:\u2014|--+)\s?(?=[^\W\d])",
+    rf"|(?<=[^\W\d])\s?(?:\u2014|--+)\s?(?=[^\W\d])(?!{STATUS}\s*(?:[.,;\n\r]|$))",
     "•▪◦●·": r"(?=[•▪◦●·])",
     ":": rf"(?<=\s)(?=[*_]{{0,3}}[A-Z])(?=[*_]{{0,3}}(?i:{_BACKGROUND}|{_RESULTS})\s*:)"
     r"|(?<=[^\W\d_]\s)(?=[A-Z][a-z]+(?: [a-z]+){0,2}:)",
@@ -62,7 +62,7 @@ _ABBREVIATION = re.compile(
 # A line that ends so goes on in the next, whatever that begins with.
 _OPEN = re.compile(
     r"(?:[,:/(&-]|(?<![:=] )\b(?:a|an|the|of|no|not|without|and|or|nor|in|on|at|to|for|with|from|by|as|is|are|was|were"
-    r"|be|been|may|than|that|which|left|right|small|large|mild|moderate|focal|acute|new|versus|vs\.?|dr\.?))\s*$",
+    r"|be|been|may|than|that|which|left|right|small|large|mild|moderate|focal|acute|new|versus|vs\.?|dr\.?|pleural|pulmonary|definite|evident|significant|interstitial|lobar|evidence))\s*$",
     re.IGNORECASE,
 )
 _LABEL = re.compile(r"\s*[A-Z][\w /]{2,40}:")  # "EFFUSION: SMALL" on a line of its own
@@ -120,10 +120,10 @@ def _ends(report: str, start: int, match: re.Match[str]) -> bool:
 def _line_ends(report: str, match: re.Match[str]) -> bool:
     """Whether a sentence ends with the line, where the next one begins with a capital."""
     line = report[max(report.rfind("\n", 0, match.start()), report.rfind("\r", 0, match.start())) + 1 : match.start()]
-    if _OPEN.search(line):
-        return False
     if _LABEL.match(report, match.end()):
         return True
+    if _OPEN.search(line):
+        return False
     word = report[match.end() :].split(None, 1)[0]
     if word[1:].islower() or len(word) == 1:
         return True

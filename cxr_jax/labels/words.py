@@ -13,16 +13,20 @@ _TOKEN = re.compile(rf"\b[A-Za-z]/[A-Za-z]{{1,3}}\b|\bw/|[^\W_\u02bc]+(?:[{_APOS
 _END = r"(?=\s*(?:[.,;/|)\]]|$|\n|(?:[^\W\d_]+\s){0,2}[^\W\d_]+\s*[:=?|]))"
 # What stands behind a finding and answers it.
 _ANSWER = re.compile(
-    rf"(?:[:=?(\[|]\s*|\.{{2,}}\s*|\s?(?:->|=>|\u2192)\s*|\s[-\u2013\u2014]+\s*|(?<=[^\W\d_])\s?\u2014\s?)({STATUS}){_END}"
+    rf"(?:[:;=?(\[|]\s*|\.{{2,}}\s*|\s?(?:->|=>|\u2192)\s*|\s[-\u2013\u2014]+\s*|(?<=[^\W\d_])\s?\u2014\s?)({STATUS}){_END}"
     rf"|(?:[:=]\s*)([-\u2013+01]|\(\s*[-\u2013+]\s*\)){_END}"
     r"|(?<=[^\W_])\s*((?:\(\s*[-\u2013+]\s*\)|\[\s*[xX]?\s*\]|[-\u2013+]ve\b(?!\s+for)))"
     r"|(?<=[^\W_])\s((?i:no|yes))(?=\s*(?:[.,;|)\]]|$|\n))"
 )
 _DOUBTFUL = re.compile(
-    rf":\s*((?i:can(?:not|'t| not) (?:be )?exclude[d]?|indeterminate|uncertain|equivocal|maybe|possible|questionable)){_END}"
+    r":\s*((?i:can(?:not|'t| not) (?:be )?exclude[d]?|indeterminate|uncertain|equivocal|maybe|possible|questionable))"
+    rf"{_END}"
 )
 # A sign before a finding, "(-) PTX", "+eff -ptx": one in brackets, or where both signs are used.
 _SIGN = re.compile(r"(?:(?<=^)|(?<=[\s,;(]))(?:\(\s*([-\u2013+])\s*\)|([-\u2013+]))\s?(?=[A-Za-z])")
+_SIGN_FIRST = re.compile(r"\W*?\(\s*[-\u2013+]\s*\)")
+_SIGN_FOR = re.compile(r"([-\u2013+])ve\s+for\b", re.IGNORECASE)
+_SIGNS = {"-": "negative", "\u2013": "negative", "+": "positive"}
 _PERCENT = re.compile(r"\d+\s?%(?=\s+(?:resolved|cleared|gone))")
 _AFFIRMED = ("y", "present", "pos", "+", "true", "1", "x")
 
@@ -127,14 +131,17 @@ def _word(sentence: str, match: re.Match[str]) -> str:
         return _doubt(sentence, match.end())
     if token in _FULL:
         return _FULL[token]
-    return token if token.isalnum() else _in_full(token)
+    return token if token.isalnum() and "\u02bc" not in token else _in_full(token)
 
 
 def _marks(sentence: str) -> list[tuple[int, int, str]]:
     """(start, end, word) of the marks that say something: answers, as in "Pneumothorax: none", and signs."""
-    marks = []
+    marks = [(m.start(), m.end(), f"{_SIGNS[m[1]]} for") for m in _SIGN_FOR.finditer(sentence)]
+    before = _SIGN_FIRST.match(sentence)
     for match in _ANSWER.finditer(sentence):
         group = next(number for number in range(1, 5) if match[number])
+        if before and match[group].startswith("("):
+            continue  # "(-) effusion (+) edema": of what follows
         answer = match[group].strip("([ )]").lower()
         start = match.start(group)
         marks.append((start, match.end(), ":yes" if answer.startswith(_AFFIRMED) else ":no"))

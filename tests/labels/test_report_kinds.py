@@ -4,18 +4,8 @@ import json
 
 import pytest
 
-from cxr_jax.labels.rules import OBSERVATIONS, find_mentions, label_report
-
-SIGNS = {"+": "positive", "-": "negative", "?": "uncertain"}
-SHORT = {
-    "mediastinum": "Enlarged Cardiomediastinum",
-    "heart": "Cardiomegaly",
-    "opacity": "Lung Opacity",
-    "lesion": "Lung Lesion",
-    "effusion": "Pleural Effusion",
-    "pleura": "Pleural Other",
-    "device": "Support Devices",
-} | {name.lower(): name for name in OBSERVATIONS}
+from cxr_jax.labels.rules import find_mentions, label_report
+from tests.labels.notation import SHORT, SIGNS
 
 # Report → all that it says: + affirmed, - denied, ? doubted; "normal" is "No Finding".
 LINES = {

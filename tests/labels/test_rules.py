@@ -12,19 +12,10 @@ from hypothesis import strategies as st
 
 from cxr_jax.evaluation.protocols import clean_r2gen
 from cxr_jax.labels.rules import OBSERVATIONS, find_mentions, label_report, rule_labels, split_sentences
+from tests.labels.notation import SHORT
 
 ROOT = Path(__file__).parents[2]
 POSITIVE, NEGATIVE, UNCERTAIN = "positive", "negative", "uncertain"
-SHORT = {
-    "mediastinum": "Enlarged Cardiomediastinum",
-    "heart": "Cardiomegaly",
-    "opacity": "Lung Opacity",
-    "lesion": "Lung Lesion",
-    "effusion": "Pleural Effusion",
-    "pleura": "Pleural Other",
-    "device": "Support Devices",
-} | {name.lower(): name for name in OBSERVATIONS}
-
 # Made up for this test. "+" affirmed, "-" denied, "?" doubted; what is not listed is not to be named. Without the "No
 # Finding" that follows from the rest.
 SENTENCES = {
