@@ -13,9 +13,13 @@ from cxr_jax.errors import InputError
 MAX_PIXELS = 2**26  # twice the largest detector's; a header can claim 65,535 x 65,535 in a file of a kilobyte
 INSTALL = 'pip install "cxr_jax[dicom]"'
 NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PixelRepresentation", "BitsAllocated", "BitsStored")
+NO_RADIOGRAPHS = ("Segmentation", "RT Dose", "Parametric Map")  # objects whose pixels are no picture
 COLOURS = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
 GREYS = frozenset({"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"})
 STRAY = 0.05  # of the pixels: that so few do not fit into the lower bits does not speak for the upper ones
+END_OF_IMAGE, MAX_PADDING = b"\xff\xd9", 64
+NOISY = 0.15
+MANY = 1e-3  # of the pixels: so many neighbours that lie a whole span apart are no accident
 DEFLATED = b"1.2.840.10008.1.2.1.99"
 
 
@@ -60,20 +64,28 @@ def read_dataset(path: Path, warnings: list[str]) -> Any:
     dataset = pydicom.dcmread(path, force=bare)
     kind = pydicom.uid.UID(str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or ""))
     if "PixelData" not in dataset:
+        if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+            raise InputError("floating-point pixels (Float Pixel Data) are not read; export it as 16 bits")
         if "Rows" in dataset:  # pydicom drops a compressed image that the file's end cuts off
             raise InputError("damaged DICOM file (no Pixel Data, or cut off within it); replace it or leave it out")
-        raise InputError(f"holds no image ({kind.name or dataset.get('Modality') or 'no Pixel Data'}); leave it out")
+        cut = ", or is cut off before it" if "Image Storage" in kind.name else ""
+        raise InputError(
+            f"holds no image{cut} ({kind.name or dataset.get('Modality') or 'no Pixel Data'}); leave it out"
+        )
+    if any(word in kind.name for word in NO_RADIOGRAPHS):
+        raise InputError(f"holds no radiograph ({kind.name}); leave it out")
     syntax = _transfer_syntax(dataset)
     try:
         pydicom.pixels.get_decoder(syntax)
     except NotImplementedError as error:
         raise InputError(f"{syntax.name} is not read; export it uncompressed or as JPEG 2000") from error
-    jpeg = syntax.is_encapsulated and syntax != pydicom.uid.RLELossless
+    jpeg = _is_jpeg(syntax)
     if jpeg and not pylibjpeg.is_available(syntax):
         raise InputError(f"{syntax.name} needs a decoder; {INSTALL}")
     for name in NEEDED:
-        if dataset.get(name) is None:
-            raise InputError(f"damaged DICOM file (no {name}); export it anew")
+        if not isinstance(dataset.get(name), int):
+            fault = f"{name} is {one_line(dataset.get(name), 40)}" if dataset.get(name) is not None else f"no {name}"
+            raise InputError(f"damaged DICOM file ({fault}); export it anew")
     frames = voi.number(dataset, "NumberOfFrames", 1.0) or 1
     if frames > 1:
         raise InputError(f"holds {frames:.0f} frames ({kind.name or 'no SOP class'}); export the one that is meant")
@@ -88,10 +100,20 @@ def read_dataset(path: Path, warnings: list[str]) -> Any:
         )
     _mend_photometry(dataset, warnings)
     if jpeg:
-        stated = _stream_shape(pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1))
+        stream = pydicom.encaps.get_frame(dataset.PixelData, 0, number_of_frames=1)
+        stated = _stream_shape(stream)
+        if END_OF_IMAGE not in stream[-MAX_PADDING:]:  # the decoders make up what is missing
+            raise InputError("damaged DICOM file (its JPEG stream is cut off); replace it")
         if stated != shape:  # the decoder would believe the stream, however large
             raise InputError(f"damaged DICOM file (the header says {shape}, the stream {stated}); replace it")
     return dataset
+
+
+def _is_jpeg(syntax: Any) -> bool:
+    """Whether pixels are compressed as JPEG, JPEG-LS or JPEG 2000."""
+    import pydicom
+
+    return syntax.is_encapsulated and syntax != pydicom.uid.RLELossless
 
 
 def _transfer_syntax(dataset: Any) -> Any:
@@ -146,20 +168,47 @@ def decode(dataset: Any) -> np.ndarray:
     import pydicom
 
     syntax = dataset.file_meta.TransferSyntaxUID
-    plugin = "" if not syntax.is_encapsulated else "pydicom" if syntax == pydicom.uid.RLELossless else "pylibjpeg"
+    plugin = "" if not syntax.is_encapsulated else "pylibjpeg" if _is_jpeg(syntax) else "pydicom"
     values = pydicom.pixels.pixel_array(dataset, decoding_plugin=plugin)
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def stored_values(dataset: Any, warnings: list[str]) -> Stored:
-    """The stored values, from where they lie in their words (PS3.5 8.1.1), or lie in truth."""
-    import pydicom
+    """The stored values, from where they lie in their words (PS3.5 8.1.1), or lie in truth; signed where they are."""
+    stored = _from_words(dataset, warnings)
+    span = 2**stored.bits
+    if not stored.signed or stored.bits < 8 or not stored.values.size:
+        return stored
+    # Unsigned pixels that are stated as signed lie a whole span apart where neighbours pass the middle. The other way
+    # round cannot be told from burnt-in letters of all bits.
+    unsigned = np.where(stored.values < 0, stored.values.astype(np.int64) + span, stored.values)
+    if _wraps(stored.values, unsigned, span) <= max(_wraps(unsigned, stored.values, span), MANY * unsigned.size):
+        return stored
+    warnings.append("sign left out: pixels are stated as signed; they are shown as unsigned, as neighbours fit")
+    return Stored(unsigned, stored.bits, False)
 
+
+def _wraps(values: np.ndarray, other: np.ndarray, span: int) -> int:
+    """How many neighbours lie half a span apart or more by `values`, and less than an eighth by `other`."""
+    return sum(
+        int(np.count_nonzero((_steps(values, axis) >= span // 2) & (_steps(other, axis) < span // 8)))
+        for axis in (0, 1)
+    )
+
+
+def _is_noise(values: np.ndarray, span: int) -> bool:
+    """Whether neighbours have little to do with each other; independent ones lie a third of the span apart."""
+    return values.shape[1] > 1 and bool(_steps(values, 1).mean() > NOISY * span)
+
+
+def _steps(values: np.ndarray, axis: int) -> np.ndarray:
+    return np.abs(np.diff(values.astype(np.int64), axis=axis))
+
+
+def _from_words(dataset: Any, warnings: list[str]) -> Stored:
     bits, allocated, signed = dataset.BitsStored, dataset.BitsAllocated, bool(dataset.PixelRepresentation)
     high = int(voi.number(dataset, "HighBit", bits - 1.0) or 0)
-    syntax = dataset.file_meta.TransferSyntaxUID
-    jpeg = syntax.is_encapsulated and syntax != pydicom.uid.RLELossless
-    if jpeg or bits == allocated or allocated == 1:
+    if _is_jpeg(dataset.file_meta.TransferSyntaxUID) or bits == allocated or allocated == 1:
         return Stored(decode(dataset), bits, signed)
     dataset.BitsStored, dataset.HighBit = allocated, allocated - 1
     words = decode(dataset)
@@ -172,8 +221,9 @@ def stored_values(dataset: Any, warnings: list[str]) -> Stored:
         warnings.append(f"High Bit left out: it is {high}; the pixels were taken from the lower {bits} bits")
     if not beyond.any() or _has_embedded_overlay(dataset):
         return Stored(lower, bits, signed)
-    # What lies above Bits Stored is an overlay that nothing mentions, or the picture's own: a cut one jumps.
-    if _roughness(lower) <= _roughness(words):
+    # What lies above Bits Stored is an overlay that nothing mentions, or the picture's own: a cut one wraps.
+    wraps = _wraps(lower, words, 2**bits) > _wraps(words, lower, 2**bits)
+    if not wraps and not (_is_noise(lower, 2**bits) and not _is_noise(words, int(unsigned.max()) + 1)):
         warnings.append(f"bits left out: pixels have more than the {bits} bits that are stated; the lower are shown")
         return Stored(lower, bits, signed)
     warnings.append(f"bits added: pixels have more than the {bits} bits that are stated; all {allocated} are shown")
@@ -191,7 +241,3 @@ def _has_embedded_overlay(dataset: Any) -> bool:
     """Whether an overlay is stored in the pixels' unused bits (PS3.3 C.9.2, retired)."""
     return any(dataset.get((group, 0x0102)) is not None and (group, 0x3000) not in dataset
                for group in range(0x6000, 0x6020, 2))  # fmt: skip
-
-
-def _roughness(values: np.ndarray) -> float:
-    return float(np.abs(np.diff(values.astype(np.float64), axis=1)).mean()) if values.shape[1] > 1 else 0.0

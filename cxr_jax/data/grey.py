@@ -20,6 +20,7 @@ APART, FAR_APART = 1 / 3, 2 / 3
 NARROW, WIDE = 1 / 16, 16
 FLAT = 4.0  # grey levels: a picture whose standard deviation is below this shows nothing
 MAX_LEVELS = 2**22
+FEW_STEPS, FRAME = 3, 1024  # of whole numbers, of pixels: no picture of so many lies between so few
 
 
 class ImageWarning(UserWarning):
@@ -89,6 +90,8 @@ def own_range(values: np.ndarray, counts: np.ndarray) -> tuple[float, float, lis
         kept = _without_outliers(values, counts, low, high)
         left_out = counts[~kept].sum() / total
         if not left_out:
+            if total >= FRAME and high - low < FEW_STEPS and np.array_equal(values, np.round(values)):
+                high = low + BINS  # a blank frame and its noise: stretched, it would look like a picture
             return float(low), float(high), warnings
         if left_out > TRIMMED:
             side, colour = ("below", "black") if not kept[0] else ("above", "white")

@@ -19,10 +19,13 @@ from cxr_jax.errors import InputError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # more than 8 bits
 WITH_ALPHA = ("LA", "PA", "RGBA", "La", "RGBa")
+PNG_CHANNELS = {2: 3, 4: 2, 6: 4}
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PNG = b"\x89PNG\r\n\x1a\n"
 # TIFF's tags and values (TIFF 6.0, section 8; SampleFormat is of section 19).
 NEW_SUBFILE_TYPE, BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 254, 258, 262, 339
 WHITE_IS_ZERO = 0
+PLANAR, SEPARATE, SIGNED = 284, 2, 2
 REDUCED_OR_MASK = 1 | 4
 ENOUGH = 64  # greys, in the upper half of 16 bits, to see by
 
@@ -44,12 +47,20 @@ def read_raster(path: Path) -> Picture:
             if image.format == "TIFF":
                 _silence_libtiff()
             _one_page(image)
-            return looked_at(_grey_and_alpha(image) if in_halves else to_grey(image))
+            picture = _grey_and_alpha(image) if in_halves else to_grey(image)
+            if image.format == "PNG":
+                _refuse_cut_png(file, picture.grey)
+            return looked_at(picture)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such image; mend the path or leave the row out") from error
     except UnidentifiedImageError as error:
+        if _head(path)[:4] in TIFF:
+            raise InputError(
+                f"{path}: a kind of TIFF that is not read (floating point of 64 or 16 bits, say); export it as PNG, or "
+                "as 8- or 16-bit grey"
+            ) from error
         raise InputError(
             f"{path}: not an image that can be read ({', '.join(SUFFIXES)}, .dcm, .dicom); replace it"
         ) from error
@@ -58,6 +69,36 @@ def read_raster(path: Path) -> Picture:
     except Exception as error:  # Pillow raises a dozen kinds on damaged files
         reason = one_line(error) or type(error).__name__
         raise InputError(f"{path}: damaged image ({reason}); replace it or leave it out") from error
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(8)
+
+
+def _refuse_cut_png(file: IO[bytes], grey: np.ndarray) -> None:
+    """Looks for the end of a PNG whose last rows are all black: Pillow shows so what is missing.
+
+    Raises:
+      InputError: its chunks (PNG 5.3) break off, or hold fewer rows than it has.
+    """
+    if grey[-1].any():
+        return
+    file.seek(len(PNG))
+    inflate, size, rest = zlib.decompressobj(), 0, file.read()
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", rest[8:21])
+    wanted = height * (1 + -(-width * depth * PNG_CHANNELS.get(colour, 1) // 8)) if not interlaced else 0
+    kind = b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(rest[:4], "big"), rest[4:8]
+        chunk, checksum = rest[8 : 8 + length], rest[8 + length : 12 + length]
+        if len(checksum) < 4 or zlib.crc32(kind + chunk) != int.from_bytes(checksum, "big"):
+            raise InputError("damaged image (its data break off); replace it or leave it out")
+        if kind == b"IDAT":
+            size += len(inflate.decompress(chunk))
+        rest = rest[12 + length :]
+    if not inflate.eof or size < wanted:
+        raise InputError("damaged image (rows are missing); replace it or leave it out")
 
 
 def _opened(file: IO[bytes]) -> tuple[Image.Image, bool]:
@@ -116,6 +157,11 @@ def _one_page(image: Image.Image) -> None:
 
 def to_grey(image: Image.Image) -> Picture:
     """A PIL image of any mode as a `Picture`; see `read_raster`."""
+    tags = dict(getattr(image, "tag_v2", {}))
+    if tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED and image.mode == "L":  # Pillow has no signed bytes
+        return stretched(np.asarray(_upright(image)).view(np.int8))
+    if tags.get(PLANAR) == SEPARATE and max(tags.get(BITS_PER_SAMPLE, (8,))) > 8:
+        raise InputError("16-bit colour in separate planes is not read; export it as 16-bit grey, or PNG")
     deep = _deep_values(image)
     if deep is not None:
         return deep
@@ -130,8 +176,9 @@ def to_grey(image: Image.Image) -> Picture:
     warnings: tuple[str, ...] = ()
     if deep_colours:
         most = np.quantile(grey, 1 - TRIMMED, method="nearest")
-        if most < ENOUGH:
-            warnings = (f"16-bit colour: of each channel the upper 8 bits are read, which hold {most + 1} greys",)
+        greys = len(np.unique(grey[grey <= most]))
+        if greys < ENOUGH:
+            warnings = (f"16-bit colour: of each channel the upper 8 bits are read, which hold {greys} greys",)
         grey = stretched(grey).grey
     if alpha is None:
         return Picture(grey, warnings)

@@ -101,7 +101,11 @@ def _modality(dataset: Any, levels: Levels, signed: bool, warnings: list[str]) -
             f"rescale left out: slope and intercept are {said}; a window, which needs them, is left out too"
         )
         return levels.values, 1, False
-    return levels.values * slope + intercept, 1 if slope > 0 else -1, True
+    rescaled = levels.values * slope + intercept
+    if not np.isfinite(rescaled).all() or (np.ptp(levels.values) > 0 and np.ptp(rescaled) == 0):
+        warnings.append(f"rescale left out: slope {slope:g} and intercept {intercept:g} leave nothing; windows too")
+        return levels.values, 1, False
+    return rescaled, 1 if slope > 0 else -1, True
 
 
 class _Table(NamedTuple):
@@ -161,16 +165,18 @@ def _table(dataset: Any, sequence: str, levels: Levels, signed: bool, warnings: 
 
 
 def _entries(data: Any, length: int, bits: int, little: bool) -> np.ndarray:
-    """LUT Data as float64 (n,), n at most `length`: of 16 bits each, or of 8, packed."""
+    """LUT Data as float64 (n,): of 16 bits each, or of 8, packed; `length` is what the descriptor states."""
     if isinstance(data, bytes):
-        packed = len(data) <= length + 1
+        # As many bytes as entries are 8 bits each; any other number that is too small is of a wrong length.
+        packed = len(data) in (length, length + 1) or (bits <= 8 and len(data) <= length + 1)
         entries = np.frombuffer(data[: len(data) // 2 * 2 if not packed else None], np.uint8 if packed else "<u2")
         entries = entries if packed or little else entries.byteswap()
     else:
         entries = np.atleast_1d(np.asarray(data, np.int64)) % 2**16
         if bits <= 8 and len(entries) == -(-length // 2) and length > 1:
             entries = entries.astype("<u2").view(np.uint8)
-    return entries[:length].astype(np.float64)
+    # One more pads the data to an even length; many more are of a length that is stated wrong.
+    return entries[: None if len(entries) > length + 1 else length].astype(np.float64)
 
 
 def _first(first: int, length: int, levels: Levels, signed: bool) -> int:

@@ -679,3 +679,71 @@ def test_folders_list_dicom_files(tmp_path):
     saved(tmp_path, RAMP, name="a.dcm", bits=12)
     saved(tmp_path, RAMP, name="B.DCM", bits=12)
     assert [file.name for file in retrieve.image_files([str(tmp_path)])] == ["B.DCM", "a.dcm"]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
+def test_a_jpeg_stream_that_is_cut_off_is_refused(tmp_path, share):
+    """The file is whole; the decoder makes up the rest."""
+    grey = (RADIOGRAPH >> 4).astype(np.uint8)
+    stream = images.encode_jpeg(grey)
+    whole = saved(tmp_path, grey, stream=stream, syntax=JPEGBaseline8Bit, name="whole.dcm")
+    assert np.corrcoef(dicom.read_dicom(whole).grey.ravel(), grey.ravel())[0, 1] > 0.99
+    cut = saved(tmp_path, grey, stream=stream[: int(share * len(stream))], syntax=JPEGBaseline8Bit)
+    assert refused(cut).endswith("damaged DICOM file (its JPEG stream is cut off); replace it")
+
+
+@pytest.mark.parametrize(("bits", "top"), [(12, 20000), (12, 65535), (10, 5000), (8, 4095), (8, 65535)])
+def test_bits_that_the_pixels_have_are_not_cut_off_whatever_is_stated(tmp_path, bits, top):
+    values = np.round(RADIOGRAPH / RADIOGRAPH.max() * top).astype(np.uint16)
+    picture = dicom.read_dicom(saved(tmp_path, values, bits=bits))
+    assert [kind_of(warning) for warning in picture.warnings] == ["bits added"]
+    assert np.corrcoef(picture.grey.ravel(), RIGHT.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [(np.uint16, 16), (np.uint8, 8), (np.uint16, 12)])
+def test_unsigned_pixels_that_are_stated_as_signed_do_not_wrap(tmp_path, dtype, bits):
+    values = np.round(RADIOGRAPH / RADIOGRAPH.max() * (2**bits - 1)).astype(dtype)
+    picture = dicom.read_dicom(saved(tmp_path, values, bits=bits, PixelRepresentation=1))
+    assert [kind_of(warning) for warning in picture.warnings] == ["sign left out"]
+    assert np.corrcoef(picture.grey.ravel(), RIGHT.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("values", [(30000, 30001), (0, 1), (7, 9)])
+def test_a_blank_frame_is_not_stretched_into_noise(tmp_path, values):
+    noise = np.random.default_rng(0).choice(np.array(values, np.uint16), (64, 64))
+    picture = dicom.read_dicom(saved(tmp_path, noise))
+    assert picture.grey.std() < 4
+    assert [kind_of(warning) for warning in picture.warnings] == ["flat picture"]
+
+
+@pytest.mark.parametrize("stated", [1024, 4095, 4097, 8000])
+def test_a_lookup_table_of_another_length_than_is_stated(tmp_path, stated):
+    values = RADIOGRAPH.astype(np.uint16)
+    sequence = table(np.arange(4096), 0, 12)
+    sequence[0].LUTDescriptor = [stated, 0, 12]
+    right = dicom.read_dicom(saved(tmp_path, values, bits=12, VOILUTSequence=table(np.arange(4096), 0, 12))).grey
+    picture = dicom.read_dicom(saved(tmp_path, values, bits=12, VOILUTSequence=sequence, name="wrong.dcm"))
+    np.testing.assert_allclose(picture.grey.astype(int), right, atol=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"Rows": [32, 32]}, "(Rows is [32, 32]); export it anew"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4"}, "holds no radiograph (Segmentation Storage); leave it out"),
+    ],
+)
+def test_more_headers_that_are_refused_in_words(tmp_path, changes, words):
+    file = saved(tmp_path, RAMP, bits=12)
+    dataset = pydicom.dcmread(file)
+    for name, value in changes.items():
+        setattr(dataset, name, value)
+    dataset.save_as(file)
+    assert refused(file).endswith(words)
+
+
+@pytest.mark.parametrize("intercept", ["1e30", "-1e25"])
+def test_a_rescale_that_leaves_nothing_is_left_out(tmp_path, intercept):
+    picture = dicom.read_dicom(saved(tmp_path, RADIOGRAPH, bits=12, RescaleSlope="1", RescaleIntercept=intercept))
+    assert [kind_of(warning) for warning in picture.warnings] == ["rescale left out"]
+    np.testing.assert_array_equal(picture.grey, RIGHT)

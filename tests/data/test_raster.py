@@ -362,3 +362,44 @@ def test_what_pillow_warns_of_is_not_shown(tmp_path, capfd):
     file.write_bytes(with_tag(file, 258, 99).read_bytes())
     refused(file)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_png_that_breaks_off_is_refused(tmp_path):
+    """Interrupted downloads leave zeros, or fewer rows in a file that is whole: Pillow shows black for both."""
+    grey = np.random.default_rng(0).integers(40, 200, (300, 200), np.uint8)
+    whole = images.encode_png(grey)
+    file = tmp_path / "a.png"
+    for share in (0.2, 0.5, 0.9):
+        kept = int(share * len(whole))
+        file.write_bytes(whole[:kept] + bytes(len(whole) - kept))
+        with pytest.raises(InputError, match=r"a\.png: damaged image"):
+            raster.read_raster(file)
+    file.write_bytes(images.encode_png(grey[:100]))
+    data = bytearray(file.read_bytes())
+    data[20:24] = (300).to_bytes(4, "big")
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    file.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.png: damaged image"):
+        raster.read_raster(file)
+    grey[250:] = 0
+    file.write_bytes(images.encode_png(grey))
+    np.testing.assert_array_equal(raster.read_raster(file).grey, grey)
+
+
+def test_signed_bytes_of_a_tiff_are_read_as_such(tmp_path):
+    values = np.tile(np.arange(-128, 128, dtype=np.int8), (32, 1))
+    file = tmp_path / "a.tif"
+    Image.fromarray(values.view(np.uint8)).save(file, tiffinfo={339: 2})
+    np.testing.assert_allclose(raster.read_raster(file).grey[0].astype(int), np.arange(256), atol=1)
+
+
+def test_colour_of_16_bits_in_separate_planes_is_refused_in_words(tmp_path):
+    file = tmp_path / "a.tif"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(file, tiffinfo={284: 2})
+    data = bytearray(file.read_bytes())
+    at = data.index(struct.pack("<HHI", 258, 3, 3))  # Bits Per Sample, its three values elsewhere
+    values = struct.unpack_from("<I", data, at + 8)[0]
+    data[values : values + 6] = struct.pack("<3H", 16, 16, 16)
+    file.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif: "):
+        raster.read_raster(file)
