@@ -77,13 +77,14 @@ def _head(path: Path) -> bytes:
 
 
 def _refuse_cut_png(file: IO[bytes], grey: np.ndarray) -> None:
-    """Looks for the end of a PNG whose last rows are all black: Pillow shows so what is missing.
+    """Whether a PNG is whole, which Pillow does not ask: it makes up what is missing.
+
+    Where the last row is black the rows are counted, too.
 
     Raises:
       InputError: its chunks (PNG 5.3) break off, or hold fewer rows than it has.
     """
-    if grey[-1].any():
-        return
+    black = not grey[-1].any()
     file.seek(len(PNG))
     inflate, size, rest = zlib.decompressobj(), 0, file.read()
     width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", rest[8:21])
@@ -94,10 +95,10 @@ def _refuse_cut_png(file: IO[bytes], grey: np.ndarray) -> None:
         chunk, checksum = rest[8 : 8 + length], rest[8 + length : 12 + length]
         if len(checksum) < 4 or zlib.crc32(kind + chunk) != int.from_bytes(checksum, "big"):
             raise InputError("damaged image (its data break off); replace it or leave it out")
-        if kind == b"IDAT":
+        if kind == b"IDAT" and black:
             size += len(inflate.decompress(chunk))
         rest = rest[12 + length :]
-    if not inflate.eof or size < wanted:
+    if black and (not inflate.eof or size < wanted):
         raise InputError("damaged image (rows are missing); replace it or leave it out")
 
 
