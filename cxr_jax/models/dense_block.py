@@ -111,13 +111,12 @@ def _forward(x, layers, running, axis_name, recompute):
 def _backward(axis_name, recompute, residuals, gradients):
     buffer, of, layers, used, bottlenecks = residuals
     d_buffer, d_of, _ = gradients
-    d_layers = []
+    d_layers, awaited = [], d_buffer[0, 0, 0, 0]
     for number in reversed(range(len(layers))):
         layer, (of1, of2) = layers[number], used[number]
         channels = layer.conv1.shape[2]
-        # Nothing of this layer is computed again before its gradient is there: it would only lie about.
         bottleneck = None if recompute else bottlenecks[number]
-        buffer, d_buffer, bottleneck = lax.optimization_barrier((buffer, d_buffer, bottleneck))
+        of1, of2 = _after(awaited, (of1, of2))
         x, y, dy = buffer[..., :channels], buffer[..., channels : channels + layer.conv2.shape[-1]], d_buffer[..., channels:]
         if of is not None:
             own, d_own = ([m[channels:] for m in both] for both in (of, d_of))
@@ -131,7 +130,8 @@ def _backward(axis_name, recompute, residuals, gradients):
         d_bottleneck, d_norm2, d_of2 = _norm_relu_gradient(bottleneck, of2, layer.norm2, d_a2)
         if of is not None:
             d_bottleneck = d_bottleneck + _through_moments(bottleneck, of2, d_of2, axis_name)
-        d_a1, d_conv1 = jax.vjp(_conv1, a1, layer.conv1)[1](d_bottleneck)
+        d_a1, d_conv1 = _conv1_gradients(a1, layer.conv1, d_bottleneck)
+        awaited = d_conv1[0, 0, 0, 0]
         d_x, d_norm1, d_of1 = _norm_relu_gradient(x, of1, layer.norm1, d_a1)
         if of is not None:
             d_of = jax.tree.map(jnp.add, d_of, d_of1)
@@ -149,6 +149,23 @@ _dense_block.defvjp(_forward, _backward)
 def _conv1(x, kernel):
     """1×1, as the matrix product that it is."""
     return x @ kernel[0, 0].astype(x.dtype)
+
+
+def _conv1_gradients(x, kernel, d_out):
+    """For x and for the kernel. Of matrices: XLA:CPU would copy a map's transpose."""
+    d_x = d_out @ kernel[0, 0].T.astype(x.dtype)
+    rows, d_rows = (v.reshape(-1, v.shape[-1]) for v in (x, d_out))
+    return d_x, jnp.einsum("nc,nk->ck", rows, d_rows)[None, None].astype(kernel.dtype)
+
+
+def _after(awaited, values):
+    """`values`, in a form that no compiler can compute with before `awaited` is there.
+
+    What the backward pass computes again would else be computed in the forward pass, and kept: XLA:CPU drops
+    optimization barriers. A gradient that is no number makes `values` no number, as it makes all that follows.
+    """
+    lost = jnp.isnan(awaited)
+    return jax.tree.map(lambda v: jnp.where(lost, jnp.nan, v), values)
 
 
 def _conv2(x, kernel):
