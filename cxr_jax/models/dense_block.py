@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 from cxr_jax.types import FeatureMap
 
 EPSILON = 1e-5  # torch's, added to the variance
+LARGE_MAP = 2048  # places from which on XLA:CPU's gradient of a 3×3 kernel is the slower one
 
 
 class Moments(NamedTuple):
@@ -116,7 +117,7 @@ def _backward(axis_name, recompute, residuals, gradients):
         layer, (of1, of2) = layers[number], used[number]
         channels = layer.conv1.shape[2]
         bottleneck = None if recompute else bottlenecks[number]
-        of1, of2 = _after(awaited, (of1, of2))
+        of1, of2 = _after(awaited, of1), _after(awaited, of2)
         x, y, dy = buffer[..., :channels], buffer[..., channels : channels + layer.conv2.shape[-1]], d_buffer[..., channels:]
         if of is not None:
             own, d_own = ([m[channels:] for m in both] for both in (of, d_of))
@@ -126,7 +127,7 @@ def _backward(axis_name, recompute, residuals, gradients):
         if recompute:
             bottleneck = _conv1(a1, layer.conv1)
         a2 = norm_relu(bottleneck, of2, layer.norm2)
-        d_a2, d_conv2 = jax.vjp(_conv2, a2, layer.conv2)[1](dy)
+        d_a2, d_conv2 = _conv2_gradients(a2, layer.conv2, dy)
         d_bottleneck, d_norm2, d_of2 = _norm_relu_gradient(bottleneck, of2, layer.norm2, d_a2)
         if of is not None:
             d_bottleneck = d_bottleneck + _through_moments(bottleneck, of2, d_of2, axis_name)
@@ -158,14 +159,13 @@ def _conv1_gradients(x, kernel, d_out):
     return d_x, jnp.einsum("nc,nk->ck", rows, d_rows)[None, None].astype(kernel.dtype)
 
 
-def _after(awaited, values):
-    """`values`, in a form that no compiler can compute with before `awaited` is there.
+def _after(awaited, of):
+    """Moments with which no compiler can compute before `awaited`, a finite number, is there.
 
     What the backward pass computes again would else be computed in the forward pass, and kept: XLA:CPU drops
-    optimization barriers. A gradient that is no number makes `values` no number, as it makes all that follows.
+    optimization barriers. Where a gradient is not finite the moments become NaN, as all that follows would.
     """
-    lost = jnp.isnan(awaited)
-    return jax.tree.map(lambda v: jnp.where(lost, jnp.nan, v), values)
+    return Moments(of.mean + 0 * awaited, of.var)
 
 
 def _conv2(x, kernel):
@@ -173,6 +173,24 @@ def _conv2(x, kernel):
     return lax.conv_general_dilated(
         x, kernel.astype(x.dtype), (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+
+
+def _conv2_gradients(x, kernel, d_out):
+    """For x and for the kernel."""
+    d_x, d_kernel = jax.vjp(_conv2, x, kernel)[1](d_out)
+    if x.shape[1] * x.shape[2] < LARGE_MAP:
+        return d_x, d_kernel
+    return d_x, lax.platform_dependent(x, d_out, cpu=_conv2_kernel_gradient_of_matrices, default=lambda *_: d_kernel)
+
+
+def _conv2_kernel_gradient_of_matrices(x, d_out):
+    """A matrix product for each of the kernel's nine places: XLA:CPU's own takes up to twice as long."""
+    height, width = x.shape[1:3]
+    padded = jnp.pad(d_out, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    places = [padded[:, i : i + height, j : j + width] for i in (2, 1, 0) for j in (2, 1, 0)]
+    rows = x.reshape(-1, x.shape[-1])
+    products = [jnp.einsum("ng,nk->gk", place.reshape(-1, place.shape[-1]), rows) for place in places]
+    return jnp.stack(products).reshape(3, 3, *products[0].shape).swapaxes(2, 3).astype(jnp.float32)
 
 
 def _norm_relu_gradient(x, of, norm, d_out):
