@@ -76,16 +76,22 @@ def max_pool_3x3(x: FeatureMap) -> Float[Array, "B h w C"]:
 
 
 class Norm(nn.Module):
-    """A BatchNorm's variables, under `flax.linen.BatchNorm`'s names; what it computes is in dense_block."""
+    """BatchNorm and ReLU, under `flax.linen.BatchNorm`'s names, with moments that are computed elsewhere."""
 
     channels: int
 
     def setup(self) -> None:
-        """Scale and bias, and the running averages."""
+        """Scale, bias and the running averages, in float32."""
         self.scale = self.param("scale", nn.initializers.ones, (self.channels,))
         self.bias = self.param("bias", nn.initializers.zeros, (self.channels,))
         self.running_mean = self.variable("batch_stats", "mean", jnp.zeros, (self.channels,))
         self.running_var = self.variable("batch_stats", "var", jnp.ones, (self.channels,))
+
+    def __call__(self, x: FeatureMap, batch: Moments | None) -> FeatureMap:
+        """(B, H, W, C) → (B, H, W, C), by the batch's moments, which are remembered; by the running ones for None."""
+        if batch is not None:
+            self.remember(batch)
+        return norm_relu(x, self.running() if batch is None else batch, self.affine())
 
     def affine(self) -> Affine:
         """Scale and bias."""
@@ -95,11 +101,11 @@ class Norm(nn.Module):
         """The running averages of mean and variance."""
         return Moments(self.running_mean.value, self.running_var.value)
 
-    def update(self, batch: Moments) -> None:
-        """Moves the running averages a tenth of the way to the batch's: torch's momentum 0.1."""
+    def remember(self, batch: Moments) -> None:
+        """Moves the running averages a tenth of the way: torch's momentum 0.1, Flax's 0.9."""
         if not self.is_initializing():
-            self.running_mean.value = 0.9 * self.running_mean.value + 0.1 * batch.mean
-            self.running_var.value = 0.9 * self.running_var.value + 0.1 * batch.var
+            for average, value in zip((self.running_mean, self.running_var), batch, strict=True):
+                average.value = 0.9 * average.value + 0.1 * lax.stop_gradient(value)
 
 
 class Kernel(nn.Module):
@@ -109,34 +115,34 @@ class Kernel(nn.Module):
 
     @nn.compact
     def __call__(self) -> Float[Array, "h w C F"]:
-        """The kernel."""
+        """The kernel, in float32."""
         return self.param("kernel", he_normal, tuple(self.shape))
 
 
 class DenseLayer(nn.Module):
-    """The variables of one layer of a dense block."""
+    """The variables of BN-ReLU-1×1-BN-ReLU-3×3 from `channels` to `growth_rate`; `dense_block` computes with them."""
 
     channels: int
     growth_rate: int
 
     def setup(self) -> None:
-        """Its parts, in the order in which they compute."""
+        """The parts, under torchvision's names."""
         width = 4 * self.growth_rate
         self.norm1, self.conv1 = Norm(self.channels), Kernel((1, 1, self.channels, width))
         self.norm2, self.conv2 = Norm(width), Kernel((3, 3, width, self.growth_rate))
 
     def parameters(self) -> Layer:
-        """What `dense_block` computes with."""
+        """All that is learnt."""
         return Layer(self.norm1.affine(), self.conv1(), self.norm2.affine(), self.conv2())
 
     def running(self) -> tuple[Moments, Moments]:
         """The running averages of both norms."""
         return self.norm1.running(), self.norm2.running()
 
-    def update(self, of1: Moments, of2: Moments) -> None:
-        """Takes the batch's moments into both norms' running averages."""
-        self.norm1.update(of1)
-        self.norm2.update(of2)
+    def remember(self, batch1: Moments, batch2: Moments) -> None:
+        """Moves the running averages of both norms."""
+        self.norm1.remember(batch1)
+        self.norm2.remember(batch2)
 
 
 class Transition(nn.Module):
@@ -146,17 +152,9 @@ class Transition(nn.Module):
 
     @nn.compact
     def __call__(self, x: FeatureMap, batch: Moments | None) -> Float[Array, "B H//2 W//2 C//2"]:
-        """(B, H, W, C) → (B, H/2, W/2, C/2), normalised by the batch's moments, or by the running ones for None."""
-        y = norm_relu_module(Norm(x.shape[-1], name="norm"), x, batch)
-        x = PointwiseConv(x.shape[-1] // 2, self.dtype, name="conv")(y)
-        return nn.avg_pool(x, (2, 2), strides=(2, 2))
-
-
-def norm_relu_module(norm, x, batch):
-    if batch is None:
-        return norm_relu(x, norm.running(), norm.affine())
-    norm.update(batch)
-    return norm_relu(x, batch, norm.affine())
+        """(B, H, W, C) → (B, H/2, W/2, C/2), by the batch's moments or the running ones (see Norm)."""
+        x = Norm(x.shape[-1], name="norm")(x, batch)
+        return nn.avg_pool(PointwiseConv(x.shape[-1] // 2, self.dtype, name="conv")(x), (2, 2), strides=(2, 2))
 
 
 class DenseNet(nn.Module):
@@ -169,6 +167,7 @@ class DenseNet(nn.Module):
       frozen_norm: BatchNorm keeps its running statistics, in training too.
       axis_name: the device axis over which BatchNorm's statistics are averaged, or None for one device.
       dtype: of the computation; parameters and BatchNorm's statistics stay float32.
+      remat: what of its dense blocks is computed again in the backward pass (see dense_block).
     """
 
     block_sizes: Sequence[int] = (6, 12, 24, 16)
@@ -178,15 +177,14 @@ class DenseNet(nn.Module):
     frozen_norm: bool = False
     axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
-    remat: bool = False
+    remat: str = "none"
 
     @nn.compact
     def __call__(self, grey: Float[Array, "B H W 1"], train: bool = False) -> Float[Array, "B h w F"]:
         """Grey images in [0, 1] to their last feature map, after the final BN and ReLU."""
-        of_batch = train and not self.frozen_norm
+        by_batch = train and not self.frozen_norm
         x = GreyConv(2 * self.growth_rate, self.mean, self.std, self.dtype, name="conv0")(grey)
-        batch = moments(x, self.axis_name) if of_batch else None
-        x = max_pool_3x3(norm_relu_module(Norm(x.shape[-1], name="norm0"), x, batch))
+        x = max_pool_3x3(Norm(x.shape[-1], name="norm0")(x, moments(x, self.axis_name) if by_batch else None))
         for block, depth in enumerate(self.block_sizes, start=1):
             layers = [
                 DenseLayer(
@@ -194,13 +192,12 @@ class DenseNet(nn.Module):
                 )
                 for i in range(depth)
             ]
-            running = None if of_batch else tuple(layer.running() for layer in layers)
-            x, batch, inner = dense_block(
-                x, [layer.parameters() for layer in layers], running, self.axis_name, self.remat
-            )
+            parameters = [layer.parameters() for layer in layers]
+            running = None if by_batch else [layer.running() for layer in layers]
+            x, batch, inner = dense_block(x, parameters, running, self.axis_name, self.remat)
             if batch is not None:
-                for layer, of2 in zip(layers, inner, strict=True):
-                    layer.update(Moments(*(m[: layer.channels] for m in batch)), of2)
+                for layer, batch2 in zip(layers, inner, strict=True):
+                    layer.remember(batch.of(0, layer.channels), batch2)
             if block < len(self.block_sizes):
                 x = Transition(self.dtype, name=f"transition{block}")(x, batch)
-        return norm_relu_module(Norm(x.shape[-1], name="norm5"), x, batch)
+        return Norm(x.shape[-1], name="norm5")(x, batch)
