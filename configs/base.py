@@ -39,6 +39,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.embed_dim = 256  # the width of Eq. (12)'s output
     config.temperature = 0.07  # unstated; learnt
     config.compute_dtype = "bfloat16"  # unstated
+    config.remat = "none"
     config.log_every = 50
     config.eval_every = 500
     config.checkpoint_every = 0

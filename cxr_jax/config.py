@@ -45,6 +45,12 @@ SCHEMA = {
     "compute_dtype": Key(
         str, "of activations; parameters, logits, loss and statistics are float32", ("float32", "bfloat16")
     ),
+    "remat": Key(
+        str,
+        "what is computed twice to save memory: nothing; BERT's layers and the bottlenecks of DenseNet's layers; "
+        "BERT's layers and DenseNet's blocks",
+        ("none", "layers", "blocks"),
+    ),
     "log_every": Key(int, "steps between two lines of metrics"),
     "eval_every": Key(int, "steps between two validations, each followed by a checkpoint"),
     "checkpoint_every": Key(int, "steps between two checkpoints, validations apart; 0 for none"),
@@ -157,9 +163,9 @@ FRACTIONS = ("text.dropout", "optim.b2")
 MIN_IMAGE_SIZE = 32  # halved five times
 MIN_TOKENS = 3  # [CLS], one word, [SEP]
 # What may change between a run and its continuation without changing what is computed.
-FREE_KEYS = ("log_every", "checkpoint_every", "checkpoint_minutes", "nan", "profile_steps", "tensorboard", "wandb",
-             "data.path", "data.download", "data.csv", "data.root", "data.annotation", "data.cache", "data.cache_local",
-             "data.num_threads", "data.unreadable")  # fmt: skip
+FREE_KEYS = ("remat", "log_every", "checkpoint_every", "checkpoint_minutes", "nan", "profile_steps", "tensorboard",
+             "wandb", "data.path", "data.download", "data.csv", "data.root", "data.annotation", "data.cache",
+             "data.cache_local", "data.num_threads", "data.unreadable")  # fmt: skip
 # What may change all the same, and changes the rest of the run: its folder records it.
 CHANGEABLE_KEYS = ("num_steps", "eval_every")
 

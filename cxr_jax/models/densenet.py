@@ -3,7 +3,7 @@
 Padding is explicit everywhere: XLA's SAME pads only the right and lower side where the stride is 2.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import flax.linen as nn
@@ -12,6 +12,7 @@ from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from cxr_jax.models.dense_block import Affine, Layer, Moments, dense_block, moments, norm_relu
 from cxr_jax.types import FeatureMap
 
 # torch's Conv2d initialisation in torchvision's DenseNet.
@@ -74,37 +75,86 @@ def max_pool_3x3(x: FeatureMap) -> Float[Array, "B h w C"]:
     return x
 
 
-class DenseLayer(nn.Module):
-    """BN-ReLU-1×1-BN-ReLU-3×3; its `growth_rate` new channels are appended to the input."""
+class Norm(nn.Module):
+    """BatchNorm and ReLU, under `flax.linen.BatchNorm`'s names, with moments that are computed elsewhere."""
 
-    growth_rate: int
-    norm: Callable[..., nn.Module]
-    dtype: DTypeLike = jnp.float32
+    channels: int
+
+    def setup(self) -> None:
+        """Scale, bias and the running averages, in float32."""
+        self.scale = self.param("scale", nn.initializers.ones, (self.channels,))
+        self.bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        self.running_mean = self.variable("batch_stats", "mean", jnp.zeros, (self.channels,))
+        self.running_var = self.variable("batch_stats", "var", jnp.ones, (self.channels,))
+
+    def __call__(self, x: FeatureMap, batch: Moments | None) -> FeatureMap:
+        """(B, H, W, C) → (B, H, W, C), by the batch's moments, which are remembered; by the running ones for None."""
+        if batch is not None:
+            self.remember(batch)
+        return norm_relu(x, self.running() if batch is None else batch, self.affine())
+
+    def affine(self) -> Affine:
+        """Scale and bias."""
+        return Affine(self.scale, self.bias)
+
+    def running(self) -> Moments:
+        """The running averages of mean and variance."""
+        return Moments(self.running_mean.value, self.running_var.value)
+
+    def remember(self, batch: Moments) -> None:
+        """Moves the running averages a tenth of the way: torch's momentum 0.1, Flax's 0.9."""
+        if not self.is_initializing():
+            for average, value in zip((self.running_mean, self.running_var), batch, strict=True):
+                average.value = 0.9 * average.value + 0.1 * lax.stop_gradient(value)
+
+
+class Kernel(nn.Module):
+    """A bias-free convolution's kernel, under `flax.linen.Conv`'s name."""
+
+    shape: Sequence[int]
 
     @nn.compact
-    def __call__(self, x: FeatureMap) -> Float[Array, "B H W C+{self.growth_rate}"]:
-        """(B, H, W, C) → (B, H, W, C + growth_rate)."""
-        y = nn.relu(self.norm(name="norm1")(x))
-        y = PointwiseConv(4 * self.growth_rate, self.dtype, name="conv1")(y)
-        y = nn.relu(self.norm(name="norm2")(y))
-        conv = nn.Conv(
-            self.growth_rate, (3, 3), padding=1, use_bias=False, dtype=self.dtype, kernel_init=he_normal, name="conv2"
-        )
-        y = conv(y)
-        return jnp.concatenate([x, y], axis=-1)
+    def __call__(self) -> Float[Array, "h w C F"]:
+        """The kernel, in float32."""
+        return self.param("kernel", he_normal, tuple(self.shape))
+
+
+class DenseLayer(nn.Module):
+    """The variables of BN-ReLU-1×1-BN-ReLU-3×3 from `channels` to `growth_rate`; `dense_block` computes with them."""
+
+    channels: int
+    growth_rate: int
+
+    def setup(self) -> None:
+        """The parts, under torchvision's names."""
+        width = 4 * self.growth_rate
+        self.norm1, self.conv1 = Norm(self.channels), Kernel((1, 1, self.channels, width))
+        self.norm2, self.conv2 = Norm(width), Kernel((3, 3, width, self.growth_rate))
+
+    def parameters(self) -> Layer:
+        """All that is learnt."""
+        return Layer(self.norm1.affine(), self.conv1(), self.norm2.affine(), self.conv2())
+
+    def running(self) -> tuple[Moments, Moments]:
+        """The running averages of both norms."""
+        return self.norm1.running(), self.norm2.running()
+
+    def remember(self, batch1: Moments, batch2: Moments) -> None:
+        """Moves the running averages of both norms."""
+        self.norm1.remember(batch1)
+        self.norm2.remember(batch2)
 
 
 class Transition(nn.Module):
     """BN-ReLU-1×1 to half the channels, then a 2×2 average: half the side."""
 
-    norm: Callable[..., nn.Module]
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: FeatureMap) -> Float[Array, "B H//2 W//2 C//2"]:
-        """(B, H, W, C) → (B, H/2, W/2, C/2)."""
-        x = PointwiseConv(x.shape[-1] // 2, self.dtype, name="conv")(nn.relu(self.norm(name="norm")(x)))
-        return nn.avg_pool(x, (2, 2), strides=(2, 2))
+    def __call__(self, x: FeatureMap, batch: Moments | None) -> Float[Array, "B H//2 W//2 C//2"]:
+        """(B, H, W, C) → (B, H/2, W/2, C/2), by the batch's moments or the running ones (see Norm)."""
+        x = Norm(x.shape[-1], name="norm")(x, batch)
+        return nn.avg_pool(PointwiseConv(x.shape[-1] // 2, self.dtype, name="conv")(x), (2, 2), strides=(2, 2))
 
 
 class DenseNet(nn.Module):
@@ -117,6 +167,7 @@ class DenseNet(nn.Module):
       frozen_norm: BatchNorm keeps its running statistics, in training too.
       axis_name: the device axis over which BatchNorm's statistics are averaged, or None for one device.
       dtype: of the computation; parameters and BatchNorm's statistics stay float32.
+      remat: what of its dense blocks is computed again in the backward pass (see dense_block).
     """
 
     block_sizes: Sequence[int] = (6, 12, 24, 16)
@@ -126,23 +177,27 @@ class DenseNet(nn.Module):
     frozen_norm: bool = False
     axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
+    remat: str = "none"
 
     @nn.compact
     def __call__(self, grey: Float[Array, "B H W 1"], train: bool = False) -> Float[Array, "B h w F"]:
         """Grey images in [0, 1] to their last feature map, after the final BN and ReLU."""
-        norm = partial(
-            nn.BatchNorm,
-            use_running_average=self.frozen_norm or not train,
-            momentum=0.9,  # torch's momentum 0.1, which counts the other way
-            epsilon=1e-5,
-            axis_name=self.axis_name,
-            dtype=self.dtype,
-        )
+        by_batch = train and not self.frozen_norm
         x = GreyConv(2 * self.growth_rate, self.mean, self.std, self.dtype, name="conv0")(grey)
-        x = max_pool_3x3(nn.relu(norm(name="norm0")(x)))
+        x = max_pool_3x3(Norm(x.shape[-1], name="norm0")(x, moments(x, self.axis_name) if by_batch else None))
         for block, depth in enumerate(self.block_sizes, start=1):
-            for layer in range(1, depth + 1):
-                x = DenseLayer(self.growth_rate, norm, self.dtype, name=f"denseblock{block}_denselayer{layer}")(x)
+            layers = [
+                DenseLayer(
+                    x.shape[-1] + i * self.growth_rate, self.growth_rate, name=f"denseblock{block}_denselayer{i + 1}"
+                )
+                for i in range(depth)
+            ]
+            parameters = [layer.parameters() for layer in layers]
+            running = None if by_batch else [layer.running() for layer in layers]
+            x, batch, inner = dense_block(x, parameters, running, self.axis_name, self.remat)
+            if batch is not None:
+                for layer, batch2 in zip(layers, inner, strict=True):
+                    layer.remember(batch.of(0, layer.channels), batch2)
             if block < len(self.block_sizes):
-                x = Transition(norm, self.dtype, name=f"transition{block}")(x)
-        return nn.relu(norm(name="norm5")(x))
+                x = Transition(self.dtype, name=f"transition{block}")(x, batch)
+        return Norm(x.shape[-1], name="norm5")(x, batch)

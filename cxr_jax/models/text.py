@@ -80,6 +80,7 @@ class TextEncoder(nn.Module):
       scaled_prompts: Eq. (3); False is the ablation "prompts without scaling".
       pooling: "mean" (the formula of Eq. 5) or "attention" (its words).
       bert_dropout: BERT's own dropout while training; off where BERT is frozen.
+      remat: unless "none", BERT's layers keep their inputs alone and are computed again in the backward pass.
     """
 
     bert: BertConfig
@@ -91,11 +92,18 @@ class TextEncoder(nn.Module):
     bert_dropout: bool = False
     embed_dim: int = 256
     dtype: DTypeLike = jnp.float32
+    remat: str = "none"
 
     def setup(self) -> None:
         """The parts, under the names that their parameters have."""
         # FlaxBertModule's own name for its parameters, so that a pretrained tree fits as it is.
-        self.bert_module = FlaxBertModule(self.bert, jnp.dtype(self.dtype), add_pooling_layer=False, name="bert")
+        self.bert_module = FlaxBertModule(
+            self.bert,
+            jnp.dtype(self.dtype),
+            add_pooling_layer=False,
+            gradient_checkpointing=self.remat != "none",
+            name="bert",
+        )
         if self.num_prompts:
             self.soft_prompts = SoftPrompts(self.num_prompts, self.scaled_prompts, self.dtype)
         if self.pooling == "attention":

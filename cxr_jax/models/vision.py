@@ -102,7 +102,7 @@ class VisionEncoder(nn.Module):
     """Eq. (8)-(12) on top of DenseNet, and a bias-free head to the shared space.
 
     Each part of the paper's head can be switched off; with all of them off this is the plain DenseNet of its Table 3,
-    pooled by the mean. `pooling` is "adaptive", "gated" (see AdaptivePooling) or "mean".
+    pooled by the mean. `pooling` is "adaptive", "gated" (see AdaptivePooling) or "mean"; `remat` is DenseNet's.
     """
 
     block_sizes: Sequence[int] = (6, 12, 24, 16)
@@ -118,6 +118,7 @@ class VisionEncoder(nn.Module):
     frozen_norm: bool = False
     axis_name: str | None = None
     dtype: DTypeLike = jnp.float32
+    remat: str = "none"
 
     @nn.compact
     def __call__(self, image: Image, train: bool = False) -> tuple[Float[Array, "B E"], dict[str, Array]]:
@@ -135,6 +136,7 @@ class VisionEncoder(nn.Module):
             self.frozen_norm,
             self.axis_name,
             self.dtype,
+            self.remat,
             name="densenet",
         )
         F_m = backbone(jnp.asarray(image, jnp.float32) / 255, train)
