@@ -79,7 +79,7 @@ def build_model(config: Mapping[str, Any], axis_name: str | None = None) -> Dual
         frozen_norm=image["frozen_batch_norm"],
         axis_name=axis_name,
         dtype=dtype,
-        remat=config["remat"],
+        remat=config.get("remat", "none"),
     )
     encoder = TextEncoder(
         bert=BertConfig(**text["bert"]),
@@ -91,7 +91,7 @@ def build_model(config: Mapping[str, Any], axis_name: str | None = None) -> Dual
         bert_dropout=not text["frozen"],
         embed_dim=config["embed_dim"],
         dtype=dtype,
-        remat=config["remat"],
+        remat=config.get("remat", "none"),
     )
     return DualEncoder(vision, encoder, config["temperature"])
 

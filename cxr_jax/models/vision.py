@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
@@ -12,9 +13,10 @@ from cxr_jax.types import FeatureMap, Image
 
 
 class DepthwiseConv(nn.Module):
-    """A size × size convolution of each channel by itself, as a sum of shifted products.
+    """A size × size convolution of each channel by itself.
 
-    On a CPU this takes a sixth of the time of XLA's grouped convolution, gradients included; the numbers are the same.
+    XLA's grouped convolution, but on a CPU, where a sum of shifted products takes a sixth of its time, gradients
+    included; on an H200 that takes ten times as long (docs/benchmarks.md). The numbers are the same.
     """
 
     size: int
@@ -23,15 +25,28 @@ class DepthwiseConv(nn.Module):
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
         """(B, H, W, C) → (B, H, W, C), zero-padded. The kernel keeps a grouped convolution's shape, (s, s, 1, C)."""
-        size, (height, width, channels) = self.size, x.shape[1:]
+        size, channels = self.size, x.shape[-1]
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (size, size, 1, channels))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
-        border = size // 2
-        # Summed in float32, as a convolution accumulates, whatever the computation's type.
-        padded = jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0))).astype(jnp.float32)
-        shifts = ((i, j) for i in range(size) for j in range(size))
-        y = sum(padded[:, i : i + height, j : j + width] * kernel[i, j, None, None] for i, j in shifts)
+        y = lax.platform_dependent(x, jnp.asarray(kernel), cpu=_depthwise_as_shifts, default=_depthwise_grouped)
         return (y + bias[None, None, None]).astype(self.dtype)
+
+
+def _depthwise_as_shifts(x: FeatureMap, kernel: Float[Array, "s s 1 C"]) -> Float[Array, "B H W C"]:
+    """Summed in float32, as a convolution accumulates, whatever the computation's type."""
+    size, (height, width) = kernel.shape[0], x.shape[1:3]
+    border = size // 2
+    padded = jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0))).astype(jnp.float32)
+    shifts = ((i, j) for i in range(size) for j in range(size))
+    return sum((padded[:, i : i + height, j : j + width] * kernel[i, j, None, None] for i, j in shifts), jnp.zeros(()))
+
+
+def _depthwise_grouped(x: FeatureMap, kernel: Float[Array, "s s 1 C"]) -> Float[Array, "B H W C"]:
+    layout, channels = ("NHWC", "HWIO", "NHWC"), x.shape[-1]
+    y = lax.conv_general_dilated(
+        x, kernel.astype(x.dtype), (1, 1), "SAME", dimension_numbers=layout, feature_group_count=channels
+    )
+    return y.astype(jnp.float32)
 
 
 class MultiScaleConv(nn.Module):
