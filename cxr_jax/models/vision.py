@@ -36,9 +36,12 @@ def _depthwise_as_shifts(x: FeatureMap, kernel: Float[Array, "s s 1 C"]) -> Floa
     """Summed in float32, as a convolution accumulates, whatever the computation's type."""
     size, (height, width) = kernel.shape[0], x.shape[1:3]
     border = size // 2
-    padded = jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0))).astype(jnp.float32)
+    padded = jnp.pad(x, ((0, 0), (border, border), (border, border), (0, 0))).astype(_at_least_float32(x))
     shifts = ((i, j) for i in range(size) for j in range(size))
-    return sum((padded[:, i : i + height, j : j + width] * kernel[i, j, None, None] for i, j in shifts), jnp.zeros(()))
+    return sum(
+        (padded[:, i : i + height, j : j + width] * kernel[i, j, None, None] for i, j in shifts),
+        jnp.zeros((), padded.dtype),
+    )
 
 
 def _depthwise_grouped(x: FeatureMap, kernel: Float[Array, "s s 1 C"]) -> Float[Array, "B H W C"]:
@@ -46,7 +49,11 @@ def _depthwise_grouped(x: FeatureMap, kernel: Float[Array, "s s 1 C"]) -> Float[
     y = lax.conv_general_dilated(
         x, kernel.astype(x.dtype), (1, 1), "SAME", dimension_numbers=layout, feature_group_count=channels
     )
-    return y.astype(jnp.float32)
+    return y.astype(_at_least_float32(x))
+
+
+def _at_least_float32(x: FeatureMap) -> DTypeLike:
+    return jnp.promote_types(x.dtype, jnp.float32)
 
 
 class MultiScaleConv(nn.Module):
