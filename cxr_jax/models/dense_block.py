@@ -102,7 +102,7 @@ def _forward(axis_name: str | None, recompute: bool, x: Any, layers: Any, runnin
     """`dense_block`'s result, and what `_backward` needs of it."""
     first, growth = x.shape[-1], layers[0].conv2.shape[-1]
     buffer = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, len(layers) * growth)))
-    batch = None if running else moments(x, axis_name)
+    batch: Any = None if running else moments(x, axis_name)
     used, bottlenecks = [], []
     for number, layer in enumerate(layers):
         channels = first + number * growth
