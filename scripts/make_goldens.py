@@ -60,7 +60,7 @@ PAPER_TEXT = {"scaled_prompts": True, "pooling": "mean", "projection_layers": 2,
 def complete(sizes: dict) -> dict:
     """A configuration that build_model takes."""
     image, text = sizes["image"] | PAPER_HEAD, sizes["text"] | PAPER_TEXT
-    return sizes | {"image": image, "text": text, "temperature": 0.07, "compute_dtype": "float32"}
+    return sizes | {"image": image, "text": text, "temperature": 0.07, "compute_dtype": "float32", "remat": "none"}
 
 
 # The model on the torch side.

@@ -102,12 +102,11 @@ def _forward(axis_name: str | None, recompute: bool, x: Any, layers: Any, runnin
     """`dense_block`'s result, and what `_backward` needs of it."""
     first, growth = x.shape[-1], layers[0].conv2.shape[-1]
     buffer = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, len(layers) * growth)))
-    batch = None if running else moments(x, axis_name)
-    used: list[tuple[Any, Any]] = []
-    bottlenecks = []
+    batch: Any = None if running else moments(x, axis_name)
+    used, bottlenecks = [], []
     for number, layer in enumerate(layers):
         channels = first + number * growth
-        by1: Any = running[number][0] if running else batch
+        by1 = running[number][0] if running else batch
         bottleneck = _conv1(norm_relu(buffer[..., :channels], by1, layer.norm1), layer.conv1)
         by2 = running[number][1] if running else moments(bottleneck, axis_name)
         y = _conv2(norm_relu(bottleneck, by2, layer.norm2), layer.conv2)

@@ -95,11 +95,11 @@ class Norm(nn.Module):
 
     def affine(self) -> Affine:
         """Scale and bias."""
-        return Affine(self.scale, self.bias)
+        return Affine(jnp.asarray(self.scale), jnp.asarray(self.bias))
 
     def running(self) -> Moments:
         """The running averages of mean and variance."""
-        return Moments(self.running_mean.value, self.running_var.value)
+        return Moments(jnp.asarray(self.running_mean.value), jnp.asarray(self.running_var.value))
 
     def remember(self, batch: Moments) -> None:
         """Moves the running averages a tenth of the way: torch's momentum 0.1, Flax's 0.9."""
@@ -116,7 +116,7 @@ class Kernel(nn.Module):
     @nn.compact
     def __call__(self) -> Float[Array, "h w C F"]:
         """The kernel, in float32."""
-        return self.param("kernel", he_normal, tuple(self.shape))
+        return jnp.asarray(self.param("kernel", he_normal, tuple(self.shape)))
 
 
 class DenseLayer(nn.Module):

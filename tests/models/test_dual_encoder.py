@@ -20,7 +20,7 @@ def load_goldens() -> tuple[dict, dict[str, np.ndarray]]:
     with np.load(GOLDENS, allow_pickle=False) as file:
         arrays = dict(file)
     config = json.loads(str(arrays.pop("config")))
-    return config, arrays
+    return {"remat": "none"} | config, arrays  # a key younger than the file
 
 
 def under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
