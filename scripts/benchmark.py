@@ -96,6 +96,7 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
         "peak_device_mib": stats.get("peak_bytes_in_use", 0) // 2**20 or None,
         "temporary_mib": getattr(memory, "temp_size_in_bytes", 0) // 2**20,
     }
+    print(json.dumps(result), file=sys.stderr, flush=True)  # encoding is compiled next, which takes minutes on a GPU
     for name, inputs in (("images", {"image": batch["image"]}), ("reports", tokens_of(batch))):
         encode = jax.jit(recipe.model.apply)
         _, seconds = timed(lambda: jax.block_until_ready(encode(variables, **inputs)), arguments.steps)  # noqa: B023
