@@ -196,7 +196,8 @@ def test_what_the_image_towers_gradient_costs():
 
     jax.config.update("jax_disable_most_optimizations", False)
     try:
-        compiled = jax.jit(jax.grad(loss, has_aux=True)).lower(variables["params"], variables["batch_stats"], image).compile()
+        gradient = jax.jit(jax.grad(loss, has_aux=True))
+        compiled = gradient.lower(variables["params"], variables["batch_stats"], image).compile()
     finally:
         jax.config.update("jax_disable_most_optimizations", True)
     cost, memory = compiled.cost_analysis(), compiled.memory_analysis()
