@@ -35,11 +35,19 @@ def get_config(variant: str = "") -> ConfigDict:
     config.seed = 0  # unstated
     config.num_steps = 10_000  # unstated
     config.batch_size = 64  # unstated
+    config.micro_batch = 0
     config.image_size = 312  # section IV
     config.embed_dim = 256  # the width of Eq. (12)'s output
     config.temperature = 0.07  # unstated; learnt
     config.compute_dtype = "bfloat16"  # unstated
     config.remat = "none"
+
+    config.loss = ConfigDict()
+    config.loss.kind = "softmax"  # Eq. (14)
+    config.loss.positives = "pair"  # Eq. (15)
+    config.loss.target_temperature = 0.1
+    config.loss.bias = -10.0
+
     config.log_every = 50
     config.eval_every = 500
     config.checkpoint_every = 0
@@ -70,6 +78,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.cache_local = ""
     config.data.fingerprint_by = "mtime"
     config.data.augment = True  # unstated
+    config.data.augment_text = ()
+    config.data.sampler = "shuffle"  # unstated
+    config.data.one_view = False  # unstated
     config.data.num_threads = 8
     config.data.num_studies = 3955  # of a drawn release of the same size
 

@@ -39,6 +39,9 @@ SCHEMA = {
     "seed": Key(int, "root of every random stream of training: weights, dropout, order of the data"),
     "num_steps": Key(int, "optimiser steps in all"),
     "batch_size": Key(int, "pairs a step, over all devices together"),
+    "micro_batch": Key(
+        int, "pairs that a device embeds at a time, the loss being over the whole batch; 0: its whole share at once"
+    ),
     "image_size": Key(int, "side of the square image that the model sees, in pixels"),
     "embed_dim": Key(int, "width of the shared space"),
     "temperature": Key(float, "τ at the start; it is learnt, and 1/τ is clipped at 100"),
@@ -51,6 +54,19 @@ SCHEMA = {
         "BERT's layers and DenseNet's blocks",
         ("none", "layers", "blocks"),
     ),
+    "loss.kind": Key(
+        str,
+        "softmax: over the batch's images or reports; sigmoid: each pair a question (SigLIP)",
+        ("softmax", "sigmoid"),
+    ),
+    "loss.positives": Key(
+        str,
+        "pair: a report and its image; group: and all images of equal reports, and of the study; soft: and others by "
+        "the overlap of what the label rules read",
+        ("pair", "group", "soft"),
+    ),
+    "loss.target_temperature": Key(float, "soft: an overlap of o weighs exp((o - 1) / this) beside a positive's 1"),
+    "loss.bias": Key(float, "sigmoid: the logits' at the start; learnt (SigLIP: -10, and temperature 0.1)"),
     "log_every": Key(int, "steps between two lines of metrics"),
     "eval_every": Key(int, "steps between two validations, each followed by a checkpoint"),
     "checkpoint_every": Key(int, "steps between two checkpoints, validations apart; 0 for none"),
@@ -109,6 +125,15 @@ SCHEMA = {
         ("mtime", "content"),
     ),
     "data.augment": Key(bool, "shift, scale, turn and re-expose training images slightly; never flip them"),
+    "data.augment_text": Key(
+        tuple,
+        "what training texts are drawn by: section (findings, impression or both), leave_out (a sentence, or none), "
+        "shuffle (the sentences' order)",
+    ),
+    "data.sampler": Key(
+        str, "unique_groups: no report twice in a batch, where the data allow it", ("shuffle", "unique_groups")
+    ),
+    "data.one_view": Key(bool, "an epoch holds one image of each study, drawn anew"),
     "data.num_threads": Key(int, "threads that decode images"),
     "data.num_studies": Key(int, "phantom: studies to draw"),
     "image.block_sizes": Key(tuple, "DenseNet: layers of each dense block"),
@@ -154,14 +179,21 @@ SCHEMA = {
 }
 POSITIVE = ("num_steps", "batch_size", "image_size", "embed_dim", "temperature", "log_every", "eval_every",
             "data.stored_size", "data.num_threads", "data.num_studies", "image.growth_rate", "image.multi_scale_width",
-            "optim.learning_rate", "optim.image_rate", "optim.text_rate", "optim.layer_decay",
-            "optim.clip_norm")  # fmt: skip
-NOT_NEGATIVE = ("seed", "checkpoint_every", "checkpoint_minutes", "data.seed", "text.num_prompts",
+            "loss.target_temperature", "optim.learning_rate", "optim.image_rate", "optim.text_rate",
+            "optim.layer_decay", "optim.clip_norm")  # fmt: skip
+NOT_NEGATIVE = ("seed", "micro_batch", "checkpoint_every", "checkpoint_minutes", "data.seed", "text.num_prompts",
                 "text.projection_layers", "optim.bert_learning_rate", "optim.warmup_steps",
                 "optim.weight_decay")  # fmt: skip
 FRACTIONS = ("text.dropout", "optim.b2")
 MIN_IMAGE_SIZE = 32  # halved five times
 MIN_TOKENS = 3  # [CLS], one word, [SEP]
+AUGMENT_TEXT = ("section", "leave_out", "shuffle")
+# What a run did that was begun before there was such a key.
+YOUNGER_KEYS = {
+    "remat": "none", "data.unreadable": "refuse", "micro_batch": 0, "loss.kind": "softmax", "loss.positives": "pair",
+    "loss.target_temperature": 0.1, "loss.bias": -10.0, "data.augment_text": [], "data.sampler": "shuffle",
+    "data.one_view": False,
+}  # fmt: skip
 # What may change between a run and its continuation without changing what is computed.
 FREE_KEYS = ("remat", "log_every", "checkpoint_every", "checkpoint_minutes", "nan", "profile_steps", "tensorboard",
              "wandb", "data.path", "data.download", "data.csv", "data.root", "data.annotation", "data.cache",
@@ -294,6 +326,9 @@ def check(config: Mapping[str, Any], source: str) -> None:
                 re.compile(pattern)
             except (re.error, TypeError) as error:
                 raise InputError(f"{source}: {name} holds {pattern!r}, no regular expression ({error})") from error
+    for kind in flat["data.augment_text"]:
+        if kind not in AUGMENT_TEXT:
+            raise InputError(f"{source}: data.augment_text holds {kind!r}; it is of {', '.join(AUGMENT_TEXT)}")
     if not all(isinstance(name, str) for pair in flat["data.columns"].items() for name in pair):
         raise InputError(f"{source}: data.columns = {flat['data.columns']!r} must be names of columns, ours to theirs")
     if flat["profile_steps"]:
@@ -339,6 +374,17 @@ def flatten(config: Mapping[str, Any] | ConfigDict) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def with_younger_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's configuration, nested, with the keys that are younger than the run: YOUNGER_KEYS."""
+    completed = {name: dict(value) if isinstance(value, Mapping) else value for name, value in config.items()}
+    for name, value in YOUNGER_KEYS.items():
+        *room, key = name.split(".")
+        inner = completed.setdefault(room[0], {}) if room else completed
+        if isinstance(inner, dict):
+            inner.setdefault(key, value)
+    return completed
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -18,11 +18,13 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
 
 import cxr_jax
 from cxr_jax import config as configuration
 from cxr_jax.data import pipeline
 from cxr_jax.data.records import SourceConfig
+from cxr_jax.data.text_augmentation import TextAugmentation
 from cxr_jax.data.tokens import tokenize, whole_lengths
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
@@ -44,7 +46,7 @@ from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.runtime.stopping import Stopper
 from cxr_jax.training.checkpoint import Checkpoints, newest_step
 from cxr_jax.training.loop import BEST_METRIC, RECALL_RANKS, Loop, is_validated
-from cxr_jax.training.losses import contrastive_loss
+from cxr_jax.training.losses import contrastive_loss, identity_of, loss_floor, make_objective
 from cxr_jax.training.start import (
     RESOLVED,
     Start,
@@ -76,7 +78,7 @@ def train(
     """
     run, stopper = RunFolder(workdir), stopper or Stopper()
     # What can be refused at once is, before data is prepared.
-    parallel.check_batch_size(config["batch_size"])
+    parallel.check_batch_size(config["batch_size"], config["micro_batch"])
     config = resolve_towers(config, run.load_config() if run.config_file.is_file() else None)
     run.check(config, but=RESOLVED)
     if (newest_step(run.checkpoints) or 0) > config["num_steps"]:
@@ -97,10 +99,10 @@ def train(
             (run.root / UNFINISHED).touch()
         with stopper.losing_nothing("preparing the data"):
             splits, source = load_splits(config)
-            tokens, config = read_texts(run, config, splits, source, writes)
-        batches = pipeline.train_batches(
-            splits["train"], tokens["train"], config, (processes.index(), processes.count())
-        )
+            tokens, tokenizer, config = read_texts(run, config, splits, source, writes)
+        augmentation = text_augmentation(tokenizer, splits["train"], config)
+        shard = processes.index(), processes.count()
+        batches = pipeline.train_batches(splits["train"], tokens["train"], config, shard, augmentation)
         with stopper.losing_nothing("reading the weights"):
             recipe = make_recipe(config, parallel.AXIS)
             checkpoints = Checkpoints(run.checkpoints, recipe.labels) if writes else None
@@ -158,8 +160,8 @@ def read_texts(
     splits: Mapping[str, pipeline.Split],
     source: SourceConfig,
     writes: bool,
-) -> tuple[dict[str, Tokens], dict[str, Any]]:
-    """Every split's tokens, and the configuration resolved; whoever `writes` keeps tokenizer and configuration."""
+) -> tuple[dict[str, Tokens], PreTrainedTokenizerBase, dict[str, Any]]:
+    """Every split's tokens, the tokenizer, the configuration resolved; whoever `writes` keeps the latter two."""
     with processes.primary_first("tokenizer"):
         tokenizer = find_tokenizer(run, config, splits["train"].reports)
         config = resolve(config, tokenizer, source)
@@ -175,7 +177,16 @@ def read_texts(
         f"reports that are cut at text.max_tokens = {longest}: {cut}; the longest has "
         f"{max(int(counts.max()) for counts in lengths.values())} tokens"
     )
-    return tokens, config
+    return tokens, tokenizer, config
+
+
+def text_augmentation(
+    tokenizer: PreTrainedTokenizerBase, split: pipeline.Split, config: Mapping[str, Any]
+) -> TextAugmentation | None:
+    """What data.augment_text asks for; None where it asks for nothing."""
+    if not config["data"]["augment_text"]:
+        return None
+    return TextAugmentation(tokenizer, split.reports, split.sections, config)
 
 
 def variables_of(state: TrainState) -> dict[str, Any]:
@@ -190,12 +201,16 @@ def has_validation(run: RunFolder, step: int) -> bool:
 
 
 class Validation:
-    """Loss (mean over batches of the training size, in order) and group-aware recall, image → report, on a split."""
+    """Training's loss, its floor, and group-aware recall, image → report, on a split.
+
+    The loss is the mean over batches of the training size, of rows in an order of their own that is always the same: as
+    they lie, the images of a study would share a batch.
+    """
 
     def __init__(self, encoders: Encoders, split: pipeline.Split, tokens: Tokens, config: Mapping[str, Any]):
         rows = np.arange(min(VALIDATION_ROWS, len(split)))
         self.split, self.tokens = split.take(rows), (tokens[0][rows], tokens[1][rows])
-        self.encoders, self.config = encoders, config
+        self.encoders, self.config, self.objective = encoders, config, make_objective(config)
         self._features: np.ndarray | None = None
 
     def __call__(self, state: TrainState, check: Callable[[], None]) -> dict[str, float]:
@@ -217,15 +232,24 @@ class Validation:
             features = text_features(*given, self.tokens, self.config, checked)
             self._features = features if has_fixed_features(self.config) else None
         split, z_v, z_t, _ = embed_split(*given, self.split, self.tokens, self.config, checked, features)
-        size = min(self.config["batch_size"], len(split))
-        scale = inverse_temperature(parallel.unreplicate(state.params["log_scale"]))
-        losses = [
-            contrastive_loss(jnp.asarray(z_t[i : i + size]), jnp.asarray(z_v[i : i + size]), scale)
-            for i in range(0, len(split) - size + 1, size)
-        ]
         metrics = retrieval_metrics(z_v @ z_t.T, split.group_ids, split.group_ids)
         recall = {f"val_recall@{k}": metrics[f"recall@{k}"] for k in RECALL_RANKS}
-        return {"val_loss": float(np.mean(losses)), **recall, BEST_METRIC: float(np.mean(list(recall.values())))}
+        losses = self.losses(split, z_t, z_v, parallel.unreplicate(state.params))
+        return losses | recall | {BEST_METRIC: float(np.mean(list(recall.values())))}
+
+    def losses(self, split: pipeline.Split, z_t: np.ndarray, z_v: np.ndarray, params: Any) -> dict[str, float]:
+        """val_loss and val_loss_floor of a split's embeddings, (n, E)."""
+        objective, identity = self.objective, pipeline.identities(split, self.objective.positives)
+        scale, bias = inverse_temperature(params["log_scale"]), params.get("bias")
+        order, size = np.random.default_rng(0).permutation(len(split)), min(self.config["batch_size"], len(split))
+        sums = np.zeros(2)
+        batches = order[: len(order) // size * size].reshape(-1, size)
+        for rows in batches:
+            of = identity_of({name: numbers[rows] for name, numbers in identity.items()})
+            given = jnp.asarray(z_t[rows]), jnp.asarray(z_v[rows]), scale
+            loss = contrastive_loss(*given, objective=objective, identity=of, bias=bias)
+            sums += float(loss), float(loss_floor(objective, of))
+        return dict(zip(("val_loss", "val_loss_floor"), (sums / len(batches)).tolist(), strict=True))
 
 
 def build_index(

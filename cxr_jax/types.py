@@ -25,5 +25,7 @@ class Batch(TypedDict):
     token_ids: np.ndarray  # int32 (B, L)
     token_mask: np.ndarray  # int32 (B, L), 1 for a real token
     group_id: np.ndarray  # int32 (B,), shared by equal normalised reports
+    study_id: np.ndarray  # int32 (B,), shared by the images of a study
+    labels: np.ndarray  # uint8 (B, K), 1 where the report has a label; K = 0 unless the loss asks for them
     row: np.ndarray  # int32 (B,), where the example stands in its split
     weight: np.ndarray  # float32 (B,), 0 for the padding of the last batch

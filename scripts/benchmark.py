@@ -63,6 +63,8 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
         "token_ids": rng.integers(1000, 28000, tokens, dtype=np.int32),
         "token_mask": np.ones(tokens, np.int32),
         "group_id": np.arange(arguments.batch, dtype=np.int32),
+        "study_id": np.arange(arguments.batch, dtype=np.int32),
+        "labels": np.zeros((arguments.batch, 0), np.uint8),
     }
     batch = jax.device_put(batch)
     recipe, key = make_recipe(config), jax.random.key(0)

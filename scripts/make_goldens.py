@@ -27,6 +27,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from torch import nn
 from transformers import BertConfig
 
+from cxr_jax import config as configuration
 from cxr_jax.models.dual_encoder import build_model
 from cxr_jax.training.losses import contrastive_loss
 
@@ -60,7 +61,8 @@ PAPER_TEXT = {"scaled_prompts": True, "pooling": "mean", "projection_layers": 2,
 def complete(sizes: dict) -> dict:
     """A configuration that build_model takes."""
     image, text = sizes["image"] | PAPER_HEAD, sizes["text"] | PAPER_TEXT
-    return sizes | {"image": image, "text": text, "temperature": 0.07, "compute_dtype": "float32", "remat": "none"}
+    config = sizes | {"image": image, "text": text, "temperature": 0.07, "compute_dtype": "float32"}
+    return configuration.with_younger_keys(config)
 
 
 # The model on the torch side.

@@ -46,5 +46,7 @@ def tiny_batch(size: int = 8, seed: int = 0) -> dict[str, np.ndarray]:
         "token_ids": rng.integers(0, 50, (size, 24), dtype=np.int32),
         "token_mask": (np.arange(24) < lengths[:, None]).astype(np.int32),
         "group_id": np.arange(size, dtype=np.int32),
+        "study_id": np.arange(size, dtype=np.int32),
+        "labels": np.zeros((size, 0), np.uint8),
         "weight": np.ones(size, np.float32),
     }

@@ -1,7 +1,7 @@
 """From a prepared data set to batches, through Grain: what is in a split, in which order, and how it is decoded."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import numpy as np
 from cxr_jax.data import images, reports, side_files
 from cxr_jax.data.prepare import prepare
 from cxr_jax.data.records import SourceConfig
+from cxr_jax.data.sampling import Sampler
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.errors import InputError
+from cxr_jax.labels.indicators import indicators
+from cxr_jax.labels.rules import OBSERVATIONS, rule_labels
 from cxr_jax.types import Batch
 
 
@@ -28,6 +31,7 @@ class Split:
     patient_ids: list[str]
     views: list[str]  # "frontal", "lateral" or "" where nothing says
     reports: list[str]
+    sections: list[tuple[str, str]]  # findings and impression, of which `reports` is what data.section asks for
     labels: list[frozenset[str]]
     normal: list[bool]  # whether the source says so; no label may also mean that nobody looked
     group_ids: np.ndarray
@@ -117,6 +121,7 @@ def train_batches(
     tokens: tuple[np.ndarray, np.ndarray],
     config: Mapping[str, Any],
     shard: tuple[int, int] = (0, 1),
+    augment_text: Callable[[int, np.random.Generator], Mapping[str, np.ndarray]] | None = None,
 ) -> grain.DatasetIterator:
     """Endless shuffled batches; an epoch's last, incomplete batch is dropped. The iterator's state can be got and set.
 
@@ -126,6 +131,7 @@ def train_batches(
     Args:
       tokens: `tokens.tokenize`'s result for the split.
       shard: (index, count) of this process; each of `count` yields its own rows of every global batch, in their order.
+      augment_text: what of a row's example is drawn anew, see `text_augmentation.TextAugmentation`.
 
     Raises:
       InputError: a batch is larger than the data, or cannot be shared equally.
@@ -135,19 +141,23 @@ def train_batches(
         raise InputError(
             f"batch_size = {config['batch_size']} cannot be shared by {count} processes; use a multiple of that"
         )
-    if len(split) < config["batch_size"]:
+    order = _order(split, config)
+    if len(order) < config["batch_size"]:
         raise InputError(
-            f"batch_size = {config['batch_size']} is larger than the training split ({len(split)} pairs); lower it"
+            f"batch_size = {config['batch_size']} is larger than the training split ({len(order)} "
+            f"{'studies' if config['data']['one_view'] else 'pairs'}); lower it"
         )
     size, augmented = config["image_size"], config["data"]["augment"]
+    identity = identities(split, config["loss"]["positives"])
 
     def load(row: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         stored = images.decode(split.encoded_image(row))
         image = images.augment(stored, size, rng) if augmented else images.fit_square(stored, size)
-        return _example(split, tokens, row, image)
+        example = _example(tokens, identity, row, image)
+        return example if augment_text is None else example | augment_text(row, rng)
 
     # [:] takes all, but its node counts in the seed that random_map derives: without it every run's images change.
-    dataset = grain.MapDataset.range(len(split)).seed(config["seed"]).shuffle()[:].random_map(load)
+    dataset = order[:].random_map(load)
     dataset = _Share(dataset, config["batch_size"], index, count)
     # Batched within the epoch: no batch ever holds the same example twice, which the loss would take for a negative.
     dataset = dataset.batch(config["batch_size"] // count, drop_remainder=True).repeat()
@@ -156,14 +166,37 @@ def train_batches(
     return iter(dataset.to_iter_dataset(options))
 
 
+def _order(split: Split, config: Mapping[str, Any]) -> grain.MapDataset:
+    if config["data"]["sampler"] == "shuffle" and not config["data"]["one_view"]:
+        return grain.MapDataset.range(len(split)).seed(config["seed"]).shuffle()
+    return Sampler(split.group_ids, split.study_ids, config).seed(config["seed"])
+
+
+def identities(split: Split, positives: str) -> dict[str, np.ndarray]:
+    """What tells who belongs together, a row an example: group_id and study_id, int32 (n,), labels, uint8 (n, K).
+
+    The labels are those of `labels.rules`, uncertain ones too; K is 0 unless `positives` (loss.positives) is "soft".
+    """
+    studies = np.unique(np.asarray(split.study_ids), return_inverse=True)[1].astype(np.int32)
+    columns = label_columns(positives)
+    labels = indicators(rule_labels(split.reports), columns) if columns else np.zeros((len(split), 0))
+    return {"group_id": split.group_ids, "study_id": studies, "labels": labels.astype(np.uint8)}
+
+
+def label_columns(positives: str) -> Sequence[str]:
+    """Of a batch's `labels`, under a loss.positives."""
+    return OBSERVATIONS if positives == "soft" else ()
+
+
 def eval_batches(
     split: Split, tokens: tuple[np.ndarray, np.ndarray], batch_size: int, image_size: int, num_threads: int = 2
 ) -> Iterator[Batch]:
-    """Every row once, in order; the last batch is filled up with copies of weight 0."""
+    """Every row once, in order; the last batch is filled up with copies of weight 0. No loss is asked for labels."""
+    identity = identities(split, "pair")
 
     def load(row: int) -> dict[str, np.ndarray]:
         image = images.fit_square(images.decode(split.encoded_image(row)), image_size)
-        return _example(split, tokens, row, image)
+        return _example(tokens, identity, row, image)
 
     dataset = grain.MapDataset.range(len(split)).map(load).batch(batch_size)
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=4 * num_threads)
@@ -179,15 +212,12 @@ def pad_batch(batch: Mapping[str, np.ndarray], size: int) -> Batch:
     return Batch(**padded)  # type: ignore[typeddict-item]
 
 
-def _example(split: Split, tokens: tuple[np.ndarray, np.ndarray], row: int, image: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        "image": image[:, :, None],
-        "token_ids": tokens[0][row],
-        "token_mask": tokens[1][row],
-        "group_id": split.group_ids[row],
-        "row": np.int32(row),
-        "weight": np.float32(1),
-    }
+def _example(
+    tokens: tuple[np.ndarray, np.ndarray], identity: Mapping[str, np.ndarray], row: int, image: np.ndarray
+) -> dict[str, np.ndarray]:
+    texts = {"token_ids": tokens[0][row], "token_mask": tokens[1][row]}
+    own = {name: numbers[row] for name, numbers in identity.items()}
+    return {"image": image[:, :, None], **texts, **own, "row": np.int32(row), "weight": np.float32(1)}
 
 
 def _read_split(
@@ -214,6 +244,7 @@ def _read_split(
         patient_ids=[row["patient_id"] for row in kept],
         views=[row["view"] for row in kept],
         reports=texts,
+        sections=[(row["findings"], row["impression"]) for row in kept],
         labels=[reports.finding_labels(row["labels"]) for row in kept],
         normal=[reports.says_normal(row["labels"]) for row in kept],
         group_ids=np.zeros(len(kept), np.int32),

@@ -36,6 +36,7 @@ class DualEncoder(nn.Module):
     vision: VisionEncoder
     text: TextEncoder
     initial_temperature: float = 0.07
+    initial_bias: float | None = None  # SigLIP's b, where the loss is a sigmoid's
 
     @nn.compact
     def __call__(
@@ -47,11 +48,14 @@ class DualEncoder(nn.Module):
     ) -> dict[str, Array]:
         """Everything computed, by name.
 
-        `scale`: 1/τ. With an image `image_embedding` (B, E), with a report `text_embedding` (B, E), both float32 of
-        unit norm, and the towers' intermediates (see VisionEncoder and TextEncoder).
+        `scale`: 1/τ; `bias`: b, where the model has one. With an image `image_embedding` (B, E), with a report
+        `text_embedding` (B, E), both float32 of unit norm, and the towers' intermediates (see VisionEncoder and
+        TextEncoder).
         """
         log_scale = self.param("log_scale", lambda _: jnp.log(jnp.float32(1 / self.initial_temperature)))
         out = {"scale": inverse_temperature(log_scale)}
+        if self.initial_bias is not None:
+            out["bias"] = self.param("bias", lambda _: jnp.float32(self.initial_bias))
         if image is not None:
             z_v, intermediates = self.vision(image, train)
             out |= intermediates | {"image_embedding": l2_normalize(z_v)}
@@ -79,7 +83,7 @@ def build_model(config: Mapping[str, Any], axis_name: str | None = None) -> Dual
         frozen_norm=image["frozen_batch_norm"],
         axis_name=axis_name,
         dtype=dtype,
-        remat=config.get("remat", "none"),
+        remat=config["remat"],
     )
     encoder = TextEncoder(
         bert=BertConfig(**text["bert"]),
@@ -91,9 +95,10 @@ def build_model(config: Mapping[str, Any], axis_name: str | None = None) -> Dual
         bert_dropout=not text["frozen"],
         embed_dim=config["embed_dim"],
         dtype=dtype,
-        remat=config.get("remat", "none"),
+        remat=config["remat"],
     )
-    return DualEncoder(vision, encoder, config["temperature"])
+    sigmoid = config["loss"]["kind"] == "sigmoid"
+    return DualEncoder(vision, encoder, config["temperature"], config["loss"]["bias"] if sigmoid else None)
 
 
 def init_variables(model: DualEncoder, key: Array, image_size: int) -> dict[str, Any]:

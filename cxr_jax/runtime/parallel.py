@@ -57,14 +57,20 @@ def num_local_devices() -> int:
     return jax.local_device_count()
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Refuses a global batch that the devices cannot share evenly.
+def check_batch_size(batch_size: int, micro_batch: int = 0) -> None:
+    """Refuses a global batch that the devices cannot share evenly, or whose shares are not so many micro-batches.
 
     Raises:
       InputError: naming the count of devices.
     """
-    if batch_size % jax.device_count():
-        raise InputError(f"batch_size = {batch_size} cannot be shared by {jax.device_count()} devices; use a multiple")
+    count = jax.device_count()
+    if batch_size % count:
+        raise InputError(f"batch_size = {batch_size} cannot be shared by {count} devices; use a multiple")
+    if micro_batch and batch_size // count % micro_batch:
+        raise InputError(
+            f"micro_batch = {micro_batch} does not divide a device's {batch_size // count} pairs (batch_size = "
+            f"{batch_size} over {count} devices); use a divisor, or 0"
+        )
 
 
 def pmap(function: Callable[..., Any], in_axes: Any = 0, donate: tuple[int, ...] = ()) -> Any:

@@ -99,7 +99,8 @@ class RunFolder:
             ) from error
         except (OSError, ValueError) as error:
             raise InputError(f"{self.config_file}: not JSON ({error}); restore it from a copy of the run") from error
-        missing = configuration.SCHEMA.keys() - (configuration.flatten(config) if isinstance(config, dict) else {})
+        config = configuration.with_younger_keys(config) if isinstance(config, dict) else {}
+        missing = configuration.SCHEMA.keys() - configuration.flatten(config)
         if missing:
             raise InputError(f"{self.config_file}: holds no {min(missing)}; restore it from a copy of the run")
         return config

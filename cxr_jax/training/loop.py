@@ -19,11 +19,12 @@ from cxr_jax.runtime.metric_writers import MetricWriter
 from cxr_jax.runtime.progress import Progress
 from cxr_jax.runtime.stopping import Stopper
 from cxr_jax.training.checkpoint import Checkpoints
+from cxr_jax.training.losses import Identity
 from cxr_jax.training.step import TrainState
 
 RECALL_RANKS = (1, 5, 10)
 BEST_METRIC = "val_recall_mean"  # what decides which checkpoint is the best, of what a validation returns
-STEP_INPUTS = ("image", "token_ids", "token_mask", "group_id")  # of a batch, what the step takes
+STEP_INPUTS = ("image", "token_ids", "token_mask", *Identity._fields)  # of a batch, what the step takes
 GO_ON, SAVE, STOP = 0, 1, 2  # what the processes agree on after a step: the greatest
 
 
@@ -54,8 +55,8 @@ class Loop:
       train_step: compiled: (replicated state, sharded batch, key) → (state, metrics).
       batches: the data iterator, set to the batch that follows `first_step`.
       study_ids: of the training split, by a batch's `row`.
-      validate: (replicated state, check) → metrics, val_loss, val_recall@k of RECALL_RANKS and BEST_METRIC among them;
-        it calls `check` between batches, which may raise Stopped.
+      validate: (replicated state, check) → metrics, val_loss, val_loss_floor, val_recall@k of RECALL_RANKS and
+        BEST_METRIC among them; it calls `check` between batches, which may raise Stopped.
       checkpoints, writers: None and empty in all processes but the primary.
       first_step: of the checkpoint that is gone on from; 0 without one.
       best: the best validation up to there.
@@ -136,8 +137,8 @@ class Loop:
         values |= self._meter.read()
         self._write(step, values)
         self._progress.show(
-            f"loss {values['loss']:.3f}, lr {values['learning_rate']:.1e}, τ {values['temperature']:.4f}, "
-            f"{values['pairs_per_second']:.0f} pairs/s"
+            f"loss {values['loss']:.3f} (floor {values['loss_floor']:.3f}), lr {values['learning_rate']:.1e}, "
+            f"τ {values['temperature']:.4f}, {values['pairs_per_second']:.0f} pairs/s"
         )
 
     def _write(self, step: int, values: Mapping[str, float]) -> None:
@@ -163,8 +164,8 @@ class Loop:
             self._write(step, values)
         recall = "/".join(f"{values[f'val_recall@{k}']:.3f}" for k in RECALL_RANKS)
         self._progress.say(
-            f"step {step}: validation loss {values['val_loss']:.3f}, image → report "
-            f"recall@{'/'.join(map(str, RECALL_RANKS))} {recall}"
+            f"step {step}: validation loss {values['val_loss']:.3f} (floor {values['val_loss_floor']:.3f}), "
+            f"image → report recall@{'/'.join(map(str, RECALL_RANKS))} {recall}"
         )
 
     def _save(self, step: int, state: Any) -> None:

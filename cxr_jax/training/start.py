@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from cxr_jax.data.pipeline import label_columns
 from cxr_jax.data.records import SourceConfig
 from cxr_jax.errors import InputError
 from cxr_jax.files import whole
@@ -122,6 +123,8 @@ def compile_step(recipe: Recipe, config: Mapping[str, Any], state: TrainState) -
         "token_ids": np.zeros((local, length), np.int32),
         "token_mask": np.zeros((local, length), np.int32),
         "group_id": np.zeros(local, np.int32),
+        "study_id": np.zeros(local, np.int32),
+        "labels": np.zeros((local, len(label_columns(config["loss"]["positives"]))), np.uint8),
     }
     step = make_train_step(recipe, parallel.AXIS, config["nan"] == "skip")
     pmapped = parallel.pmap(step, in_axes=(0, 0, None), donate=(0,))

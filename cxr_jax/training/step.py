@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array, Int
 
 from cxr_jax.models.dual_encoder import MAX_LOG_SCALE, DualEncoder, build_model, init_variables, variable_shapes
-from cxr_jax.training.losses import contrastive_loss
+from cxr_jax.training.losses import Objective, contrastive_loss, identity_of, loss_floor, make_objective
 from cxr_jax.training.optim import FROZEN, TRAIN, learning_rate_schedule, make_optimizer, parameter_labels, rate_factors
 from cxr_jax.types import Batch, Scalar
 
@@ -36,9 +36,11 @@ class Recipe:
     """What a resolved configuration stands for, apart from the numbers that training changes."""
 
     model: DualEncoder
+    objective: Objective
     labels: Any  # TRAIN or FROZEN for every parameter
     schedule: optax.Schedule
     optimizer: optax.GradientTransformation
+    micro_batch: int = 0  # pairs that a device embeds at a time; 0: its whole share of the batch
 
 
 def make_recipe(config: Mapping[str, Any], axis_name: str | None = None) -> Recipe:
@@ -50,7 +52,7 @@ def make_recipe(config: Mapping[str, Any], axis_name: str | None = None) -> Reci
     factors = rate_factors(shapes["params"], optim["image_rate"], optim["text_rate"], optim["layer_decay"], bert_rate)
     schedule = learning_rate_schedule(optim["learning_rate"], optim["warmup_steps"], config["num_steps"])
     optimizer = make_optimizer(labels, schedule, optim["weight_decay"], optim["b2"], optim["clip_norm"], factors)
-    return Recipe(model, labels, schedule, optimizer)
+    return Recipe(model, make_objective(config), labels, schedule, optimizer, config["micro_batch"])
 
 
 def init_state(recipe: Recipe, config: Mapping[str, Any]) -> TrainState:
@@ -95,15 +97,20 @@ def make_train_step(
 ) -> Callable[[TrainState, Batch, Array], tuple[TrainState, Metrics]]:
     """The step (state, this device's batch, root key) → (state, metrics).
 
-    Metrics, float32 each: loss, temperature, learning_rate, gradient_norm and update_norm (of what is trained),
+    Metrics, float32 each: loss, loss_floor (see `losses.loss_floor`), temperature, learning_rate, gradient_norm and
+    update_norm (of what is trained),
     equal_reports (the share of the global batch's reports that stand in it more than once). Where the loss or the
     gradient's norm is not finite, `skip_nan` leaves the update out: nothing but the step's number changes.
 
     With an `axis_name`, embeddings are gathered over the devices, so that N devices compute the loss of one global
     batch, and gradients are averaged over them; with None the same code runs on one device, under jit.
     Frozen leaves are not differentiated, and pass through bit by bit.
+
+    With `recipe.micro_batch` the embeddings are computed so many at a time, and again in the backward pass, the loss
+    being over all of them (gradient caching, Gao et al. 2021): memory does not grow with the batch. BatchNorm then
+    takes each micro-batch's statistics, over all devices; its running ones become their mean.
     """
-    model, labels = recipe.model, recipe.labels
+    labels = recipe.labels
 
     def train_step(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Metrics]:
         dropout_key = jax.random.fold_in(stream(key, "dropout"), state.step)
@@ -113,27 +120,23 @@ def make_train_step(
         def loss_fn(params: Any) -> tuple[Array, tuple[Any, Metrics]]:
             # For frozen leaves no gradient is computed; through them it still reaches the prompts.
             params = jax.tree.map(lambda x, label: lax.stop_gradient(x) if label == FROZEN else x, params, labels)
-            out, updated = model.apply(
-                {"params": params, "batch_stats": state.batch_stats},
-                batch["image"],
-                batch["token_ids"],
-                batch["token_mask"],
-                train=True,
-                rngs={"dropout": dropout_key},
-                mutable=["batch_stats"],
-            )
-            z_t, z_v, groups = out["text_embedding"], out["image_embedding"], jnp.asarray(batch["group_id"])
-            if axis_name is None:
-                loss = contrastive_loss(z_t, z_v, out["scale"])
-            else:
+            variables = {"params": params, "batch_stats": state.batch_stats}
+            out, batch_stats = embed_pairs(recipe, variables, batch, dropout_key)
+            z_t, z_v, identity = out["text_embedding"], out["image_embedding"], identity_of(batch)
+            all_z_t, all_z_v, everyone, first_row = z_t, z_v, identity, 0
+            if axis_name is not None:
                 gather = partial(lax.all_gather, axis_name=axis_name, tiled=True)
+                all_z_t, all_z_v, everyone = jax.tree.map(gather, (z_t, z_v, identity))
                 first_row = lax.axis_index(axis_name) * z_t.shape[0]
-                loss, groups = (
-                    contrastive_loss(z_t, z_v, out["scale"], gather(z_t), gather(z_v), first_row),
-                    gather(groups),
-                )
-            metrics = {"loss": loss, "temperature": 1 / out["scale"], "equal_reports": share_of_equals(groups)}
-            return loss, (updated["batch_stats"], metrics)
+            places, of = (all_z_t, all_z_v, first_row), (recipe.objective, identity, everyone)
+            loss = contrastive_loss(z_t, z_v, out["scale"], *places, *of, bias=out.get("bias"))
+            metrics = {
+                "loss": loss,
+                "loss_floor": loss_floor(*of, first_row),
+                "temperature": 1 / out["scale"],
+                "equal_reports": share_of_equals(everyone.group_id),
+            }
+            return loss, (batch_stats, metrics)
 
         grads, (batch_stats, metrics) = jax.grad(loss_fn, has_aux=True)(state.params)
         if axis_name is not None:
@@ -156,6 +159,27 @@ def make_train_step(
         return updated, metrics
 
     return train_step
+
+
+def embed_pairs(
+    recipe: Recipe, variables: Any, batch: Mapping[str, Any], dropout_key: Array
+) -> tuple[dict[str, Array], Any]:
+    """(The two embeddings of this device's pairs with scale and bias, BatchNorm's running statistics after them)."""
+
+    def embed(inputs: list[Array], key: Array) -> tuple[dict[str, Array], Any]:
+        rngs = {"dropout": key}
+        out, updated = recipe.model.apply(variables, *inputs, train=True, rngs=rngs, mutable=["batch_stats"])
+        kept = {name: out[name] for name in ("text_embedding", "image_embedding", "scale", "bias") if name in out}
+        return kept, updated["batch_stats"]
+
+    inputs, size = [jnp.asarray(batch[name]) for name in ("image", "token_ids", "token_mask")], recipe.micro_batch
+    if not size or size == len(inputs[0]):
+        return embed(inputs, dropout_key)
+    parts = [x.reshape(-1, size, *x.shape[1:]) for x in inputs]
+    keys = jax.random.split(dropout_key, len(parts[0]))
+    out, batch_stats = lax.map(jax.checkpoint(lambda of: embed(*of), prevent_cse=False), (parts, keys))
+    joined = {name: x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0] for name, x in out.items()}
+    return joined, jax.tree.map(lambda x: x.mean(axis=0), batch_stats)
 
 
 def share_of_equals(groups: Int[Array, " N"]) -> Scalar:

@@ -31,6 +31,9 @@ def make_data(cache, **changes):
         "cache_local": "",
         "fingerprint_by": "mtime",
         "augment": False,
+        "augment_text": (),
+        "sampler": "shuffle",
+        "one_view": False,
         "num_threads": 2,
         "num_studies": 10,
     } | {key: str(value) if isinstance(value, Path) else value for key, value in changes.items()}
@@ -38,7 +41,8 @@ def make_data(cache, **changes):
 
 def make_config(table, cache, batch_size=4, seed=0, **data):
     data = make_data(cache, csv=str(table), seed=seed, **data)
-    return {"seed": seed, "batch_size": batch_size, "image_size": SIDE, "data": data}
+    loss = {"positives": "pair"}
+    return {"seed": seed, "batch_size": batch_size, "image_size": SIDE, "data": data, "loss": loss}
 
 
 def read(source, data):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from cxr_jax import config as configuration
 from cxr_jax.models.dual_encoder import build_model, init_variables
 from cxr_jax.training.losses import contrastive_loss
 
@@ -20,7 +21,7 @@ def load_goldens() -> tuple[dict, dict[str, np.ndarray]]:
     with np.load(GOLDENS, allow_pickle=False) as file:
         arrays = dict(file)
     config = json.loads(str(arrays.pop("config")))
-    return {"remat": "none"} | config, arrays  # a key younger than the file
+    return configuration.with_younger_keys(config), arrays
 
 
 def under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

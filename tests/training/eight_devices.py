@@ -34,7 +34,7 @@ def main() -> None:
     batch, key = tiny_batch(32), jax.random.key(0)
     # Of noise the pooled features are nearly equal, and their differences nearly lost in bfloat16.
     batch["image"] = np.kron(batch["image"][:, :4, :4], np.ones((1, 8, 8, 1), np.uint8))
-    shards = jax.tree.map(lambda x: x.reshape(DEVICES, -1, *x.shape[1:]), batch)
+    shards = jax.tree.map(lambda x: x.reshape(DEVICES, len(x) // DEVICES, *x.shape[1:]), batch)
 
     def alone(dtype):
         config = tiny_resolved(NO_DROPOUT, f"compute_dtype={dtype}")

@@ -52,6 +52,8 @@ class Batches:
             "token_ids": tokens,
             "token_mask": tokens,
             "group_id": np.arange(8, dtype=np.int32),
+            "study_id": np.arange(8, dtype=np.int32),
+            "labels": np.zeros((8, 0), np.uint8),
             "row": np.arange(8) + 8 * (self.number - 1),
             "weight": np.ones(8, np.float32),
         }

@@ -15,7 +15,7 @@ from cxr_jax.errors import InputError
 from cxr_jax.runtime import parallel
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.training.checkpoint import Checkpoints
-from cxr_jax.training.loop import Best
+from cxr_jax.training.loop import STEP_INPUTS, Best
 from cxr_jax.training.start import (
     RESOLVED,
     compile_step,
@@ -179,7 +179,7 @@ def test_the_compiled_step_takes_batches_as_they_come(tiny):
     config, recipe, state = tiny
     step, cost = compile_step(recipe, config, parallel.replicate(state))
     batch = tiny_batch()
-    inputs = parallel.shard({name: batch[name] for name in ("image", "token_ids", "token_mask", "group_id")})
+    inputs = parallel.shard({name: batch[name] for name in STEP_INPUTS})
     after, metrics = step(parallel.replicate(state), inputs, jax.random.key(0))
     assert int(parallel.unreplicate(after.step)) == 1
     assert np.isfinite(parallel.unreplicate(metrics["loss"]))

@@ -85,7 +85,7 @@ def test_four_devices_compute_the_gradient_of_one_global_batch():
     devices = 4
     recipe = sgd(make_recipe(config, axis_name="devices"))
     step = jax.pmap(make_train_step(recipe, "devices"), axis_name="devices", in_axes=(None, 0, None))
-    shards = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
+    shards = jax.tree.map(lambda x: x.reshape(devices, len(x) // devices, *x.shape[1:]), batch)
     # To the host at once: indexing on four devices is a computation of all four.
     together, metrics = jax.device_get(step(state, shards, key))
 
@@ -319,7 +319,9 @@ def test_a_step_that_is_not_finite_is_left_out(linear):
 def test_a_finite_loss_with_a_gradient_that_is_not_is_left_out(linear, monkeypatch):
     # The root of 0 is finite, its slope is not.
     monkeypatch.setattr(
-        steps, "contrastive_loss", lambda z_t, z_v, scale: contrastive_loss(z_t, z_v, scale) + jnp.sqrt(0 * z_t.sum())
+        steps,
+        "contrastive_loss",
+        lambda z_t, z_v, scale, *_, **__: contrastive_loss(z_t, z_v, scale) + jnp.sqrt(0 * z_t.sum()),
     )
     recipe, state = linear
     after, metrics = jax.jit(make_train_step(recipe, skip_nan=True))(state, tiny_batch(), jax.random.key(0))
@@ -338,7 +340,7 @@ def test_the_scale_stays_below_its_bound_and_comes_back_from_it(linear, monkeypa
     state = state.replace(opt_state=recipe.optimizer.init(state.params))
 
     def stepper(slope):
-        monkeypatch.setattr(steps, "contrastive_loss", lambda z_t, z_v, scale: slope * jnp.log(scale))
+        monkeypatch.setattr(steps, "contrastive_loss", lambda z_t, z_v, scale, *_, **__: slope * jnp.log(scale))
         step = jax.jit(make_train_step(recipe))
         called = lambda state: step(state, tiny_batch(), jax.random.key(0))  # noqa: E731
         called(state)  # it looks up its loss when it is first called
