@@ -240,7 +240,7 @@ class Validation:
     def losses(self, split: pipeline.Split, z_t: np.ndarray, z_v: np.ndarray, params: Any) -> dict[str, float]:
         """val_loss and val_loss_floor of a split's embeddings, (n, E)."""
         objective, identity = self.objective, pipeline.identities(split, self.objective.positives)
-        scale, bias = inverse_temperature(params["log_scale"]), params.get("bias")
+        scale, bias = inverse_temperature(params["log_scale"]), jnp.asarray(params.get("bias", 0.0))
         order, size = np.random.default_rng(0).permutation(len(split)), min(self.config["batch_size"], len(split))
         sums = np.zeros(2)
         batches = order[: len(order) // size * size].reshape(-1, size)

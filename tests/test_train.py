@@ -46,8 +46,10 @@ def cache(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(cache):
-    # Augmentation and dropout on: a resumed run must repeat their random numbers too.
-    return tiny_config(f"data.cache={cache}", "data.augment=true", "text.dropout=0.2")
+    # All that draws random numbers, which a resumed run must repeat too, and all that makes the loss another.
+    drawn = "data.augment=true", "text.dropout=0.2", "data.augment_text=('section', 'leave_out', 'shuffle')"
+    joint = "loss.positives=soft", "loss.kind=sigmoid", "loss.bias=-3", "micro_batch=1", "data.sampler=unique_groups"
+    return tiny_config(f"data.cache={cache}", *drawn, *joint)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,9 @@ def test_a_run_leaves_what_its_folder_promises(run, config):
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
     assert [line["step"] for line in lines if "val_loss" in line] == [3, 6]
     assert all(np.isfinite(list(line.values())).all() for line in lines)
-    values = {"loss", "learning_rate", "temperature", "gradient_norm", "update_norm", "equal_reports"}
+    assert all(line["loss"] > line["loss_floor"] > 0 for line in lines if "loss" in line)
+    assert all(line["val_loss"] > line["val_loss_floor"] > 0 for line in lines if "val_loss" in line)
+    values = {"loss", "loss_floor", "learning_rate", "temperature", "gradient_norm", "update_norm", "equal_reports"}
     timings = {"pairs_per_second", "step_seconds", "data_wait_seconds"}
     assert lines[0].keys() == {"step"} | values | timings
     assert (run.root / "curves.png").read_bytes()[:4] == b"\x89PNG"

@@ -154,7 +154,7 @@ def train_batches(
         stored = images.decode(split.encoded_image(row))
         image = images.augment(stored, size, rng) if augmented else images.fit_square(stored, size)
         example = _example(tokens, identity, row, image)
-        return example if augment_text is None else example | augment_text(row, rng)
+        return example if augment_text is None else example | dict(augment_text(row, rng))
 
     # [:] takes all, but its node counts in the seed that random_map derives: without it every run's images change.
     dataset = order[:].random_map(load)

@@ -82,7 +82,7 @@ def contrastive_loss(
     objective: Objective = PAPER,
     identity: Identity | None = None,
     all_identity: Identity | None = None,
-    bias: Scalar | None = None,
+    bias: Scalar | float = 0.0,
 ) -> Scalar:
     """Eq. (15): −1/(2B) Σᵢ (log p(v_i | t_i) + log p(t_i | v_i)), or with other targets y: Σⱼ yᵢⱼ log p(v_j | t_i).
 

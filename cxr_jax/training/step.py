@@ -123,13 +123,13 @@ def make_train_step(
             variables = {"params": params, "batch_stats": state.batch_stats}
             out, batch_stats = embed_pairs(recipe, variables, batch, dropout_key)
             z_t, z_v, identity = out["text_embedding"], out["image_embedding"], identity_of(batch)
-            all_z_t, all_z_v, everyone, first_row = z_t, z_v, identity, 0
+            all_z_t, all_z_v, everyone, first_row = z_t, z_v, identity, jnp.int32(0)
             if axis_name is not None:
                 gather = partial(lax.all_gather, axis_name=axis_name, tiled=True)
                 all_z_t, all_z_v, everyone = jax.tree.map(gather, (z_t, z_v, identity))
                 first_row = lax.axis_index(axis_name) * z_t.shape[0]
             places, of = (all_z_t, all_z_v, first_row), (recipe.objective, identity, everyone)
-            loss = contrastive_loss(z_t, z_v, out["scale"], *places, *of, bias=out.get("bias"))
+            loss = contrastive_loss(z_t, z_v, out["scale"], *places, *of, bias=out.get("bias", 0.0))
             metrics = {
                 "loss": loss,
                 "loss_floor": loss_floor(*of, first_row),

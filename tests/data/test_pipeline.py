@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cxr_jax.data import images, pipeline, reports
 from cxr_jax.data.tokens import learn_wordpiece, tokenize
 from cxr_jax.errors import InputError
+from cxr_jax.labels.rules import OBSERVATIONS
 from cxr_jax.phantom import release as phantom
 from tests.data.settings import SIDE, make_config
 
@@ -340,6 +341,75 @@ def test_a_batch_larger_than_the_data_is_refused(splits, tokens, config):
         pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 15})
     with pytest.raises(InputError, match="batch_size = 16 is larger"):
         pipeline.train_batches(splits["train"], tokens["train"], config | {"batch_size": 16}, (0, 2))
+
+
+# Samplers, texts drawn anew, and who belongs together
+
+
+def with_twins(split, config, **data):
+    """Rows 2 k and 2 k + 1 are images of one study, of reports that are equal to another study's."""
+    studies = [f"study{row // 2}" for row in range(len(split))]
+    groups = (np.arange(len(split)) // 4).astype(np.int32)
+    config = config | {"data": config["data"] | data}
+    return dataclasses.replace(split, study_ids=studies, group_ids=groups), config
+
+
+SAMPLERS = [{"sampler": "unique_groups"}, {"one_view": True}, {"sampler": "unique_groups", "one_view": True}]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
+def test_samplers_are_shared_by_processes_and_resumed(splits, tokens, config, sampler):
+    split, config = with_twins(splits["train"], with_augmentation(config), **sampler)
+    make = lambda *shard: pipeline.train_batches(split, tokens["train"], config, shard)  # noqa: E731
+    whole = make(0, 1)
+    before = epoch(whole, 5)
+    state = json.loads(json.dumps(whole.get_state()))
+    parts = [make(index, 2) for index in range(2)]
+    for batch in before:
+        assert_same(joined([next(part) for part in parts]), batch)
+        if "sampler" in sampler and "one_view" not in sampler:  # 14 rows, 4 reports: three batches of 4
+            assert len(set(batch["group_id"].tolist())) == 4
+        if "one_view" in sampler:
+            assert len(set(batch["study_id"].tolist())) == 4
+    for part in parts:
+        part.set_state(state)
+    for batch in epoch(whole, 3):
+        assert_same(joined([next(part) for part in parts]), batch)
+    if "one_view" in sampler:  # an epoch of 7 studies is one batch
+        with pytest.raises(InputError, match=r"batch_size = 8 is larger than the training split \(7 studies\)"):
+            pipeline.train_batches(split, tokens["train"], config | {"batch_size": 8})
+
+
+def test_examples_say_who_belongs_together(splits, tokens, config):
+    split, config = with_twins(splits["train"], config)
+    split = dataclasses.replace(split, reports=["There is a large effusion.", "No effusion."] * 7)
+    batch = next(pipeline.train_batches(split, tokens["train"], config))
+    np.testing.assert_array_equal(batch["study_id"], batch["row"] // 2)
+    np.testing.assert_array_equal(batch["group_id"], batch["row"] // 4)
+    assert batch["labels"].shape == (4, 0)
+    batch = next(pipeline.train_batches(split, tokens["train"], config | {"loss": {"positives": "soft"}}))
+    effusion, healthy = (OBSERVATIONS.index(name) for name in ("Pleural Effusion", "No Finding"))
+    expected = np.zeros((4, len(OBSERVATIONS)), np.uint8)
+    expected[np.arange(4), np.where(batch["row"] % 2, healthy, effusion)] = 1
+    np.testing.assert_array_equal(batch["labels"], expected)
+
+
+def test_texts_are_drawn_anew_and_images_stay_as_they_were(splits, tokens, config):
+    def augment_text(row, rng):
+        drawn = np.full(12, rng.integers(1, 9), np.int32)
+        return {"token_ids": drawn, "token_mask": drawn, "group_id": np.int32(100 + row)}
+
+    config = with_augmentation(config)
+    plain, drawn, again = (
+        epoch(pipeline.train_batches(splits["train"], tokens["train"], config, augment_text=augment), 8)
+        for augment in (None, augment_text, augment_text)
+    )
+    for one, other, same in zip(plain, drawn, again, strict=True):
+        assert_same(other, same)
+        np.testing.assert_array_equal(one["image"], other["image"])
+        np.testing.assert_array_equal(other["group_id"], 100 + other["row"])
+        assert not np.array_equal(one["token_ids"], other["token_ids"])
+    assert len({int(batch["token_ids"][0, 0]) for batch in drawn}) > 1
 
 
 # The iterator's state

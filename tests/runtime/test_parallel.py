@@ -95,6 +95,11 @@ def test_a_compiled_program_computes_what_its_function_does():
 
 def test_a_batch_that_the_devices_cannot_share():
     parallel.check_batch_size(8)
+    parallel.check_batch_size(24, micro_batch=3)
+    with pytest.raises(
+        InputError, match=r"micro_batch = 4 does not divide a device's 6 pairs \(batch_size = 24 over 4"
+    ):
+        parallel.check_batch_size(24, micro_batch=4)
     with pytest.raises(InputError, match="batch_size = 6 cannot be shared by 4 devices; use a multiple"):
         parallel.check_batch_size(6)
 

@@ -108,6 +108,19 @@ def test_a_damaged_configuration_is_refused(tmp_path, config, text):
         assert "\n" not in str(error.value)
 
 
+def test_a_run_of_before_a_key_did_what_the_key_says(tmp_path, config):
+    run, old = RunFolder(tmp_path), json.loads(json.dumps(config))
+    for name in configuration.YOUNGER_KEYS:
+        room, _, key = name.rpartition(".")
+        (old[room] if room else old).pop(key)
+    del old["loss"]
+    run.config_file.write_text(json.dumps(old))
+    assert run.load_config() == json.loads(json.dumps(config))
+    run.check(config)
+    with pytest.raises(InputError, match=r"loss\.positives: pair → group"):
+        run.check(config | {"loss": config["loss"] | {"positives": "group"}})
+
+
 def test_a_home_folder_is_expanded(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert RunFolder("~/run").root == tmp_path / "run"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cxr_jax.models.dual_encoder import MAX_LOG_SCALE, inverse_temperature
 from cxr_jax.training import step as steps
-from cxr_jax.training.losses import contrastive_loss
+from cxr_jax.training.losses import Objective, contrastive_loss
 from cxr_jax.training.optim import FROZEN, make_optimizer, parameter_labels
 from cxr_jax.training.step import (
     Recipe,
@@ -218,6 +218,7 @@ class Linear:
             "text_embedding": words @ params["text"]["kernel"],
             "scale": inverse_temperature(params["log_scale"]),
         }
+        out |= {"bias": params["bias"]} if "bias" in params else {}
         return out, {"batch_stats": {"mean": 0.9 * variables["batch_stats"]["mean"] + 0.1 * bright.mean(0)}}
 
 
@@ -356,3 +357,136 @@ def test_the_scale_stays_below_its_bound_and_comes_back_from_it(linear, monkeypa
         assert float(metrics["temperature"]) >= 0.01
         after, _ = fall(after)
         assert float(after.params["log_scale"]) == pytest.approx(MAX_LOG_SCALE - 0.5, abs=1e-5)
+
+
+# Who belongs together, and micro-batches
+
+OBJECTIVES = [
+    Objective("softmax", "group"),
+    Objective("softmax", "soft"),
+    Objective("sigmoid", "pair"),
+    Objective("sigmoid", "soft"),
+]
+
+
+def batch_with_twins(size: int = 16):
+    """A batch of equal reports, of images of one study, and of labels that overlap, wherever the devices cut it."""
+    rng = np.random.default_rng(1)
+    batch = tiny_batch(size)
+    batch["group_id"] = rng.integers(0, size // 2, size, dtype=np.int32)
+    batch["study_id"][[1, size - 1]] = 1
+    batch["labels"] = rng.integers(0, 2, (size, 14), dtype=np.uint8)
+    return batch
+
+
+def with_(recipe: Recipe, **changes) -> Recipe:
+    """The recipe with other fields, past the check of Linear's type."""
+    varied = copy.copy(recipe)
+    for name, value in changes.items():
+        object.__setattr__(varied, name, value)
+    return varied
+
+
+def devices_and_one(recipe: Recipe, alone: Recipe, state: TrainState, batch, devices: int = 4):
+    """((gradient, metrics) of the first of several devices, those of one device with the recipe `alone`)."""
+    key = jax.random.key(0)
+    one, one_metrics = jax.device_get(jax.jit(make_train_step(alone))(state, batch, key))
+    step = jax.pmap(make_train_step(recipe, "devices"), axis_name="devices", in_axes=(None, 0, None))
+    shards = jax.tree.map(lambda x: x.reshape(devices, len(x) // devices, *x.shape[1:]), batch)
+    many, metrics = jax.tree.map(lambda x: x[0], jax.device_get(step(state, shards, key)))
+    return (gradient(state, many), metrics), (gradient(state, one), one_metrics)
+
+
+def assert_near(found, expected, tolerance: float):
+    """Relative to the whole tree's norm: a leaf's own may be nothing."""
+    off = jax.tree.map(lambda a, b: np.asarray(a, np.float64) - b, found, expected)
+    assert norm(expected) > 0.1
+    assert norm(off) < tolerance * norm(expected), norm(off) / norm(expected)
+
+
+@pytest.mark.parametrize("micro_batch", [0, 2])
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda of: f"{of.kind}-{of.positives}")
+def test_four_devices_know_each_others_positives(linear, objective, micro_batch):
+    recipe, state = linear
+    params = {**state.params, "bias": jnp.float32(-2)} if objective.kind == "sigmoid" else state.params
+    labels = parameter_labels(params, freeze_bert=True)
+    recipe = sgd(with_(recipe, objective=objective, labels=labels))
+    state = state.replace(params=params, opt_state=recipe.optimizer.init(params))
+    micro = with_(recipe, micro_batch=micro_batch)
+    (found, metrics), (expected, alone) = devices_and_one(micro, recipe, state, batch_with_twins())
+    assert_near(found, expected, 1e-5)
+    for name in ("loss", "loss_floor", "equal_reports", "temperature"):
+        np.testing.assert_allclose(metrics[name], alone[name], rtol=1e-5, err_msg=name)
+    assert float(alone["loss"]) > float(alone["loss_floor"])
+    if objective.kind == "sigmoid":
+        assert abs(float(expected["bias"])) > 1e-3
+
+
+def test_micro_batches_have_the_gradient_of_the_whole_batch():
+    """BatchNorm's statistics are frozen: else they are each micro-batch's own."""
+    frozen = (NO_DROPOUT, "image.frozen_batch_norm=true", "loss.positives=group")
+    config, batch, key = tiny_resolved(*frozen, SHALLOW), batch_with_twins(), jax.random.key(0)
+    state = init_state(sgd(make_recipe(config)), config)
+    steps_of = {
+        size: jax.device_get(
+            jax.jit(make_train_step(sgd(make_recipe(config | {"micro_batch": size}))))(state, batch, key)
+        )
+        for size in (0, 4)
+    }
+    expected, alone = steps_of.pop(0)
+    for after, metrics in steps_of.values():
+        assert_near(gradient(state, after), gradient(state, expected), 1e-5)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), metrics, alone)
+
+
+def test_micro_batches_on_four_devices_have_the_gradient_of_the_whole_batch():
+    frozen = (NO_DROPOUT, SHALLOW, "image.frozen_batch_norm=true", "loss.positives=group", "loss.kind=sigmoid")
+    config = tiny_resolved(*frozen)
+    alone, recipe = sgd(make_recipe(config)), sgd(make_recipe(config | {"micro_batch": 2}, axis_name="devices"))
+    state = init_state(alone, config)
+    (found, metrics), (expected, by_one) = devices_and_one(recipe, alone, state, batch_with_twins())
+    assert_near(found, expected, 1e-5)
+    np.testing.assert_allclose(metrics["loss"], by_one["loss"], rtol=1e-5)
+
+
+def test_a_micro_batchs_statistics_are_its_own_and_the_running_ones_their_mean():
+    config, batch, key = tiny_resolved(SHALLOW, "micro_batch=4"), tiny_batch(16), jax.random.key(0)
+    recipe = make_recipe(config)
+    state = init_state(recipe, config)
+    after, metrics = jax.jit(make_train_step(recipe))(state, batch, key)
+    apply = jax.jit(
+        lambda image: recipe.model.apply(  # the image tower alone
+            {"params": state.params, "batch_stats": state.batch_stats}, image, train=True, mutable=["batch_stats"]
+        )[1]["batch_stats"]
+    )
+    parts = [apply(batch["image"][first : first + 4]) for first in range(0, 16, 4)]
+    expected = jax.tree.map(lambda *x: np.mean(x, axis=0), *parts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), after.batch_stats, expected)
+    assert np.isfinite(metrics["loss"])
+
+
+def test_the_parts_of_a_batch_have_dropout_of_their_own():
+    config, batch = tiny_resolved(SHALLOW, "text.dropout=0.5", "micro_batch=4"), tiny_batch(8)
+    for name in ("token_ids", "token_mask"):
+        batch[name][:] = batch[name][0]
+    recipe = make_recipe(config)
+    variables = {"params": (state := init_state(recipe, config)).params, "batch_stats": state.batch_stats}
+    out, _ = jax.jit(lambda batch: steps.embed_pairs(recipe, variables, batch, jax.random.key(0)))(batch)
+    assert len(np.unique(out["text_embedding"].round(5), axis=0)) == 8
+
+
+def test_memory_does_not_grow_with_the_batch():
+    """Temporaries, by XLA's own analysis; without micro-batches eight times the batch takes several times as much."""
+
+    def temporaries(size: int, micro_batch: int) -> int:
+        config = tiny_resolved(SHALLOW, f"micro_batch={micro_batch}", "image_size=64")
+        recipe = make_recipe(config)
+        batch = tiny_batch(size) | {"image": np.zeros((size, 64, 64, 1), np.uint8)}
+        lowered = jax.jit(make_train_step(recipe), donate_argnums=0).lower(
+            state_shapes(recipe, config), batch, jax.random.key(0)
+        )
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    few = temporaries(64, 8)
+    assert few < 1.1 * temporaries(16, 8)
+    assert temporaries(64, 0) > 2 * few
