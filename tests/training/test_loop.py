@@ -69,7 +69,13 @@ def step(state, batch, key):
     """Its parameter depends on all batches and their order."""
     number = jax.lax.pmean(batch["image"].mean(), parallel.AXIS)
     params = {"w": 0.5 * state.params["w"] + number + jax.random.uniform(jax.random.fold_in(key, state.step))}
-    metrics = {"loss": number, "gradient_norm": 2 * number, "temperature": 0.07 + 0 * number, "learning_rate": number}
+    metrics = {
+        "loss": number,
+        "loss_floor": 0 * number,
+        "gradient_norm": 2 * number,
+        "temperature": 0.07 + 0 * number,
+        "learning_rate": number,
+    }
     return state.replace(step=state.step + 1, params=params), metrics
 
 
@@ -116,7 +122,12 @@ def make_loop(train_step, folder, batches=None, scores=SCORES, stopper=None, dur
         check()
         score = scores[number]
         recalls = {f"val_recall@{k}": score for k in loops.RECALL_RANKS}
-        return {"val_loss": float(parallel.unreplicate(state.params["w"])), **recalls, BEST_METRIC: score}
+        return {
+            "val_loss": float(parallel.unreplicate(state.params["w"])),
+            "val_loss_floor": 0.0,
+            **recalls,
+            BEST_METRIC: score,
+        }
 
     given = {
         "config": CONFIG | options.pop("config", {}),
@@ -162,11 +173,11 @@ def test_a_whole_run(train_step, tmp_path, capsys):
         assert best == 3
     out, err = capsys.readouterr()
     w = next(line["val_loss"] for line in lines if "val_loss" in line)
-    said = f"step 3: validation loss {w:.3f}, image → report recall@1/5/10 0.500/0.500/0.500"
+    said = f"step 3: validation loss {w:.3f} (floor 0.000), image → report recall@1/5/10 0.500/0.500/0.500"
     assert out.splitlines()[0] == said
     assert len(out.splitlines()) == 3
     assert [line.partition(":")[0] for line in err.splitlines()] == [f"step {n}/9" for n in (1, 2, 4, 6, 8, 9)]
-    assert "loss 9.000, lr 9.0e+00, τ 0.0700, " in err
+    assert "loss 9.000 (floor 0.000), lr 9.0e+00, τ 0.0700, " in err
 
 
 def test_checkpoints_by_step_are_apart_from_validations(train_step, tmp_path):
