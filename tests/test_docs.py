@@ -90,7 +90,9 @@ def test_override_is_a_key(page, key):
     assert key in configuration.SCHEMA
 
 
-@pytest.mark.parametrize(("page", "setting"), of_pages(r"(?:`|--config\.)((?:data|image|text|optim)\.[a-z_]\w*=?\w*)"))
+@pytest.mark.parametrize(
+    ("page", "setting"), of_pages(r"(?:`|--config\.)((?:data|image|text|optim|loss)\.[a-z_]\w*=?\w*)")
+)
 def test_setting_is_a_key_and_a_choice_of_it(page, setting):
     key, _, value = setting.partition("=")
     assert key in configuration.SCHEMA

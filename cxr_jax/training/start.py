@@ -129,17 +129,18 @@ def compile_step(recipe: Recipe, config: Mapping[str, Any], state: TrainState) -
     step = make_train_step(recipe, parallel.AXIS, config["nan"] == "skip")
     pmapped = parallel.pmap(step, in_axes=(0, 0, None), donate=(0,))
     call, program = parallel.compiled(pmapped, state, parallel.shard(batch), jax.random.key(config["seed"]))
-    return call, cost_of(program)
+    share = config["batch_size"] // parallel.num_devices()
+    return call, cost_of(program, share // (config["micro_batch"] or share))
 
 
-def cost_of(program: Any) -> dict[str, float]:
+def cost_of(program: Any, micro_batches: int = 1) -> dict[str, float]:
     """Of one step: {"flops": of all devices together, "temporary_bytes", "argument_bytes": of one device}.
 
-    By XLA's own analysis; what it does not say is 0.
+    By XLA's own analysis, which counts a loop's body once; what it does not say is 0.
     """
     cost, memory = program.cost_analysis() or {}, program.memory_analysis()
     return {
-        "flops": float(cost.get("flops", 0.0)) * parallel.num_devices(),
+        "flops": float(cost.get("flops", 0.0)) * micro_batches * parallel.num_devices(),
         "temporary_bytes": float(getattr(memory, "temp_size_in_bytes", 0)),
         "argument_bytes": float(getattr(memory, "argument_size_in_bytes", 0)),
     }

@@ -194,3 +194,14 @@ def test_what_xla_does_not_say_is_zero():
         cost_analysis = memory_analysis = lambda self: None
 
     assert cost_of(Silent()) == {"flops": 0, "temporary_bytes": 0, "argument_bytes": 0}
+
+
+def test_each_micro_batch_counts(tiny):
+    """XLA counts a loop's body once, and a forward pass is computed twice."""
+    config, _, state = tiny
+    costs = []
+    for micro_batch in (0, 1):
+        varied = config | {"micro_batch": micro_batch, "batch_size": 16}
+        recipe = make_recipe(varied, parallel.AXIS)
+        costs.append(compile_step(recipe, varied, parallel.replicate(state))[1]["flops"])
+    assert 1.1 * costs[0] < costs[1] < 2.5 * costs[0]
