@@ -25,17 +25,17 @@ from cxr_jax import config as configuration
 from cxr_jax.data import pipeline
 from cxr_jax.data.records import SourceConfig
 from cxr_jax.data.text_augmentation import TextAugmentation
-from cxr_jax.data.tokens import tokenize, whole_lengths
+from cxr_jax.data.tokens import TextFeatures, Tokens, tokenize, whole_lengths
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.evaluation.tables import format_table
 from cxr_jax.models.dual_encoder import inverse_temperature
+from cxr_jax.models.text import has_fixed_features
 from cxr_jax.retrieval.embedding import (
     Encoders,
-    Tokens,
     compiled_encoders,
     embed_split,
-    has_fixed_features,
+    features_of_all,
     index_split,
     text_features,
 )
@@ -53,6 +53,7 @@ from cxr_jax.training.start import (
     compile_step,
     find_tokenizer,
     keep_tokenizer,
+    reads_features,
     resolve,
     restore_or_init,
 )
@@ -100,15 +101,13 @@ def train(
         with stopper.losing_nothing("preparing the data"):
             splits, source = load_splits(config)
             tokens, tokenizer, config = read_texts(run, config, splits, source, writes)
-        augmentation = text_augmentation(tokenizer, splits["train"], config)
-        shard = processes.index(), processes.count()
-        batches = pipeline.train_batches(splits["train"], tokens["train"], config, shard, augmentation)
+            pipeline.training_order(splits["train"], config, processes.count())  # refuses what cannot be shared
         with stopper.losing_nothing("reading the weights"):
             recipe = make_recipe(config, parallel.AXIS)
             checkpoints = Checkpoints(run.checkpoints, recipe.labels) if writes else None
             if checkpoints:
                 stack.callback(checkpoints.close)  # also after a fault: what is being saved is waited for
-            start = restore_or_init(checkpoints, recipe, config, batches)
+            start = restore_or_init(checkpoints, recipe, config)
         announce(run, config, splits, recipe, start)
         with stopper.losing_nothing("compiling"):
             state = parallel.replicate(start.state)
@@ -117,6 +116,15 @@ def train(
         if dry_run:
             describe_step(recipe, config, start, cost)
             return run
+        with stopper.losing_nothing("reading the texts"):
+            texts: Tokens | TextFeatures = tokens["train"]
+            if reads_features(config):
+                texts = features_of_all(encoders, variables_of(state), tokens["train"], config)
+            augmentation = text_augmentation(tokenizer, splits["train"], config)
+        shard = processes.index(), processes.count()
+        batches = pipeline.train_batches(splits["train"], texts, config, shard, augmentation)
+        if start.iterator is not None:
+            batches.set_state(start.iterator)
         loop = Loop(
             config=config,
             folder=run.root,
@@ -209,7 +217,7 @@ class Validation:
 
     def __init__(self, encoders: Encoders, split: pipeline.Split, tokens: Tokens, config: Mapping[str, Any]):
         rows = np.arange(min(VALIDATION_ROWS, len(split)))
-        self.split, self.tokens = split.take(rows), (tokens[0][rows], tokens[1][rows])
+        self.split, self.tokens = split.take(rows), Tokens(tokens.token_ids[rows], tokens.token_mask[rows])
         self.encoders, self.config, self.objective = encoders, config, make_objective(config)
         self._features: np.ndarray | None = None
 
@@ -230,7 +238,7 @@ class Validation:
         features = self._features
         if features is None:
             features = text_features(*given, self.tokens, self.config, checked)
-            self._features = features if has_fixed_features(self.config) else None
+            self._features = features if has_fixed_features(self.config["text"]) else None
         split, z_v, z_t, _ = embed_split(*given, self.split, self.tokens, self.config, checked, features)
         metrics = retrieval_metrics(z_v @ z_t.T, split.group_ids, split.group_ids)
         recall = {f"val_recall@{k}": metrics[f"recall@{k}"] for k in RECALL_RANKS}

@@ -6,7 +6,7 @@ The dimension letters, used in every annotation of the package:
     L  report tokens    P  soft prompts    D  BERT's hidden size    E  shared embedding (256)
 """
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
@@ -24,6 +24,7 @@ class Batch(TypedDict):
     image: np.ndarray  # uint8 (B, H, W, 1), grey as stored; normalised on the device
     token_ids: np.ndarray  # int32 (B, L)
     token_mask: np.ndarray  # int32 (B, L), 1 for a real token
+    text_features: NotRequired[np.ndarray]  # float32 (B, D), h of Eq. (5), in place of the two
     group_id: np.ndarray  # int32 (B,), shared by equal normalised reports
     study_id: np.ndarray  # int32 (B,), shared by the images of a study
     labels: np.ndarray  # uint8 (B, K), 1 where the report has a label; K = 0 unless the loss asks for them

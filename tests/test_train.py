@@ -17,8 +17,9 @@ from safetensors.numpy import load_file, save_file
 import cxr_jax
 from cxr_jax import evaluate
 from cxr_jax import train as train_module
-from cxr_jax.data import images
+from cxr_jax.data import images, pipeline
 from cxr_jax.data.pipeline import load_splits
+from cxr_jax.data.tokens import TextFeatures, Tokens
 from cxr_jax.errors import InputError, Preempted
 from cxr_jax.evaluation.text_metrics import score_names
 from cxr_jax.retrieval.embedding import make_encoders
@@ -201,7 +202,7 @@ def test_a_text_tower_that_stays_as_it_is_is_not_encoded_again(run, cache, chang
     config = tiny_resolved("image.block_sizes=(1,)", f"data.cache={cache}", *changes)
     split = load_splits(config)[0]["val"]
     ids = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2) % 50 + 1
-    tokens = ids, np.ones_like(ids)
+    tokens = Tokens(ids, np.ones_like(ids))
     recipe = make_recipe(config)
     states = [init_state(recipe, config | {"seed": seed}) for seed in (0, 1)]
     trained = jax.tree.map(lambda x, y, label: x if label == FROZEN else y, *(s.params for s in states), recipe.labels)
@@ -439,3 +440,27 @@ def test_door_refuses_less_than_one_neighbour(model):
 def test_load_refuses_what_is_no_run(tmp_path):
     with pytest.raises(InputError, match=r"config\.json"):
         cxr_jax.load(tmp_path)
+
+
+def test_each_distinct_text_of_a_tower_that_stays_as_it_is_is_read_once(cache, tmp_path, monkeypatch):
+    """Before the first step; steps are given what came out. A run that crashed reads them again and ends the same."""
+    changes = "text.num_prompts=0", "image.block_sizes=(1,)", "text.dropout=0.1"
+    config = tiny_config(f"data.cache={cache}", *changes)
+    seen = []
+
+    def batches_of(split, texts, *rest, real=pipeline.train_batches):
+        seen.append(texts)
+        return real(split, texts, *rest)
+
+    monkeypatch.setattr(pipeline, "train_batches", batches_of)
+    whole = train(config, tmp_path / "whole")
+    (texts,) = seen
+    assert isinstance(texts, TextFeatures)
+    reports = load_splits(config)[0]["train"].reports
+    number = [reports.index(report) for report in reports]
+    np.testing.assert_array_equal(texts.text_features, texts.text_features[number])
+    with monkeypatch.context() as patch:
+        break_off(patch, Stopper(), "step", 5, crash=True)
+        with pytest.raises(CrashError):
+            train(config, tmp_path / "crashed")
+    assert_same_outcome(train(config, tmp_path / "crashed"), whole)

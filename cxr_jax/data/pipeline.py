@@ -13,6 +13,7 @@ from cxr_jax.data.prepare import prepare
 from cxr_jax.data.records import SourceConfig
 from cxr_jax.data.sampling import Sampler
 from cxr_jax.data.splits import SPLITS
+from cxr_jax.data.tokens import TextFeatures, Tokens
 from cxr_jax.errors import InputError
 from cxr_jax.labels.indicators import indicators
 from cxr_jax.labels.rules import OBSERVATIONS, rule_labels
@@ -118,7 +119,7 @@ class _Share(grain.MapDataset):
 
 def train_batches(
     split: Split,
-    tokens: tuple[np.ndarray, np.ndarray],
+    texts: Tokens | TextFeatures,
     config: Mapping[str, Any],
     shard: tuple[int, int] = (0, 1),
     augment_text: Callable[[int, np.random.Generator], Mapping[str, np.ndarray]] | None = None,
@@ -129,7 +130,7 @@ def train_batches(
     and a state that was got on one number of processes can be set on another.
 
     Args:
-      tokens: `tokens.tokenize`'s result for the split.
+      texts: of the split; under the names that they have there they stand in the batch.
       shard: (index, count) of this process; each of `count` yields its own rows of every global batch, in their order.
       augment_text: what of a row's example is drawn anew, see `text_augmentation.TextAugmentation`.
 
@@ -137,23 +138,14 @@ def train_batches(
       InputError: a batch is larger than the data, or cannot be shared equally.
     """
     index, count = shard
-    if config["batch_size"] % count:
-        raise InputError(
-            f"batch_size = {config['batch_size']} cannot be shared by {count} processes; use a multiple of that"
-        )
-    order = _order(split, config)
-    if len(order) < config["batch_size"]:
-        raise InputError(
-            f"batch_size = {config['batch_size']} is larger than the training split ({len(order)} "
-            f"{'studies' if config['data']['one_view'] else 'pairs'}); lower it"
-        )
+    order = training_order(split, config, count)
     size, augmented = config["image_size"], config["data"]["augment"]
     identity = identities(split, config["loss"]["positives"])
 
     def load(row: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         stored = images.decode(split.encoded_image(row))
         image = images.augment(stored, size, rng) if augmented else images.fit_square(stored, size)
-        example = _example(tokens, identity, row, image)
+        example = _example(texts, identity, row, image)
         return example if augment_text is None else example | dict(augment_text(row, rng))
 
     # [:] takes all, but its node counts in the seed that random_map derives: without it every run's images change.
@@ -164,6 +156,25 @@ def train_batches(
     threads = config["data"]["num_threads"]
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
     return iter(dataset.to_iter_dataset(options))
+
+
+def training_order(split: Split, config: Mapping[str, Any], count: int = 1) -> grain.MapDataset:
+    """The rows of a split in the order that training goes through them, epoch after epoch.
+
+    Raises:
+      InputError: a batch is larger than an epoch, or cannot be shared equally by `count` processes.
+    """
+    if config["batch_size"] % count:
+        raise InputError(
+            f"batch_size = {config['batch_size']} cannot be shared by {count} processes; use a multiple of that"
+        )
+    order = _order(split, config)
+    if len(order) < config["batch_size"]:
+        raise InputError(
+            f"batch_size = {config['batch_size']} is larger than the training split ({len(order)} "
+            f"{'studies' if config['data']['one_view'] else 'pairs'}); lower it"
+        )
+    return order
 
 
 def _order(split: Split, config: Mapping[str, Any]) -> grain.MapDataset:
@@ -189,7 +200,7 @@ def label_columns(positives: str) -> Sequence[str]:
 
 
 def eval_batches(
-    split: Split, tokens: tuple[np.ndarray, np.ndarray], batch_size: int, image_size: int, num_threads: int = 2
+    split: Split, tokens: Tokens, batch_size: int, image_size: int, num_threads: int = 2
 ) -> Iterator[Batch]:
     """Every row once, in order; the last batch is filled up with copies of weight 0. No loss is asked for labels."""
     identity = identities(split, "pair")
@@ -213,11 +224,10 @@ def pad_batch(batch: Mapping[str, np.ndarray], size: int) -> Batch:
 
 
 def _example(
-    tokens: tuple[np.ndarray, np.ndarray], identity: Mapping[str, np.ndarray], row: int, image: np.ndarray
+    texts: Tokens | TextFeatures, identity: Mapping[str, np.ndarray], row: int, image: np.ndarray
 ) -> dict[str, np.ndarray]:
-    texts = {"token_ids": tokens[0][row], "token_mask": tokens[1][row]}
-    own = {name: numbers[row] for name, numbers in identity.items()}
-    return {"image": image[:, :, None], **texts, **own, "row": np.int32(row), "weight": np.float32(1)}
+    own = {name: rows[row] for name, rows in (*texts._asdict().items(), *identity.items())}
+    return {"image": image[:, :, None], **own, "row": np.int32(row), "weight": np.float32(1)}
 
 
 def _read_split(

@@ -1,7 +1,7 @@
 """Tokens of reports: a vocabulary learnt from them, and the arrays that the text tower reads."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tokenizers import BertWordPieceTokenizer
@@ -10,6 +10,19 @@ from transformers import BertTokenizerFast, PreTrainedTokenizerBase
 from cxr_jax.data.reports import encoded_text
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+class Tokens(NamedTuple):
+    """Reports as the text tower reads them, a row a report."""
+
+    token_ids: np.ndarray  # int32 (n, L)
+    token_mask: np.ndarray  # int32 (n, L), 1 for a real token
+
+
+class TextFeatures(NamedTuple):
+    """Reports as a text tower that stays as it is has read them, a row a report."""
+
+    text_features: np.ndarray  # float32 (n, D), h of Eq. (5)
 
 
 def learn_wordpiece(reports: Sequence[str], vocab_size: int = 2000) -> PreTrainedTokenizerBase:
@@ -31,19 +44,17 @@ def learn_wordpiece(reports: Sequence[str], vocab_size: int = 2000) -> PreTraine
     return BertTokenizerFast(tokenizer_object=tokenizer._tokenizer, do_lower_case=True)
 
 
-def tokenize(
-    tokenizer: Any, reports: Sequence[str], max_tokens: int, xxxx: str = "keep"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reports, as `encoded_text`, to (token_ids, token_mask), int32 (n, max_tokens), cut or padded to that.
+def tokenize(tokenizer: Any, reports: Sequence[str], max_tokens: int, xxxx: str = "keep") -> Tokens:
+    """Reports, as `encoded_text`, to tokens, cut or padded to `max_tokens`.
 
     Args:
       xxxx: `data.xxxx`, "keep" or "drop".
     """
     if not len(reports):  # which a tokenizer does not take
-        return np.zeros((0, max_tokens), np.int32), np.zeros((0, max_tokens), np.int32)
+        return Tokens(np.zeros((0, max_tokens), np.int32), np.zeros((0, max_tokens), np.int32))
     texts = [encoded_text(report, xxxx) for report in reports]
     encoded = tokenizer(texts, padding="max_length", truncation=True, max_length=max_tokens, return_attention_mask=True)
-    return np.asarray(encoded["input_ids"], np.int32), np.asarray(encoded["attention_mask"], np.int32)
+    return Tokens(np.asarray(encoded["input_ids"], np.int32), np.asarray(encoded["attention_mask"], np.int32))
 
 
 def whole_lengths(tokenizer: Any, reports: Sequence[str], mask: np.ndarray, xxxx: str = "keep") -> np.ndarray:

@@ -45,8 +45,11 @@ class DualEncoder(nn.Module):
         token_ids: TokenIds | None = None,
         token_mask: TokenMask | None = None,
         train: bool = False,
+        text_features: Float[Array, "B D"] | None = None,
     ) -> dict[str, Array]:
         """Everything computed, by name.
+
+        `text_features`: h of Eq. (5), in place of the report that it was computed of.
 
         `scale`: 1/τ; `bias`: b, where the model has one. With an image `image_embedding` (B, E), with a report
         `text_embedding` (B, E), both float32 of unit norm, and the towers' intermediates (see VisionEncoder and
@@ -59,7 +62,9 @@ class DualEncoder(nn.Module):
         if image is not None:
             z_v, intermediates = self.vision(image, train)
             out |= intermediates | {"image_embedding": l2_normalize(z_v)}
-        if token_ids is not None:
+        if text_features is not None:
+            out["text_embedding"] = l2_normalize(self.text.project(text_features, train))
+        elif token_ids is not None:
             mask = jnp.ones_like(token_ids) if token_mask is None else token_mask
             z_t, intermediates = self.text(token_ids, mask, train)
             out |= intermediates | {"text_embedding": l2_normalize(z_t)}

@@ -1,5 +1,8 @@
 """The text tower, Eq. (1)-(7): BERT under scaled soft prompts, pooling, projection layers."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -14,6 +17,15 @@ def masked_mean(x: Float[Array, "B L D"], mask: TokenMask) -> Float[Array, "B D"
     """Eq. (5): the mean of the vectors whose mask is 1."""
     m = jnp.asarray(mask)[:, :, None].astype(x.dtype)
     return (x * m).sum(axis=1) / jnp.maximum(m.sum(axis=1), 1)
+
+
+def has_fixed_features(text: Mapping[str, Any]) -> bool:
+    """Whether training leaves h of Eq. (5) as it is: no prompts, a frozen BERT, nothing to learn in its pooling.
+
+    Args:
+      text: the configuration's `text`.
+    """
+    return bool(text["frozen"] and not text["num_prompts"] and text["pooling"] == "mean")
 
 
 class SoftPrompts(nn.Module):
@@ -128,6 +140,7 @@ class TextEncoder(nn.Module):
 
     def project(self, h: Float[Array, "B D"], train: bool = False) -> Float[Array, "B E"]:
         """Eq. (6), (7) and the head: h to embeddings, not yet normalised."""
+        h = h.astype(self.dtype)
         for projection in self.projections:
             h = projection(h, train)
         return self.head(h)

@@ -9,12 +9,11 @@ import numpy as np
 from jaxtyping import Array
 
 from cxr_jax.data import pipeline
+from cxr_jax.data.tokens import TextFeatures, Tokens
 from cxr_jax.models.dual_encoder import DualEncoder, l2_normalize
 from cxr_jax.retrieval.store import Row, SplitIndex, first_rows
 from cxr_jax.runtime import parallel, processes
 from cxr_jax.types import Image, TokenIds, TokenMask
-
-Tokens = tuple[np.ndarray, np.ndarray]  # ids and mask, see `data.tokens.tokenize`
 
 
 class Encoders(NamedTuple):
@@ -71,12 +70,6 @@ def encode_texts(model: DualEncoder, variables: Any, h: Array) -> Array:
     return l2_normalize(z)
 
 
-def has_fixed_features(config: Mapping[str, Any]) -> bool:
-    """Whether training leaves h of Eq. (5) as it is: no prompts, a frozen BERT, nothing to learn in its pooling."""
-    text = config["text"]
-    return bool(text["frozen"] and not text["num_prompts"] and text["pooling"] == "mean")
-
-
 def embed_split(
     encoders: Encoders,
     variables: Any,
@@ -97,7 +90,7 @@ def embed_split(
       features: `text_features` of these tokens, where they are at hand.
     """
     rows = parallel.own_rows(len(split))
-    part = split.take(rows), (tokens[0][rows], tokens[1][rows])
+    part = split.take(rows), Tokens(*(column[rows] for column in tokens))
     z_v, A_s = _embed_images(encoders, variables, *part, config, progress)
     attention = np.round(255 * np.nan_to_num(A_s)).astype(np.uint8)
     z_v, attention = (parallel.gather_rows(x, len(split)) for x in (z_v, attention))
@@ -144,6 +137,13 @@ def text_features(
     batches = zip(*(_batches(part[rows], batch_size(config)) for part in tokens), strict=True)
     outputs = (encoders.text_features(variables, *batch) for batch in progress(batches))
     return np.concatenate(list(_one_ahead(outputs)))[: len(rows)]
+
+
+def features_of_all(encoders: Encoders, variables: Any, tokens: Tokens, config: Mapping[str, Any]) -> TextFeatures:
+    """`text_features` of every row, in every process."""
+    first, text = _distinct(tokens)
+    h = text_features(encoders, variables, tokens, config).astype(np.float32)
+    return TextFeatures(parallel.gather_rows(h, len(first))[text])
 
 
 def _embed_texts(

@@ -19,12 +19,10 @@ from cxr_jax.runtime.metric_writers import MetricWriter
 from cxr_jax.runtime.progress import Progress
 from cxr_jax.runtime.stopping import Stopper
 from cxr_jax.training.checkpoint import Checkpoints
-from cxr_jax.training.losses import Identity
-from cxr_jax.training.step import TrainState
+from cxr_jax.training.step import TrainState, step_inputs
 
 RECALL_RANKS = (1, 5, 10)
 BEST_METRIC = "val_recall_mean"  # what decides which checkpoint is the best, of what a validation returns
-STEP_INPUTS = ("image", "token_ids", "token_mask", *Identity._fields)  # of a batch, what the step takes
 GO_ON, SAVE, STOP = 0, 1, 2  # what the processes agree on after a step: the greatest
 
 
@@ -100,7 +98,7 @@ class Loop:
                 with self._meter.waiting_for_data():
                     batch = next(self.batches)
                 profile.before(step)
-                inputs = parallel.shard({name: batch[name] for name in STEP_INPUTS})
+                inputs = parallel.shard(step_inputs(batch))
                 state, metrics = self.train_step(state, inputs, key)
                 self._check()  # the step before: it is done by now, so that the devices need not wait
                 self._unchecked = step, metrics, batch["row"]

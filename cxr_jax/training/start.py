@@ -11,8 +11,10 @@ from transformers import PreTrainedTokenizerBase
 
 from cxr_jax.data.pipeline import label_columns
 from cxr_jax.data.records import SourceConfig
+from cxr_jax.data.tokens import TextFeatures, Tokens
 from cxr_jax.errors import InputError
 from cxr_jax.files import whole
+from cxr_jax.models.text import has_fixed_features
 from cxr_jax.runtime import parallel, processes
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.training.checkpoint import Checkpoints, merge
@@ -67,17 +69,18 @@ def keep_tokenizer(run: RunFolder, tokenizer: PreTrainedTokenizerBase) -> None:
 @dataclasses.dataclass
 class Start:
     """What training begins with: the state on the host, its step, and of the steps up to it the best validation and the
-    number of updates left out; notes to print."""
+    number of updates left out; the data iterator's state behind them, None at the first; notes to print."""
 
     state: TrainState
     step: int
     best: Best
     skipped: int
+    iterator: Any
     notes: Sequence[str]
 
 
-def restore_or_init(checkpoints: Checkpoints | None, recipe: Recipe, config: Mapping[str, Any], batches: Any) -> Start:
-    """The newest checkpoint's state, with the data iterator set to the batch that follows it; or a fresh state.
+def restore_or_init(checkpoints: Checkpoints | None, recipe: Recipe, config: Mapping[str, Any]) -> Start:
+    """The newest checkpoint's state, with that of the data iterator at the batch that follows it; or a fresh state.
 
     A fresh state has the pretrained towers' weights in it. The primary reads; the other processes get it from there.
 
@@ -96,11 +99,10 @@ def restore_or_init(checkpoints: Checkpoints | None, recipe: Recipe, config: Map
     data = processes.from_primary("state", data)
     state = parallel.from_primary(state)
     if not data:
-        return Start(state, 0, Best(), 0, notes)
+        return Start(state, 0, Best(), 0, None, notes)
     saved = json.loads(data)
-    batches.set_state(saved["iterator"])
     best = Best() if saved["best"]["step"] is None else Best(**saved["best"])
-    return Start(state, int(state.step), best, saved["skipped"], notes)
+    return Start(state, int(state.step), best, saved["skipped"], saved["iterator"], notes)
 
 
 def _fresh(recipe: Recipe, config: Mapping[str, Any], shapes: TrainState) -> tuple[TrainState, list[str]]:
@@ -111,6 +113,11 @@ def _fresh(recipe: Recipe, config: Mapping[str, Any], shapes: TrainState) -> tup
     return dataclasses.replace(fresh, params=params, batch_stats=batch_stats), notes
 
 
+def reads_features(config: Mapping[str, Any]) -> bool:
+    """Whether training is given h of Eq. (5), computed once for each distinct report: no step changes it."""
+    return has_fixed_features(config["text"]) and not config["data"]["augment_text"]
+
+
 def compile_step(recipe: Recipe, config: Mapping[str, Any], state: TrainState) -> tuple[Any, dict[str, float]]:
     """The train step, compiled: (replicated state, sharded batch, key) → (state, metrics); and `cost_of` it.
 
@@ -118,10 +125,13 @@ def compile_step(recipe: Recipe, config: Mapping[str, Any], state: TrainState) -
       state: replicated; it is only looked at.
     """
     local, side, length = config["batch_size"] // processes.count(), config["image_size"], config["text"]["max_tokens"]
+    tokens = np.zeros((local, length), np.int32)
+    texts: Tokens | TextFeatures = Tokens(tokens, tokens)
+    if reads_features(config):
+        texts = TextFeatures(np.zeros((local, config["text"]["bert"]["hidden_size"]), np.float32))
     batch = {
         "image": np.zeros((local, side, side, 1), np.uint8),
-        "token_ids": np.zeros((local, length), np.int32),
-        "token_mask": np.zeros((local, length), np.int32),
+        **texts._asdict(),
         "group_id": np.zeros(local, np.int32),
         "study_id": np.zeros(local, np.int32),
         "labels": np.zeros((local, len(label_columns(config["loss"]["positives"]))), np.uint8),

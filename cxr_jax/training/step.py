@@ -14,11 +14,13 @@ from jax import lax
 from jaxtyping import Array, Int
 
 from cxr_jax.models.dual_encoder import MAX_LOG_SCALE, DualEncoder, build_model, init_variables, variable_shapes
-from cxr_jax.training.losses import Objective, contrastive_loss, identity_of, loss_floor, make_objective
+from cxr_jax.training.losses import Identity, Objective, contrastive_loss, identity_of, loss_floor, make_objective
 from cxr_jax.training.optim import FROZEN, TRAIN, learning_rate_schedule, make_optimizer, parameter_labels, rate_factors
 from cxr_jax.types import Batch, Scalar
 
 Metrics = dict[str, Array]
+# Of a batch, what the model takes; texts as tokens, or as h of Eq. (5) where training leaves that as it is.
+MODEL_INPUTS = ("image", "token_ids", "token_mask", "text_features")
 
 
 @flax.struct.dataclass
@@ -90,6 +92,11 @@ def parameters_by_part(recipe: Recipe, params: Any) -> dict[str, tuple[int, int]
 def stream(key: Array, name: str) -> Array:
     """The named random stream of a root key."""
     return jax.random.fold_in(key, crc32(name.encode()))
+
+
+def step_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a batch, what the step takes."""
+    return {name: batch[name] for name in (*MODEL_INPUTS, *Identity._fields) if name in batch}
 
 
 def make_train_step(
@@ -166,17 +173,17 @@ def embed_pairs(
 ) -> tuple[dict[str, Array], Any]:
     """(The two embeddings of this device's pairs with scale and bias, BatchNorm's running statistics after them)."""
 
-    def embed(inputs: list[Array], key: Array) -> tuple[dict[str, Array], Any]:
-        rngs = {"dropout": key}
-        out, updated = recipe.model.apply(variables, *inputs, train=True, rngs=rngs, mutable=["batch_stats"])
+    def embed(inputs: Mapping[str, Array], key: Array) -> tuple[dict[str, Array], Any]:
+        given: dict[str, Any] = {**inputs, "rngs": {"dropout": key}, "mutable": ["batch_stats"]}
+        out, updated = recipe.model.apply(variables, train=True, **given)
         kept = {name: out[name] for name in ("text_embedding", "image_embedding", "scale", "bias") if name in out}
         return kept, updated["batch_stats"]
 
-    inputs, size = [jnp.asarray(batch[name]) for name in ("image", "token_ids", "token_mask")], recipe.micro_batch
-    if not size or size == len(inputs[0]):
+    inputs, size = {name: jnp.asarray(batch[name]) for name in MODEL_INPUTS if name in batch}, recipe.micro_batch
+    if not size or size == len(inputs["image"]):
         return embed(inputs, dropout_key)
-    parts = [x.reshape(-1, size, *x.shape[1:]) for x in inputs]
-    keys = jax.random.split(dropout_key, len(parts[0]))
+    parts = {name: x.reshape(-1, size, *x.shape[1:]) for name, x in inputs.items()}
+    keys = jax.random.split(dropout_key, len(parts["image"]))
     out, batch_stats = lax.map(jax.checkpoint(lambda of: embed(*of), prevent_cse=False), (parts, keys))
     joined = {name: x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0] for name, x in out.items()}
     return joined, jax.tree.map(lambda x: x.mean(axis=0), batch_stats)

@@ -15,7 +15,7 @@ from cxr_jax.errors import InputError
 from cxr_jax.runtime import parallel
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.training.checkpoint import Checkpoints
-from cxr_jax.training.loop import STEP_INPUTS, Best
+from cxr_jax.training.loop import Best
 from cxr_jax.training.start import (
     RESOLVED,
     compile_step,
@@ -25,7 +25,7 @@ from cxr_jax.training.start import (
     resolve,
     restore_or_init,
 )
-from cxr_jax.training.step import init_state, make_recipe, state_shapes
+from cxr_jax.training.step import init_state, make_recipe, state_shapes, step_inputs
 from cxr_jax.weights.towers import resolve_towers
 from tests.tiny import tiny_batch, tiny_config, tiny_resolved
 
@@ -39,13 +39,6 @@ SOURCE = SourceConfig(
 def same_bits(a, b) -> bool:
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return all(np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in pairs)
-
-
-class Batches:
-    state = None
-
-    def set_state(self, state):
-        self.state = state
 
 
 # Tokenizer and configuration
@@ -120,7 +113,7 @@ def test_a_fresh_state_holds_both_towers_weights(tmp_path):
     (tmp_path / "flax_model.msgpack").write_bytes(flax.serialization.to_bytes(bert))
 
     checkpoints = Checkpoints(tmp_path / "run", recipe.labels)
-    start = restore_or_init(checkpoints, recipe, config, None)
+    start = restore_or_init(checkpoints, recipe, config)
     checkpoints.close()
     state, notes = start.state, start.notes
     fresh = init_state(recipe, config)
@@ -151,25 +144,25 @@ def tiny():
 def test_a_saved_state_comes_back_with_the_iterator_and_the_best(tiny, tmp_path, best):
     config, recipe, state = tiny
     state = state.replace(step=np.int32(5), params={**state.params, "log_scale": np.float32(1.5)})
-    checkpoints, batches = Checkpoints(tmp_path, recipe.labels), Batches()
+    checkpoints = Checkpoints(tmp_path, recipe.labels)
     score = None if best.step is None else best.score
     data = {"iterator": {"next": 7}, "best": {"step": best.step, "score": score}, "skipped": 2}
     checkpoints.save(5, state, data, best.step)
     checkpoints.wait()
-    start = restore_or_init(checkpoints, recipe, config, batches)
+    start = restore_or_init(checkpoints, recipe, config)
     checkpoints.close()
     assert same_bits(start.state, state)
-    assert (start.step, start.best, start.skipped, start.notes, batches.state) == (5, best, 2, [], {"next": 7})
+    assert (start.step, start.best, start.skipped, start.notes, start.iterator) == (5, best, 2, [], {"next": 7})
 
 
 def test_without_checkpoints_a_process_has_a_state_of_the_same_shapes(tiny):
     """It gets the primary's numbers; alone, in a dry run, it needs none."""
     config, recipe, state = tiny
-    start = restore_or_init(None, recipe, config, None)
+    start = restore_or_init(None, recipe, config)
     shapes = state_shapes(recipe, config)
     jax.tree.map(lambda x, wanted: np.testing.assert_array_equal(x, np.zeros(wanted.shape)), start.state, shapes)
     assert jax.tree.structure(start.state) == jax.tree.structure(state)
-    assert (start.step, start.notes) == (0, [])
+    assert (start.step, start.notes, start.iterator) == (0, [], None)
 
 
 # The step
@@ -179,7 +172,7 @@ def test_the_compiled_step_takes_batches_as_they_come(tiny):
     config, recipe, state = tiny
     step, cost = compile_step(recipe, config, parallel.replicate(state))
     batch = tiny_batch()
-    inputs = parallel.shard({name: batch[name] for name in STEP_INPUTS})
+    inputs = parallel.shard(step_inputs(batch))
     after, metrics = step(parallel.replicate(state), inputs, jax.random.key(0))
     assert int(parallel.unreplicate(after.step)) == 1
     assert np.isfinite(parallel.unreplicate(metrics["loss"]))

@@ -167,6 +167,24 @@ def test_no_gradient_is_computed_for_frozen_weights():
     assert frozen < 0.85 * trained
 
 
+def test_the_features_of_a_frozen_tower_are_as_good_as_its_tokens():
+    """To the gradient; and BERT is not in the step any more."""
+    config = tiny_resolved(SHALLOW, NO_DROPOUT, "text.num_prompts=0")
+    recipe, batch = sgd(make_recipe(config)), tiny_batch()
+    state = init_state(recipe, config)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    tokens = batch["token_ids"], batch["token_mask"]
+    h = recipe.model.apply(variables, *tokens, method=lambda m, *tokens: m.text.pool(*tokens)[0])
+    short = {name: x for name, x in batch.items() if name not in ("token_ids", "token_mask")}
+    short["text_features"] = np.asarray(h, np.float32)
+    step = jax.jit(make_train_step(recipe))
+    (expected, _), (found, _) = (step(state, given, jax.random.key(0)) for given in (batch, short))
+    assert_near(gradient(state, found), gradient(state, expected), 1e-6)
+    costs = [step.lower(state, given, jax.random.key(0)).cost_analysis()["flops"] for given in (batch, short)]
+    layers = jax.tree.leaves(state.params["text"]["bert"]["encoder"])
+    assert costs[0] - costs[1] > 2 * batch["token_ids"].size * sum(x.size for x in layers if x.ndim > 1)
+
+
 def test_frozen_weights_have_no_optimizer_state():
     config = tiny_resolved()
     recipe = make_recipe(config)
