@@ -110,6 +110,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.text.bert = ConfigDict()
     config.text.frozen = True
     config.text.max_tokens = 128  # unstated
+    config.text.length_buckets = 1
     config.text.num_prompts = 16  # section III
     config.text.scaled_prompts = True  # Eq. (3)
     config.text.pooling = "mean"

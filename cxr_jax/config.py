@@ -160,6 +160,9 @@ SCHEMA = {
     "text.bert": Key(dict, "transformers.BertConfig's fields, where text.pretrained is empty"),
     "text.frozen": Key(bool, "BERT's own weights stay as they are"),
     "text.max_tokens": Key(int, "L: longer reports are cut"),
+    "text.length_buckets": Key(
+        int, "parts of a device's pairs, by their reports' lengths, each padded to its own; 1: all to max_tokens"
+    ),
     "text.num_prompts": Key(int, "P of Eq. (2); 0 for none"),
     "text.scaled_prompts": Key(bool, "Eq. (3)"),
     "text.pooling": Key(str, "Eq. (5): its formula, or its words", ("mean", "attention")),
@@ -179,8 +182,8 @@ SCHEMA = {
 }
 POSITIVE = ("num_steps", "batch_size", "image_size", "embed_dim", "temperature", "log_every", "eval_every",
             "data.stored_size", "data.num_threads", "data.num_studies", "image.growth_rate", "image.multi_scale_width",
-            "loss.target_temperature", "optim.learning_rate", "optim.image_rate", "optim.text_rate",
-            "optim.layer_decay", "optim.clip_norm")  # fmt: skip
+            "loss.target_temperature", "text.length_buckets", "optim.learning_rate", "optim.image_rate",
+            "optim.text_rate", "optim.layer_decay", "optim.clip_norm")  # fmt: skip
 NOT_NEGATIVE = ("seed", "micro_batch", "checkpoint_every", "checkpoint_minutes", "data.seed", "text.num_prompts",
                 "text.projection_layers", "optim.bert_learning_rate", "optim.warmup_steps",
                 "optim.weight_decay")  # fmt: skip
@@ -192,7 +195,7 @@ AUGMENT_TEXT = ("section", "leave_out", "shuffle")
 YOUNGER_KEYS = {
     "remat": "none", "data.unreadable": "refuse", "micro_batch": 0, "loss.kind": "softmax", "loss.positives": "pair",
     "loss.target_temperature": 0.1, "loss.bias": -10.0, "data.augment_text": [], "data.sampler": "shuffle",
-    "data.one_view": False,
+    "data.one_view": False, "text.length_buckets": 1,
 }  # fmt: skip
 # What may change between a run and its continuation without changing what is computed.
 FREE_KEYS = ("remat", "log_every", "checkpoint_every", "checkpoint_minutes", "nan", "profile_steps", "tensorboard",

@@ -50,6 +50,7 @@ from cxr_jax.training.losses import contrastive_loss, identity_of, loss_floor, m
 from cxr_jax.training.start import (
     RESOLVED,
     Start,
+    buckets_of,
     compile_step,
     find_tokenizer,
     keep_tokenizer,
@@ -111,7 +112,8 @@ def train(
         announce(run, config, splits, recipe, start)
         with stopper.losing_nothing("compiling"):
             state = parallel.replicate(start.state)
-            train_step, cost = compile_step(recipe, config, state)
+            buckets = buckets_of(config, tokens["train"].token_mask.sum(axis=1))
+            train_step, cost = compile_step(recipe, config, state, buckets)
             encoders = compiled_encoders(recipe.model, config, variables_of(state))
         if dry_run:
             describe_step(recipe, config, start, cost)
@@ -122,7 +124,7 @@ def train(
                 texts = features_of_all(encoders, variables_of(state), tokens["train"], config)
             augmentation = text_augmentation(tokenizer, splits["train"], config)
         shard = processes.index(), processes.count()
-        batches = pipeline.train_batches(splits["train"], texts, config, shard, augmentation)
+        batches = pipeline.train_batches(splits["train"], texts, config, shard, augmentation, buckets)
         if start.iterator is not None:
             batches.set_state(start.iterator)
         loop = Loop(

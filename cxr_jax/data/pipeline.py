@@ -9,6 +9,7 @@ import grain
 import numpy as np
 
 from cxr_jax.data import images, reports, side_files
+from cxr_jax.data.length_buckets import ByLength, LengthBuckets, cut
 from cxr_jax.data.prepare import prepare
 from cxr_jax.data.records import SourceConfig
 from cxr_jax.data.sampling import Sampler
@@ -123,6 +124,7 @@ def train_batches(
     config: Mapping[str, Any],
     shard: tuple[int, int] = (0, 1),
     augment_text: Callable[[int, np.random.Generator], Mapping[str, np.ndarray]] | None = None,
+    buckets: LengthBuckets | None = None,
 ) -> grain.DatasetIterator:
     """Endless shuffled batches; an epoch's last, incomplete batch is dropped. The iterator's state can be got and set.
 
@@ -133,6 +135,9 @@ def train_batches(
       texts: of the split; under the names that they have there they stand in the batch.
       shard: (index, count) of this process; each of `count` yields its own rows of every global batch, in their order.
       augment_text: what of a row's example is drawn anew, see `text_augmentation.TextAugmentation`.
+      buckets: how texts that are tokens, and not drawn anew, are padded. Rows are then sorted within the batch, and a
+        batch that fits has its tokens as a tuple of parts, see `length_buckets.cut`. None, or a single bucket: as they
+        are.
 
     Raises:
       InputError: a batch is larger than the data, or cannot be shared equally.
@@ -150,9 +155,16 @@ def train_batches(
 
     # [:] takes all, but its node counts in the seed that random_map derives: without it every run's images change.
     dataset = order[:].random_map(load)
-    dataset = _Share(dataset, config["batch_size"], index, count)
     # Batched within the epoch: no batch ever holds the same example twice, which the loss would take for a negative.
-    dataset = dataset.batch(config["batch_size"] // count, drop_remainder=True).repeat()
+    local = config["batch_size"] // count
+    if buckets is None or len(buckets.lengths) == 1:
+        dataset = _Share(dataset, config["batch_size"], index, count).batch(local, drop_remainder=True).repeat()
+    else:
+        assert isinstance(texts, Tokens)
+        lengths = texts.token_mask.sum(axis=1)
+        dataset = ByLength(dataset, order, lengths, buckets, config["batch_size"], index, count)
+        shape = buckets.lengths, buckets.shares // count
+        dataset = dataset.batch(local, drop_remainder=True).repeat().map(lambda batch: cut(batch, *shape))
     threads = config["data"]["num_threads"]
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
     return iter(dataset.to_iter_dataset(options))

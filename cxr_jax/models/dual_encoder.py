@@ -42,13 +42,14 @@ class DualEncoder(nn.Module):
     def __call__(
         self,
         image: Image | None = None,
-        token_ids: TokenIds | None = None,
-        token_mask: TokenMask | None = None,
+        token_ids: TokenIds | tuple[Any, ...] | None = None,
+        token_mask: TokenMask | tuple[Any, ...] | None = None,
         train: bool = False,
         text_features: Float[Array, "B D"] | None = None,
     ) -> dict[str, Array]:
         """Everything computed, by name.
 
+        Reports may come in parts, tuples of `token_ids` and `token_mask`, each part padded to a length of its own.
         `text_features`: h of Eq. (5), in place of the report that it was computed of.
 
         `scale`: 1/τ; `bias`: b, where the model has one. With an image `image_embedding` (B, E), with a report
@@ -65,8 +66,11 @@ class DualEncoder(nn.Module):
         if text_features is not None:
             out["text_embedding"] = l2_normalize(self.text.project(text_features, train))
         elif token_ids is not None:
-            mask = jnp.ones_like(token_ids) if token_mask is None else token_mask
-            z_t, intermediates = self.text(token_ids, mask, train)
+            mask: Any = jax.tree.map(jnp.ones_like, token_ids) if token_mask is None else token_mask
+            whole = not isinstance(token_ids, tuple)
+            parts: Any = [(token_ids, mask)] if whole else zip(token_ids, mask, strict=True)
+            encoded = [self.text(ids, of, train) for ids, of in parts]
+            z_t, intermediates = jax.tree.map(lambda *x: jnp.concatenate(x), *encoded)
             out |= intermediates | {"text_embedding": l2_normalize(z_t)}
         return out
 

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from cxr_jax.data.length_buckets import LengthBuckets, make_buckets
 from cxr_jax.data.pipeline import label_columns
 from cxr_jax.data.records import SourceConfig
-from cxr_jax.data.tokens import TextFeatures, Tokens
 from cxr_jax.errors import InputError
 from cxr_jax.files import whole
 from cxr_jax.models.text import has_fixed_features
@@ -19,7 +19,7 @@ from cxr_jax.runtime import parallel, processes
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.training.checkpoint import Checkpoints, merge
 from cxr_jax.training.loop import Best
-from cxr_jax.training.step import Recipe, TrainState, init_state, make_train_step, state_shapes
+from cxr_jax.training.step import Recipe, TrainState, init_state, make_train_step, micro_batches, state_shapes
 from cxr_jax.weights.bert import complete_bert_config
 from cxr_jax.weights.tokenizer import load_tokenizer, tokenizer_of
 from cxr_jax.weights.towers import load_towers
@@ -118,39 +118,65 @@ def reads_features(config: Mapping[str, Any]) -> bool:
     return has_fixed_features(config["text"]) and not config["data"]["augment_text"]
 
 
-def compile_step(recipe: Recipe, config: Mapping[str, Any], state: TrainState) -> tuple[Any, dict[str, float]]:
+def buckets_of(config: Mapping[str, Any], counts: np.ndarray) -> LengthBuckets:
+    """How a run's batches pad their reports, `counts` being the tokens of every training report.
+
+    Texts that are drawn anew, or are no tokens, are not sorted into buckets.
+    """
+    devices = parallel.num_devices()
+    shares = devices * micro_batches(config["micro_batch"], config["batch_size"] // devices)
+    if reads_features(config) or config["data"]["augment_text"]:
+        config = {**config, "text": config["text"] | {"length_buckets": 1}}
+    return make_buckets(counts, config, shares)
+
+
+def compile_step(
+    recipe: Recipe, config: Mapping[str, Any], state: TrainState, buckets: LengthBuckets | None = None
+) -> tuple[Any, dict[str, float]]:
     """The train step, compiled: (replicated state, sharded batch, key) → (state, metrics); and `cost_of` it.
+
+    A batch that does not fit the buckets has a program of its own, compiled when it first comes.
 
     Args:
       state: replicated; it is only looked at.
     """
-    local, side, length = config["batch_size"] // processes.count(), config["image_size"], config["text"]["max_tokens"]
-    tokens = np.zeros((local, length), np.int32)
-    texts: Tokens | TextFeatures = Tokens(tokens, tokens)
+    local, side = config["batch_size"] // processes.count(), config["image_size"]
+    lengths = (config["text"]["max_tokens"],) if buckets is None else buckets.lengths
+    tokens = tuple(np.zeros((local // len(lengths), length), np.int32) for length in lengths)
+    texts: dict[str, Any] = dict.fromkeys(("token_ids", "token_mask"), tokens if len(tokens) > 1 else tokens[0])
     if reads_features(config):
-        texts = TextFeatures(np.zeros((local, config["text"]["bert"]["hidden_size"]), np.float32))
+        texts = {"text_features": np.zeros((local, config["text"]["bert"]["hidden_size"]), np.float32)}
     batch = {
         "image": np.zeros((local, side, side, 1), np.uint8),
-        **texts._asdict(),
+        **texts,
         "group_id": np.zeros(local, np.int32),
         "study_id": np.zeros(local, np.int32),
         "labels": np.zeros((local, len(label_columns(config["loss"]["positives"]))), np.uint8),
     }
     step = make_train_step(recipe, parallel.AXIS, config["nan"] == "skip")
     pmapped = parallel.pmap(step, in_axes=(0, 0, None), donate=(0,))
-    call, program = parallel.compiled(pmapped, state, parallel.shard(batch), jax.random.key(config["seed"]))
+    key = jax.random.key(config["seed"])
+    first, program = parallel.compiled(pmapped, state, parallel.shard(batch), key)
+    programs = {jax.tree.structure(batch): first}
+
+    def call(state: TrainState, batch: Any, key: Any) -> Any:
+        structure = jax.tree.structure(batch)
+        if structure not in programs:
+            programs[structure] = parallel.compiled(pmapped, state, batch, key)[0]
+        return programs[structure](state, batch, key)
+
     share = config["batch_size"] // parallel.num_devices()
-    return call, cost_of(program, share // (config["micro_batch"] or share))
+    return call, cost_of(program, micro_batches(config["micro_batch"], share))
 
 
-def cost_of(program: Any, micro_batches: int = 1) -> dict[str, float]:
+def cost_of(program: Any, repeats: int = 1) -> dict[str, float]:
     """Of one step: {"flops": of all devices together, "temporary_bytes", "argument_bytes": of one device}.
 
-    By XLA's own analysis, which counts a loop's body once; what it does not say is 0.
+    By XLA's own analysis, which counts a loop's body once, however often it `repeats`; what it does not say is 0.
     """
     cost, memory = program.cost_analysis() or {}, program.memory_analysis()
     return {
-        "flops": float(cost.get("flops", 0.0)) * micro_batches * parallel.num_devices(),
+        "flops": float(cost.get("flops", 0.0)) * repeats * parallel.num_devices(),
         "temporary_bytes": float(getattr(memory, "temp_size_in_bytes", 0)),
         "argument_bytes": float(getattr(memory, "argument_size_in_bytes", 0)),
     }

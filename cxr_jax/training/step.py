@@ -179,14 +179,20 @@ def embed_pairs(
         kept = {name: out[name] for name in ("text_embedding", "image_embedding", "scale", "bias") if name in out}
         return kept, updated["batch_stats"]
 
-    inputs, size = {name: jnp.asarray(batch[name]) for name in MODEL_INPUTS if name in batch}, recipe.micro_batch
-    if not size or size == len(inputs["image"]):
+    inputs = jax.tree.map(jnp.asarray, {name: batch[name] for name in MODEL_INPUTS if name in batch})
+    count = micro_batches(recipe.micro_batch, len(inputs["image"]))
+    if count == 1:
         return embed(inputs, dropout_key)
-    parts = {name: x.reshape(-1, size, *x.shape[1:]) for name, x in inputs.items()}
-    keys = jax.random.split(dropout_key, len(parts["image"]))
+    parts = jax.tree.map(lambda x: x.reshape(count, len(x) // count, *x.shape[1:]), inputs)
+    keys = jax.random.split(dropout_key, count)
     out, batch_stats = lax.map(jax.checkpoint(lambda of: embed(*of), prevent_cse=False), (parts, keys))
     joined = {name: x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0] for name, x in out.items()}
     return joined, jax.tree.map(lambda x: x.mean(axis=0), batch_stats)
+
+
+def micro_batches(micro_batch: int, pairs: int) -> int:
+    """In how many parts a device embeds its pairs: of `micro_batch` each, where that is not 0."""
+    return pairs // (micro_batch or pairs)
 
 
 def share_of_equals(groups: Int[Array, " N"]) -> Scalar:

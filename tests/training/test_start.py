@@ -18,6 +18,7 @@ from cxr_jax.training.checkpoint import Checkpoints
 from cxr_jax.training.loop import Best
 from cxr_jax.training.start import (
     RESOLVED,
+    buckets_of,
     compile_step,
     cost_of,
     find_tokenizer,
@@ -180,6 +181,33 @@ def test_the_compiled_step_takes_batches_as_they_come(tiny):
     assert cost["flops"] > 1e6
     size = sum(x.nbytes for x in jax.tree.leaves((state, batch)))
     assert 0.5 * size < cost["argument_bytes"] < 2 * size
+
+
+def test_a_batch_that_fits_no_bucket_has_a_program_of_its_own(tiny):
+    config, _, state = tiny
+    config = config | {"batch_size": 16, "text": config["text"] | {"length_buckets": 2}}
+    recipe = make_recipe(config, parallel.AXIS)
+    counts = np.array([5] * 12 + [24] * 4)
+    buckets = buckets_of(config, counts)
+    assert buckets == ((8, 24), 4)
+    state = jax.device_get(init_state(recipe, config))
+    step, cost = compile_step(recipe, config, parallel.replicate(state), buckets)
+    _, whole = compile_step(recipe, config, parallel.replicate(state))
+    assert cost["flops"] < whole["flops"]
+    batch = tiny_batch(16)
+    parts = {name: (batch[name][:8, : buckets.lengths[0]], batch[name][8:]) for name in ("token_ids", "token_mask")}
+    for given in (batch | parts, batch, batch | parts):
+        _, metrics = step(parallel.replicate(state), parallel.shard(step_inputs(given)), jax.random.key(0))
+        assert np.isfinite(parallel.unreplicate(metrics["loss"]))
+
+
+def test_texts_that_are_drawn_anew_or_no_tokens_are_not_sorted(tiny):
+    config, _, _ = tiny
+    wanted = config | {"text": config["text"] | {"length_buckets": 2}}
+    drawn = wanted | {"data": wanted["data"] | {"augment_text": ("shuffle",)}}
+    fixed = wanted | {"text": wanted["text"] | {"num_prompts": 0}}
+    counts = np.full(20, 5)
+    assert [len(buckets_of(of, counts).lengths) for of in (config, wanted, drawn, fixed)] == [1, 2, 1, 1]
 
 
 def test_what_xla_does_not_say_is_zero():

@@ -508,3 +508,31 @@ def test_memory_does_not_grow_with_the_batch():
     few = temporaries(64, 8)
     assert few < 1.1 * temporaries(16, 8)
     assert temporaries(64, 0) > 2 * few
+
+
+def test_reports_in_parts_have_the_gradient_of_the_whole():
+    """A batch of two shares, the first rows of each short; alone, and as two micro-batches."""
+    config = tiny_resolved(NO_DROPOUT, SHALLOW, "image.frozen_batch_norm=true")
+    batch, key = tiny_batch(), jax.random.key(0)
+    lengths = np.array([3, 8, 20, 24] * 2)
+    batch["token_mask"] = (np.arange(24) < lengths[:, None]).astype(np.int32)
+    parts = {
+        name: tuple(
+            batch[name].reshape(2, 2, 2, 24)[:, part, :, :longest].reshape(4, longest)
+            for part, longest in enumerate((8, 24))
+        )
+        for name in ("token_ids", "token_mask")
+    }
+    recipe = sgd(make_recipe(config))
+    state = init_state(recipe, config)
+    expected, metrics = jax.jit(make_train_step(recipe))(state, batch, key)
+    in_two = with_(recipe, micro_batch=4)
+    found, others = jax.jit(make_train_step(in_two))(state, batch | parts, key)
+    assert_near(gradient(state, found), gradient(state, expected), 1e-5)
+    np.testing.assert_allclose(others["loss"], metrics["loss"], rtol=1e-5)
+    # As one share the parts are the first and the last four rows.
+    order = np.argsort(lengths, kind="stable")
+    batch = {name: x[order] for name, x in batch.items()}
+    parts = {name: (batch[name][:4, :8], batch[name][4:]) for name in ("token_ids", "token_mask")}
+    found, others = jax.jit(make_train_step(recipe))(state, batch | parts, key)
+    assert_near(gradient(state, found), gradient(state, expected), 1e-5)
