@@ -19,7 +19,7 @@ from cxr_jax.evaluation.bootstrap import Clusters, interval
 from cxr_jax.evaluation.label_metrics import resampled_macro, resampled_micro
 from cxr_jax.evaluation.meteor import choose_meteor, meteor_from_sums
 from cxr_jax.evaluation.overlap import ORDERS, common_subsequences, ngram_overlap
-from cxr_jax.evaluation.protocols import check_reports, report_preparers
+from cxr_jax.evaluation.protocols import check_reports, prepare_all, report_preparers
 from cxr_jax.evaluation.ratios import ratio
 from cxr_jax.labels.indicators import indicators
 from cxr_jax.labels.rules import OBSERVATIONS, rule_labels
@@ -101,7 +101,7 @@ class ReportScorer:
         if not len(references):
             raise InputError("references: no reports to score; pass at least one pair")
         self.references = references
-        self._prepared = [self.prepare_reference(report) for report in references]
+        self._prepared = prepare_all(self.prepare_reference, references)
         self._findings = indicators(rule_labels(references), OBSERVATIONS)
 
     def statistics(self, predictions: Sequence[str]) -> PairStatistics:
@@ -113,7 +113,7 @@ class ReportScorer:
                 f"predictions: {len(predictions)} for {len(references)} references; pass one prediction for each "
                 "reference"
             )
-        prepared = [self.prepare_prediction(report) for report in predictions]
+        prepared = prepare_all(self.prepare_prediction, predictions)
         # A pair that occurs again, as in a resample or under a constant prediction, is counted once.
         row_of: dict[tuple[str, str], int] = {}
         rows = np.array([row_of.setdefault(pair, len(row_of)) for pair in zip(references, prepared, strict=True)])
