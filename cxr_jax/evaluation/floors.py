@@ -9,7 +9,7 @@ import numpy as np
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.label_metrics import Labels, macro_f1
 from cxr_jax.evaluation.overlap import common_subsequence, word_positions
-from cxr_jax.evaluation.protocols import check_reports
+from cxr_jax.evaluation.protocols import check_reports, prepare_all
 from cxr_jax.evaluation.text_metrics import ReportScorer, bleu_from_sums, rouge_f
 
 # The search for the constant report: BLEU of this many distinct training reports, on this many validation references,
@@ -62,7 +62,8 @@ def floors(
     _check_labels("reference_labels", reference_labels, count)
     train_labels = pool.train_labels
     labels = None if train_labels is None or reference_labels is None else (train_labels, reference_labels)
-    train = [scorer.prepare_prediction(report) for report in pool.train]
+    train = prepare_all(scorer.prepare_prediction, pool.train)
+    scorer.expect(train)
     first_row = {report: row for row, report in reversed(list(enumerate(train)))}
 
     def score(chosen: Sequence[str], chosen_labels: Labels | None) -> dict[str, float]:

@@ -8,7 +8,7 @@ greedy where the jar's is a beam search; the tests hold how far the two are apar
 import itertools
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -38,10 +38,12 @@ _stem = lru_cache(maxsize=1 << 16)(SnowballStemmer("english").stem)
 
 
 class Meteor(NamedTuple):
-    """One of the two: the name of its score, and what gives its statistics, float64 (n, 6), of n pairs."""
+    """One of the two: the name of its score, what gives its statistics, float64 (n, 6), of n pairs, and what may be told
+    beforehand which texts there will be (`meteor_jar.expect`)."""
 
     name: str
     statistics: Callable[[Sequence[str], Sequence[str]], np.ndarray]
+    expect: Callable[[Iterable[str]], None] = lambda texts: None
 
 
 def choose_meteor(meteor: str = "auto") -> Meteor:
@@ -55,7 +57,7 @@ def choose_meteor(meteor: str = "auto") -> Meteor:
         meteor_jar.require_jar()
     if meteor == "exact_stem" or not meteor_jar.find_jar():
         return Meteor("meteor_exact_stem", meteor_statistics)
-    return Meteor("meteor", meteor_jar.jar_statistics)
+    return Meteor("meteor", meteor_jar.jar_statistics, meteor_jar.expect)
 
 
 def meteor_statistics(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:

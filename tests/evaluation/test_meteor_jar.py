@@ -41,19 +41,19 @@ def test_odd_texts_do_not_put_the_jar_out_of_step():
 def test_the_machines_locale_does_not_matter(monkeypatch, options):
     references = ["THE INFILTRATE IS ILL-DEFINED, 2.5 cm.", "\u00f6dem \u00fcberall", "Heart size is normal"]
     predictions = ["the infiltrate is ill-defined, 2.5 cm.", "\u00f6dem uberall", "the heart is of normal size"]
-    meteor_jar._process.cache_clear()
+    meteor_jar._running.cache_clear()
     here = meteor_jar.jar_statistics(references, predictions)
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", options)
     monkeypatch.setenv("LC_ALL", "C")
-    meteor_jar._process.cache_clear()
+    meteor_jar._running.cache_clear()
     np.testing.assert_array_equal(meteor_jar.jar_statistics(references, predictions), here)
-    meteor_jar._process.cache_clear()
+    meteor_jar._running.cache_clear()
     assert meteor_from_sums(here)[0] == 1
 
 
 def test_without_the_jar_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(meteor_jar, "find_jar", lambda: None)
-    meteor_jar._process.cache_clear()
+    meteor_jar._running.cache_clear()
     with pytest.raises(InputError, match=r"needs Java and pycocoevalcap; install both"):
         meteor_jar.jar_statistics(["a"], ["a"])
 
@@ -63,8 +63,8 @@ def test_a_jar_that_stops_is_one_line(monkeypatch, tmp_path):
     (tmp_path / "java").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "java").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    meteor_jar._process.cache_clear()
+    meteor_jar._running.cache_clear()
     with pytest.raises(InputError, match="METEOR's jar has stopped") as error:
         meteor_jar.jar_statistics(["a"], ["a"])
     assert "\n" not in str(error.value)
-    meteor_jar._process.cache_clear()
+    meteor_jar._running.cache_clear()
