@@ -38,8 +38,12 @@ _stem = lru_cache(maxsize=1 << 16)(SnowballStemmer("english").stem)
 
 
 class Meteor(NamedTuple):
-    """One of the two: the name of its score, what gives its statistics, float64 (n, 6), of n pairs, and what may be told
-    beforehand which texts there will be (`meteor_jar.expect`)."""
+    """One of the two.
+
+    name: of its score.
+    statistics: gives float64 (n, 6) of n references and n predictions.
+    expect: may be told beforehand which texts there will be, see `meteor_jar.expect`.
+    """
 
     name: str
     statistics: Callable[[Sequence[str], Sequence[str]], np.ndarray]

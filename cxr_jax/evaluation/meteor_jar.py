@@ -7,6 +7,7 @@ order of `meteor.meteor_statistics`, so a resample needs no second run.
 
 import atexit
 import importlib.util
+import re
 import shutil
 import subprocess
 import tempfile
@@ -33,6 +34,9 @@ _LOCALE = [
 ]
 # It works for seconds, not for hours: the cheaper compiler pays, and does not take the second core.
 _JAVA = ["-Xmx2G", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+# What the jar need not be asked to split, which is a third of its work. Of "a-b-c" it splits one hyphen, so not that.
+_PLAIN = re.compile(r"\.|<unk>|[A-Za-z0-9]+(?:-[A-Za-z0-9]{2,})*(?:-[A-Za-z0-9])?")
+_MANY_WORDS = 10_000  # with more of them the tables are not cut
 _AHEAD = 64  # pairs sent before the first answer is read; the answers to so many fit the pipe
 _COLUMNS = 4 + 4 * len(MODULE_WEIGHTS) + 3
 
@@ -93,6 +97,12 @@ def expect(texts: Iterable[str]) -> None:
     _running().expect(texts)
 
 
+def stop() -> None:
+    """Ends the process, where there is one; the next call begins another."""
+    if find_jar():
+        _running().stop()
+
+
 class _Jar:
     """The Java process, and the words of the texts that its tables are cut to."""
 
@@ -100,39 +110,38 @@ class _Jar:
         self._jar = require_jar()
         self._expected: set[bytes] = set()
         self._words: set[bytes] = set()
+        self._splits = False  # whether it is the jar that splits the texts
         self._process: subprocess.Popen[str] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         atexit.register(self.stop)
 
     def expect(self, texts: Iterable[str]) -> None:
+        """As the module's `expect`."""
         with _one_line():
             self._expected |= _tables(self._jar).useful_words(texts)
 
     def answers(self, references: Sequence[str], predictions: Sequence[str]) -> list[list[float]]:
         """What the jar says of each pair, in its order."""
-        self.expect({*references, *predictions})
-        answers: list[list[float]] = []
+        split = {text: split_plain(text) for text in {*references, *predictions}}
+        splits = None in split.values()
+        self.expect(split)
+        lines = (
+            "SCORE ||| {} ||| {}\n".format(*(_one_sentence(text if splits else split[text] or "") for text in pair))
+            for pair in zip(references, predictions, strict=True)
+        )
         try:
             with _one_line():
-                if self._process is None or not self._expected <= self._words:
-                    self._start()
+                known = len(self._words) > _MANY_WORDS or self._expected <= self._words
+                if self._process is None or self._splits != splits or not known:
+                    self._start(splits)
                 assert self._process is not None
-                sent, received = self._process.stdin, self._process.stdout
-                assert sent is not None
-                assert received is not None
-                for number, sides in enumerate(zip(references, predictions, strict=True)):
-                    line = (" ".join(text.replace("|||", " ").split()) for text in sides)
-                    sent.write("SCORE ||| {} ||| {}\n".format(*line))
-                    sent.flush()
-                    if number >= _AHEAD:
-                        answers.append(_read(received))
-                answers += [_read(received) for _ in range(len(references) - len(answers))]
+                return list(_ask(self._process, lines))
         except BaseException:  # or the next call would read what is left of the answers to this one
             self.stop()
             raise
-        return answers
 
     def stop(self) -> None:
+        """As the module's `stop`."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -141,17 +150,17 @@ class _Jar:
             self._folder.cleanup()
             self._folder = None
 
-    def _start(self) -> None:
+    def _start(self, splits: bool) -> None:
         self.stop()
-        self._folder = tempfile.TemporaryDirectory(prefix="meteor")
-        self._words |= self._expected
-        options = _tables(self._jar).write(Path(self._folder.name), self._words)
+        self._splits, self._words = splits, self._words | self._expected
         # -norm lets the jar lower-case and split off punctuation, as pycocoevalcap does.
-        command = ["java", *_JAVA, *_LOCALE, "-jar", str(self._jar), "-", "-", "-stdio", "-l", "en", "-norm", *options]
+        options = ["-l", "en", "-norm" if splits else "-lower"]
+        if len(self._words) <= _MANY_WORDS:
+            self._folder = tempfile.TemporaryDirectory(prefix="meteor")
+            options += _tables(self._jar).write(Path(self._folder.name), self._words)
+        command = ["java", *_JAVA, *_LOCALE, "-jar", str(self._jar), "-", "-", "-stdio", *options]
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, encoding="utf-8"
-        )
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, encoding="utf-8")
 
 
 @lru_cache(maxsize=1)
@@ -164,8 +173,36 @@ def _tables(jar: Path) -> Tables:
     return Tables(jar)
 
 
-def _read(received: IO[str]) -> list[float]:
-    answer = [float(word) for word in received.readline().split()]
+def split_plain(text: str) -> str | None:
+    """The text as the jar splits it, where that is plain to see; None where it is left to the jar."""
+    if not all(map(_PLAIN.fullmatch, text.split())):
+        return None
+    return text.replace("-", " ").replace("<unk>", "< unk >")
+
+
+def _one_sentence(text: str) -> str:
+    return " ".join(text.replace("|||", " ").split())
+
+
+def _ask(process: "subprocess.Popen[str]", lines: Iterable[str]) -> Iterator[list[float]]:
+    sent: IO[str] | None = process.stdin
+    received: IO[str] | None = process.stdout
+    assert sent is not None
+    assert received is not None
+    waiting = 0
+    for line in lines:
+        sent.write(line)
+        sent.flush()
+        waiting += 1
+        if waiting > _AHEAD:
+            yield _numbers(received.readline())
+            waiting -= 1
+    for _ in range(waiting):
+        yield _numbers(received.readline())
+
+
+def _numbers(line: str) -> list[float]:
+    answer = [float(word) for word in line.split()]
     if len(answer) != _COLUMNS:
         raise ValueError(f"{len(answer)} numbers for {_COLUMNS}")
     return answer

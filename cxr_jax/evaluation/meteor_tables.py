@@ -2,8 +2,8 @@
 
 A paraphrase is of use only where all its words stand in the texts, a synonym where its own does. Which paraphrases
 those are is looked up in an index of the jar's table. It is made once on a machine, in about the time that the jar
-takes to read the table, and kept in the user's cache (90 MB). What the jar answers is the same to the last digit
-(tests/evaluation/test_meteor_tables.py holds that), for what is left out could not have matched.
+takes to read the table, and kept in the user's cache (120 MB). What the jar answers is the same to the last digit
+(tests/evaluation/test_meteor_jar.py holds that), for what is left out could not have matched.
 """
 
 import gzip
@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import zipfile
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import count
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 _CHUNK = 1 << 24  # bytes of the table read at a time
-# How a word is written within a phrase, as its last, as a pair's first, and as both. The number stands for a probability.
+# How a word is written within a phrase, as its last, as a pair's first, and as both; 1 stands for the probability.
 _WRITTEN = (b"%b ", b"%b\n", b"1\n%b ", b"1\n%b\n")
 _LONGEST = 64  # characters; no word of the tables has as many
 # As the jar's normaliser writes them.
@@ -47,7 +47,7 @@ class Paraphrases:
     firsts: np.ndarray
     rarest: np.ndarray
 
-    def within(self, words: Collection[bytes]) -> bytes:
+    def within(self, words: Set[bytes]) -> bytes:
         """The pairs of phrases that consist of these words, as the jar reads them, in the table's order."""
         spelled = self.words.tolist()
         inside = np.array([word in words for word in spelled], bool)
@@ -98,7 +98,7 @@ def read_paraphrases(table: Path) -> Paraphrases:
 
 
 def _two_highest(numbers: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """(2, runs): of each run of numbers the highest, and the highest of the lower ones; the same where all are equal."""
+    """(2, runs): of each run of numbers the highest, and the highest of the lower ones; equal where there are none."""
     highest = np.maximum.reduceat(numbers, starts[:-1])
     lower = np.where(numbers < np.repeat(highest, np.diff(starts)), numbers, np.int32(-1))
     second = np.maximum.reduceat(lower, starts[:-1])
@@ -138,17 +138,21 @@ class Tables:
     def __init__(self, jar: Path):
         self._paraphrases = cached_paraphrases(jar.parent / "data" / "paraphrase-en.gz")
         with zipfile.ZipFile(jar) as archive:
-            synsets, forms = (archive.read(f"synonym/english.{part}").splitlines() for part in ("synsets", "exceptions"))
+            synsets, forms = (
+                archive.read(f"synonym/english.{part}").splitlines() for part in ("synsets", "exceptions")
+            )
         self._synsets = dict(zip(synsets[::2], synsets[1::2], strict=True))
         self._bases = [(base, line.split()) for base, line in zip(forms[::2], forms[1::2], strict=True)]
         self._known = {*self._paraphrases.words.tolist(), *(form for _, of_base in self._bases for form in of_base)}
 
     def useful_words(self, texts: Iterable[str]) -> set[bytes]:
         """The words that may stand in the texts, as the jar splits them, and of which the tables say something."""
-        words = {word.encode() for word in possible_words(texts)}
-        return {word for word in words if word in self._known or any(base in self._synsets for base in _bases(word))}
+        return set(filter(self._says_something, {word.encode() for word in possible_words(texts)}))
 
-    def write(self, folder: Path, words: Collection[bytes]) -> list[str]:
+    def _says_something(self, word: bytes) -> bool:
+        return word in self._known or any(base in self._synsets for base in _bases(word))
+
+    def write(self, folder: Path, words: Set[bytes]) -> list[str]:
         """Writes there what is of use with these words; returns the jar's options that make it read that alone."""
         with gzip.open(folder / "paraphrase.gz", "wb", compresslevel=1) as stream:
             stream.write(self._paraphrases.within(words))
@@ -164,7 +168,7 @@ class Tables:
 
 
 def possible_words(texts: Iterable[str]) -> set[str]:
-    """At least the words that the jar makes of the texts: of what holds marks, or other letters than ours, every part."""
+    """At least the words that the jar makes of the texts: every part of what holds marks or other letters than ours."""
     words = {'"'}
     for token in {token for text in texts for token in text.translate(_MARKS).lower().split()}:
         if token.isascii() and token.isalnum():

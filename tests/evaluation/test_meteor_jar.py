@@ -1,5 +1,7 @@
 """METEOR 1.5's own jar, where it is installed (the extra `coco`, Java): its statistics against its scores."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,49 @@ def test_the_jars_statistics_give_the_jars_own_scores(systems):
         np.testing.assert_allclose(meteor_from_sums(statistics), segments, atol=1e-9)
         ours = meteor_from_sums(meteor_statistics(references, system).sum(axis=0))
         assert ours == pytest.approx(corpus, abs=0.012), name
+
+
+ODD = [
+    "",
+    ".",
+    "the U.S. vs. Dr. Smith's 10,000 feet",
+    "x-ray a-b-c well-to-do <unk> .",
+    "\u201ckein\u201d Erguss \u2014 \u00f6dem",
+    "the women were happily buying handfuls",
+    "a woman is happy to buy a handful",
+    "\U0001f600 \u03b1\u03b2 foo\u2013bar... ok ..",
+]
+
+
+@pytest.mark.slow
+@needs_jar
+@pytest.mark.parametrize("prepared", [True, False])
+def test_cut_tables_and_plain_texts_change_nothing(systems, shared, monkeypatch, prepared):
+    references, predictions = systems
+    if not prepared:
+        entries = json.loads((shared / "data/iu_xray/r2gen_annotation.json").read_text())["test"]
+        references = [entry["report"] for entry in entries]
+    pairs = [*references, *(odd for odd in ODD for _ in ODD)], [*(predictions["random"]), *ODD * len(ODD)]
+    kept = [pair for pair in zip(*pairs, strict=True) if not prepared or None not in map(meteor_jar.split_plain, pair)]
+    assert len(kept) > 500
+    pairs = [list(side) for side in zip(*kept, strict=True)]
+    meteor_jar._running.cache_clear()
+    fast = meteor_jar.jar_statistics(*pairs)
+    monkeypatch.setattr(meteor_jar, "_MANY_WORDS", -1)
+    monkeypatch.setattr(meteor_jar, "split_plain", lambda text: None)
+    meteor_jar._running.cache_clear()
+    np.testing.assert_array_equal(meteor_jar.jar_statistics(*pairs), fast)
+    meteor_jar._running.cache_clear()
+
+
+@needs_jar
+def test_texts_with_new_words_are_scored_as_if_they_came_first():
+    both = ["no pleural effusion", "a small pneumothorax", "no effusions"], ["no fluid", "tiny pneumothoraces", "fluid"]
+    meteor_jar._running.cache_clear()
+    one_by_one = np.concatenate([meteor_jar.jar_statistics([r], [p]) for r, p in zip(*both, strict=True)])
+    meteor_jar._running.cache_clear()
+    meteor_jar.expect(["not to be seen"])
+    np.testing.assert_array_equal(meteor_jar.jar_statistics(*both), one_by_one)
 
 
 @needs_jar
