@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_jax.evaluation import bootstrap, meteor, meteor_jar, text_metrics
+from cxr_jax.evaluation import meteor, meteor_jar, text_metrics
 from cxr_jax.evaluation.protocols import report_preparers
 from cxr_jax.evaluation.text_metrics import ReportScorer, sample_scores, score_intervals
 
@@ -89,7 +89,7 @@ def measure_pairs(annotation: Path, pairs: int, meteor: str) -> str:
     return f"{pairs:>9,}{wall:>9.2f}{cpu_seconds() - cpu:>9.2f}{columns}{memory:>9,.0f} MB"
 
 
-def test_pairs(annotation: Path) -> tuple[list[str], list[str], list[str]]:
+def split_pairs(annotation: Path) -> tuple[list[str], list[str], list[str]]:
     """R2Gen's true test reports, a training report at random for each, and the training reports."""
     train, references = read(annotation, "train"), read(annotation, "test")
     drawn = np.random.default_rng(0).integers(len(train), size=len(references))
@@ -97,7 +97,7 @@ def test_pairs(annotation: Path) -> tuple[list[str], list[str], list[str]]:
 
 
 def measure_ours(annotation: Path, meteor: str) -> None:
-    pairs = test_pairs(annotation)
+    pairs = split_pairs(annotation)
     score(*pairs, meteor)
     meteor_jar.stop()
 
@@ -108,7 +108,7 @@ def measure_peer(annotation: Path) -> None:
     from pycocoevalcap.rouge.rouge import Rouge
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-    references, predictions, train = test_pairs(annotation)
+    references, predictions, train = split_pairs(annotation)
     sides = zip(report_preparers("r2gen", train), (references, predictions), strict=True)
     gold, given = ({i: [{"caption": prepare(r)}] for i, r in enumerate(side)} for prepare, side in sides)
     tokenizer = PTBTokenizer()

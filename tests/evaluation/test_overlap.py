@@ -141,8 +141,7 @@ def test_counting_is_many_times_as_fast_as_cell_by_cell():
 
     ngrams, table = (10 * cpu_seconds(naive, *some) for naive in (naive_ngrams, naive_rouge))
     ratios = ngrams / cpu_seconds(ngram_overlap, *pairs), table / cpu_seconds(rouge_l, *pairs)
-    assert ratios > (4, 0)
-    assert ratios[1] > 10, ratios
+    assert ratios[0] > 5, ratios  # measured 21 and 13, under pytest's type checks
+    assert ratios[1] > 5, ratios
     # METEOR's alignment, the dearest of them, costs less than the table that ROUGE-L once was taken from.
     assert table > 2 * cpu_seconds(meteor_statistics, *pairs)
-    print(ratios, table / cpu_seconds(meteor_statistics, *pairs))
