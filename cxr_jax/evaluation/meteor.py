@@ -5,8 +5,10 @@ their own, `meteor_exact_stem`: the two are never mixed. Its list of function wo
 greedy where the jar's is a beam search; the tests hold how far the two are apart.
 """
 
+import itertools
 import re
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -36,10 +38,16 @@ _stem = lru_cache(maxsize=1 << 16)(SnowballStemmer("english").stem)
 
 
 class Meteor(NamedTuple):
-    """One of the two: the name of its score, and what gives its statistics, float64 (n, 6), of n pairs."""
+    """One of the two.
+
+    name: of its score.
+    statistics: gives float64 (n, 6) of n references and n predictions.
+    expect: may be told beforehand which texts there will be, see `meteor_jar.expect`.
+    """
 
     name: str
     statistics: Callable[[Sequence[str], Sequence[str]], np.ndarray]
+    expect: Callable[[Iterable[str]], None] = lambda texts: None
 
 
 def choose_meteor(meteor: str = "auto") -> Meteor:
@@ -53,7 +61,7 @@ def choose_meteor(meteor: str = "auto") -> Meteor:
         meteor_jar.require_jar()
     if meteor == "exact_stem" or not meteor_jar.find_jar():
         return Meteor("meteor_exact_stem", meteor_statistics)
-    return Meteor("meteor", meteor_jar.jar_statistics)
+    return Meteor("meteor", meteor_jar.jar_statistics, meteor_jar.expect)
 
 
 def meteor_statistics(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
@@ -63,7 +71,7 @@ def meteor_statistics(references: Sequence[str], predictions: Sequence[str]) -> 
     its words; the reference's two (content words weigh .75, function words .25, a match by stem .6 of that); number of
     matches; number of chunks, runs of matches in the same order on both sides (0 for a pair that is one run).
     """
-    pairs = zip(map(_TOKEN.findall, references), map(_TOKEN.findall, predictions), strict=True)
+    pairs = zip(map(_read, references), map(_read, predictions), strict=True)
     return np.array([_pair(*pair) for pair in pairs], np.float64).reshape(-1, 6)
 
 
@@ -75,18 +83,39 @@ def meteor_from_sums(sums: np.ndarray) -> np.ndarray:
     return np.asarray(mean * (1 - _GAMMA * ratio(chunks, matches) ** _BETA))
 
 
-def _pair(reference: list[str], prediction: list[str]) -> tuple[float | int, ...]:
+class _Text(NamedTuple):
+    """A text as it is matched: its words, their stems, their weights, and the sum of these before each word."""
+
+    words: list[str]
+    stems: list[str]
+    weights: list[float]
+    sums: list[float]  # of quarters, so that their differences are exact
+
+
+@lru_cache(maxsize=1 << 14)  # reports repeat: within a data set, and among the floors of an evaluation
+def _read(text: str) -> _Text:
+    words = list(map(sys.intern, _TOKEN.findall(text)))
+    weights = list(map(_weight, words))
+    return _Text(words, list(map(_stem, words)), weights, list(itertools.accumulate(weights, initial=0.0)))
+
+
+def _pair(reference: _Text, prediction: _Text) -> tuple[float | int, ...]:
     matched_p = matched_r = matches = 0.0
-    runs = align([_stem(word) for word in reference], [_stem(word) for word in prediction])
+    runs = align(reference.stems, prediction.stems)
     for i, j, length in runs:
         matches += length
+        words_p, words_r = prediction.words[i : i + length], reference.words[j : j + length]
+        if words_p == words_r:
+            matched_p += prediction.sums[i + length] - prediction.sums[i]
+            matched_r += reference.sums[j + length] - reference.sums[j]
+            continue
         for offset in range(length):
-            p, r = prediction[i + offset], reference[j + offset]
-            weight = _EXACT_WEIGHT if p == r else _STEM_WEIGHT
-            matched_p += weight * _weight(p)
-            matched_r += weight * _weight(r)
-    chunks = 0 if matches == len(prediction) == len(reference) and len(runs) == 1 else len(runs)
-    return matched_p, sum(map(_weight, prediction)), matched_r, sum(map(_weight, reference)), matches, chunks
+            weight = _EXACT_WEIGHT if words_p[offset] == words_r[offset] else _STEM_WEIGHT
+            matched_p += weight * prediction.weights[i + offset]
+            matched_r += weight * reference.weights[j + offset]
+    words = len(prediction.words), len(reference.words)
+    chunks = 0 if words == (matches, matches) and len(runs) == 1 else len(runs)
+    return matched_p, prediction.sums[-1], matched_r, reference.sums[-1], matches, chunks
 
 
 def align(reference: Sequence[str], prediction: Sequence[str]) -> list[tuple[int, int, int]]:
@@ -98,34 +127,52 @@ def align(reference: Sequence[str], prediction: Sequence[str]) -> list[tuple[int
     places: dict[str, list[int]] = {}
     for j, word in enumerate(reference):
         places.setdefault(word, []).append(j)
-    ends: dict[int, int] = {}  # reference position to the length of the run that ends there and at the last word read
-    runs: dict[tuple[int, int], int] = {}
-    for i, word in enumerate(prediction):
-        new_ends = {}
-        for j in places.get(word, ()):
-            length = new_ends[j] = ends.get(j - 1, 0) + 1
-            runs.pop((i - length + 1, j - length + 1), None)
-            runs[i - length + 1, j - length + 1] = length
-        ends = new_ends
-    waiting: list[list[tuple[int, int]]] = [[] for _ in range(max(runs.values(), default=0) + 1)]
-    for start, length in runs.items():
-        waiting[length].append(start)
-    free_p, free_r = [True] * len(prediction), [True] * len(reference)
+    waiting = _runs(reference, prediction, places)
+    free_p, free_r = (1 << len(prediction)) - 1, (1 << len(reference)) - 1  # in bits, a word each
     taken = []
-    for length in range(len(waiting) - 1, 0, -1):
-        for i, j in sorted(waiting[length], key=lambda start: (abs(start[0] - start[1]), start)):
-            free = [free_p[i + k] and free_r[j + k] for k in range(length)]
-            if all(free):
+    for length in range(max(waiting, default=0), 0, -1):
+        whole = (1 << length) - 1
+        for _, i, j in sorted(waiting.pop(length, ())):
+            free = free_p >> i & free_r >> j & whole
+            if free == whole:
                 taken.append((i, j, length))
-                free_p[i : i + length] = free_r[j : j + length] = [False] * length
+                free_p ^= whole << i
+                free_r ^= whole << j
                 continue
             begin = 0
-            for k in range(length + 1):  # what is left of it waits for its turn among the shorter ones
-                if k == length or not free[k]:
-                    if k > begin:
-                        waiting[k - begin].append((i + begin, j + begin))
-                    begin = k + 1
+            while free:  # what is left of it waits for its turn among the shorter ones
+                gap = (free & -free).bit_length() - 1
+                free >>= gap
+                left = (~free & (free + 1)).bit_length() - 1
+                begin += gap
+                waiting.setdefault(left, []).append((abs(i - j), i + begin, j + begin))
+                free >>= left
+                begin += left
     return taken
+
+
+def _runs(
+    reference: Sequence[str], prediction: Sequence[str], places: Mapping[str, Sequence[int]]
+) -> dict[int, list[tuple[int, int, int]]]:
+    """By length, the runs that go on on neither side: (displacement, start in prediction, start in reference).
+
+    places: where each word stands in the reference.
+    """
+    if reference == prediction:
+        return {len(reference): [(0, 0, 0)]}
+    runs: dict[int, list[tuple[int, int, int]]] = {}
+    last_p, last_r = len(prediction), len(reference)
+    previous: str | None = None
+    for i, word in enumerate(prediction):
+        for j in places.get(word, ()):
+            if j and reference[j - 1] == previous:
+                continue  # no start
+            p, r = i + 1, j + 1
+            while p < last_p and r < last_r and prediction[p] == reference[r]:
+                p, r = p + 1, r + 1
+            runs.setdefault(p - i, []).append((abs(i - j), i, j))
+        previous = word
+    return runs
 
 
 def _weight(word: str) -> float:

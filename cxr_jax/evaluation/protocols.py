@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from cxr_jax.errors import InputError
 
@@ -13,6 +14,7 @@ _R2GEN_MIN_COUNT = 3
 _R2GEN_REFERENCE_TOKENS = 59
 # As R2Gen wrote it, ":-\[" is a range from ":" to "[": it deletes ; < = > ? @ and spares the hyphen.
 _R2GEN_DELETED = re.compile(r"""[.,?;*!%^&_+():-\[\]{}"'/\\]""")
+_R2GEN_DELETIONS = dict.fromkeys(code for code in range(128) if _R2GEN_DELETED.match(chr(code)))  # for str.translate
 
 Prepare = Callable[[str], str]
 
@@ -50,6 +52,7 @@ def report_preparers(protocol: str, train_reports: Sequence[str] | None = None) 
     )
 
 
+@lru_cache(maxsize=1 << 14)  # a retrieved report is a training report, whose words the vocabulary has counted
 def clean_r2gen(report: str) -> str:
     """Returns the report as R2Gen scores it: lower-case sentences, stripped of punctuation, joined by " . ".
 
@@ -59,13 +62,20 @@ def clean_r2gen(report: str) -> str:
     for _ in range(3):
         report = report.replace("..", ".")
     report = report.replace("1. ", "")
-    for number in "2345":
+    numbers = [number for number in "2345" if f"{number}. " in report]
+    for number in numbers:
         report = report.replace(f". {number}. ", ". ")
-    for number in "2345":
+    for number in numbers:
         report = report.replace(f" {number}. ", ". ")
     sentences = report.strip().lower().split(". ")
-    cleaned = " . ".join(_R2GEN_DELETED.sub("", sentence) for sentence in sentences) + " ."
+    cleaned = " . ".join(sentence.translate(_R2GEN_DELETIONS) for sentence in sentences) + " ."
     return " ".join(cleaned.split())
+
+
+def prepare_all(prepare: Prepare, reports: Sequence[str]) -> list[str]:
+    """Each report prepared; one that stands there again, once."""
+    prepared = {report: prepare(report) for report in dict.fromkeys(reports)}
+    return [prepared[report] for report in reports]
 
 
 def check_reports(name: str, reports: Sequence[object]) -> None:

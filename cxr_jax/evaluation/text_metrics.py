@@ -2,26 +2,25 @@
 
 The first three are pycocoevalcap's numbers, which the field's tables quote. All are made of sums over pairs of a
 reference and a prediction, so that a resample is a weighted sum, and the sample itself the one in which all weights are
-1. What is summed comes from the libraries: n-gram counts from sacrebleu, the longest common subsequence behind ROUGE-L
-from rouge-score, METEOR from its jar or from `meteor`. Both libraries' own scores are others on the same strings: they
-tokenize, stem and smooth by default. Rule F1 is of the findings that `labels.rules` reads in the reports as they were
-written, whatever the protocol.
+1. What is summed comes from `overlap` (n-gram counts and the longest common subsequence behind ROUGE-L, which equal
+sacrebleu's and rouge-score's: tests hold that), METEOR from its jar or from `meteor`. Both libraries' own scores are
+others on the same strings: they tokenize, stem and smooth by default. Rule F1 is of the findings that `labels.rules`
+reads in the reports as they were written, whatever the protocol.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from rouge_score.rouge_scorer import RougeScorer
-from rouge_score.tokenizers import Tokenizer
-from sacrebleu.metrics.bleu import BLEU
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import Clusters, interval
 from cxr_jax.evaluation.label_metrics import resampled_macro, resampled_micro
 from cxr_jax.evaluation.meteor import choose_meteor, meteor_from_sums
-from cxr_jax.evaluation.protocols import check_reports, report_preparers
+from cxr_jax.evaluation.overlap import ORDERS, common_subsequences, ngram_overlap
+from cxr_jax.evaluation.protocols import check_reports, prepare_all, report_preparers
 from cxr_jax.evaluation.ratios import ratio
 from cxr_jax.labels.indicators import indicators
 from cxr_jax.labels.rules import OBSERVATIONS, rule_labels
@@ -103,7 +102,7 @@ class ReportScorer:
         if not len(references):
             raise InputError("references: no reports to score; pass at least one pair")
         self.references = references
-        self._prepared = [self.prepare_reference(report) for report in references]
+        self._prepared = prepare_all(self.prepare_reference, references)
         self._findings = indicators(rule_labels(references), OBSERVATIONS)
 
     def statistics(self, predictions: Sequence[str]) -> PairStatistics:
@@ -115,21 +114,30 @@ class ReportScorer:
                 f"predictions: {len(predictions)} for {len(references)} references; pass one prediction for each "
                 "reference"
             )
-        prepared = [self.prepare_prediction(report) for report in predictions]
-        bleu = BLEU(max_ngram_order=4, tokenize="none", smooth_method="none", force=True)
-        # A corpus of one pair: sentence_score has the same counts but logs a warning for each pair.
-        pairs = [bleu.corpus_score([p], [[r]]) for r, p in zip(references, prepared, strict=True)]
-        return PairStatistics(
-            names=self.names,
-            matches=np.array([pair.counts for pair in pairs]),
-            totals=np.array([pair.totals for pair in pairs]),
-            prediction_tokens=np.array([pair.sys_len for pair in pairs]),
-            reference_tokens=np.array([pair.ref_len for pair in pairs]),
-            rouge_l=rouge_l(references, prepared),
-            meteor=self._meteor.statistics(references, prepared),
-            reference_findings=self._findings,
-            predicted_findings=indicators(rule_labels(predictions), OBSERVATIONS),
-        )
+        prepared = prepare_all(self.prepare_prediction, predictions)
+        # A pair that occurs again, as in a resample or under a constant prediction, is counted once.
+        row_of: dict[tuple[str, str], int] = {}
+        rows = np.array([row_of.setdefault(pair, len(row_of)) for pair in zip(references, prepared, strict=True)])
+        distinct = [list(side) for side in zip(*row_of, strict=True)]
+        reference_tokens, prediction_tokens = (np.array([len(t.split()) for t in side]) for side in distinct)
+        totals = np.maximum(prediction_tokens[:, None] - np.arange(ORDERS), 0)
+        with ThreadPoolExecutor(1) as beside:  # METEOR's jar is a process of its own: the others are counted meanwhile
+            meteor = beside.submit(self._meteor.statistics, *distinct)
+            return PairStatistics(
+                names=self.names,
+                matches=ngram_overlap(*distinct)[rows],
+                totals=totals[rows],
+                prediction_tokens=prediction_tokens[rows],
+                reference_tokens=reference_tokens[rows],
+                rouge_l=rouge_l(*distinct)[rows],
+                reference_findings=self._findings,
+                predicted_findings=indicators(rule_labels(predictions), OBSERVATIONS),
+                meteor=meteor.result()[rows],
+            )
+
+    def expect(self, predictions: Sequence[str]) -> None:
+        """Says what predictions will be among, prepared, which spares METEOR's jar a new start for each system."""
+        self._meteor.expect(predictions)
 
     def scores(self, predictions: Sequence[str]) -> dict[str, float]:
         """`score_reports` of a system."""
@@ -188,17 +196,13 @@ def bleu_from_sums(
 
 def rouge_l(references: Sequence[str], predictions: Sequence[str]) -> np.ndarray:
     """Returns each pair's ROUGE-L F-measure with beta 1.2, float64 (n,), of white-space tokens."""
-    scorer = RougeScorer(["rougeL"], tokenizer=_WhitespaceTokenizer())
-    scores = [scorer.score(*pair)["rougeL"] for pair in zip(references, predictions, strict=True)]
-    return rouge_f(np.array([s.precision for s in scores]), np.array([s.recall for s in scores]))
+    lengths = (np.maximum([len(text.split()) for text in side], 1) for side in (references, predictions))
+    common = common_subsequences(references, predictions)
+    recall, precision = (common / of_side for of_side in lengths)
+    return rouge_f(precision, recall)
 
 
 def rouge_f(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
     """Returns the F-measure with ROUGE-L's beta 1.2, elementwise; 0 where nothing matches."""
     weight = _ROUGE_BETA**2
     return ratio((1 + weight) * precision * recall, recall + weight * precision)
-
-
-class _WhitespaceTokenizer(Tokenizer):
-    def tokenize(self, text: str) -> list[str]:
-        return text.split()

@@ -50,7 +50,9 @@ def label_report(report: str) -> dict[str, str]:
 
 def rule_labels(reports: Iterable[str]) -> list[frozenset[str]]:
     """Each report's observations that are positive or uncertain, for F1: uncertain counts as positive."""
-    return [_rule_labels_of(report) for report in reports]
+    reports = list(reports)
+    labels = {report: _rule_labels_of(report) for report in dict.fromkeys(reports)}
+    return [labels[report] for report in reports]
 
 
 @lru_cache(maxsize=1 << 15)  # the floors of an evaluation repeat reports as often as it has references
