@@ -13,7 +13,7 @@ from tests.runtime.launch import run_job, start, start_job, wait
 
 TINY = "tests.train_tiny"
 # As many devices in all, so that dropout draws the same masks; augmentation on, which once depended on the processes.
-CHANGES = ["data.augment=true", "text.dropout=0.2", "text.frozen=false"]
+CHANGES = ["data.augment=true", "text.dropout=0.2", "text.frozen=false", "text.length_buckets=2"]
 
 
 def lines(folder: Path) -> list[dict]:
