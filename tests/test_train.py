@@ -1,5 +1,6 @@
 """Whole runs on a tiny phantom: what they leave behind, that they resume exactly, that they can be moved and used."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -216,6 +217,21 @@ def test_a_text_tower_that_stays_as_it_is_is_not_encoded_again(run, cache, chang
     values.append(validation(states[1], lambda: None))
     assert (once > 0, len(calls) - once) == (True, 0 if fixed else once)
     assert values[0] != values[1] == Validation(encoders, split, tokens, config)(states[1], lambda: None)
+
+
+def test_a_studys_images_share_no_batch_of_validation_because_they_lie_side_by_side(run, cache):
+    """Of 32 rows in 16 groups of two neighbours, batches of 8 in order would each have a floor of log 2."""
+    changes = "batch_size=8", "image.block_sizes=(1,)"
+    config = tiny_resolved(f"data.cache={cache}", *changes)
+    split = load_splits(config)[0]["train"].take(np.arange(32))
+    split = dataclasses.replace(split, group_ids=np.arange(32, dtype=np.int32) // 2)
+    tokens = Tokens(np.zeros((32, 2), np.int32), np.zeros((32, 2), np.int32))
+    validation = Validation(make_encoders(make_recipe(config).model), split, tokens, config)
+    z = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
+    values = [validation.losses(split, z, z, {"log_scale": np.array(2, np.float32)}) for _ in range(2)]
+    assert values[0] == values[1]
+    assert 0 <= values[0]["val_loss_floor"] < 0.5 * np.log(2)
+    assert values[0]["val_loss"] > values[0]["val_loss_floor"]
 
 
 def test_training_again_a_finished_run_does_nothing_and_says_so(run, config, monkeypatch, capsys):
