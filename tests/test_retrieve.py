@@ -9,7 +9,7 @@ from cxr_jax import config as configuration
 from cxr_jax import retrieve
 from cxr_jax.errors import InputError
 from cxr_jax.retrieval.model import Model, Neighbour
-from cxr_jax.retrieval.store import Row
+from cxr_jax.retrieval.rows import Row
 from cxr_jax.runtime.run_folder import RunFolder
 from tests.data.test_dicom import saved as dicom_file
 
@@ -18,13 +18,13 @@ class Brightness(Model):
     """Stands in for a model: an image's report is its brightness."""
 
     def __init__(self):
-        self.config = {"data": {"cache": ""}}
+        self.config, self.calls = {"data": {"cache": ""}}, []
 
-    def retrieve(self, image, top_k):
-        grey = int(image.mean())
-        return [self.neighbour(grey + rank) for rank in range(top_k)]
+    def retrieve_each(self, images, top_k, recall):
+        self.calls.append((len(images), recall))
+        return [[self.neighbour(int(image.mean()) + rank) for rank in range(top_k)] for image in images]
 
-    def retrieve_images(self, text, top_k):
+    def retrieve_images(self, text, top_k, recall):
         return [self.neighbour(len(text) + rank) for rank in range(top_k)]
 
     def neighbour(self, number):
