@@ -84,7 +84,7 @@ def main() -> None:
             pairs = zip(found[name], found[reference], strict=True)
             recall = np.mean([len(np.intersect1d(*pair)) / k for pair in pairs])
             rows.append([str(count), name, f"{took:.3f}", f"{took / seconds['ours']:.2f}", f"{recall:.4f}"])
-    print(f"{arguments.rows:,} × {arguments.width}, the {k} nearest\n")
+    print(f"{arguments.rows:,} of {arguments.width}, the {k} nearest\n")
     print(format_table(["queries", "search", "seconds", "over ours", "recall"], rows))
 
 

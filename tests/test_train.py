@@ -35,6 +35,7 @@ from cxr_jax.training.loop import BEST_METRIC, Loop
 from cxr_jax.training.optim import FROZEN
 from cxr_jax.training.step import init_state, make_recipe, state_shapes
 from cxr_jax.weights.towers import resolve_towers
+from tests.retrieval.test_npz import save_old
 from tests.tiny import tiny_config, tiny_resolved
 
 WEIGHTS = Path(__file__).parent / "weights" / "torchvision.safetensors"
@@ -301,6 +302,36 @@ def test_a_run_from_pretrained_weights(cache, tmp_path, capsys):
     train(config | {"num_steps": 3}, run.root)
     assert f"{run.root}: resuming at step 2" in capsys.readouterr().out
     assert cxr_jax.load(run.root).encode_image([np.zeros((40, 32), np.uint8)]).shape == (1, 16)
+
+
+def test_a_run_of_before_is_finished_and_still_answers(run, config, tmp_path, monkeypatch, capsys):
+    """Its index was one .npz and one .jsonl a split."""
+    old = RunFolder(shutil.copytree(run.root, tmp_path / "old"))
+    for name in ("train", "val", "test"):
+        save_old(SplitIndex.load(old.index, name), old.index)
+        shutil.rmtree(old.index / name)
+    monkeypatch.setattr(train_module, "load_splits", lambda *_: pytest.fail("data was prepared"))
+    train(config, old.root)
+    assert capsys.readouterr().out == f"{old.root}: is finished; nothing is left to do\n"
+    found, expected = (cxr_jax.load(root).retrieve_images("nodule", 3) for root in (old.root, run.root))
+    assert found == expected
+    (old.index / "val.npz").unlink()
+    with pytest.raises(pytest.fail.Exception, match="data was prepared"):
+        train(config, old.root)
+
+
+def test_an_index_of_another_run_is_refused(run, tmp_path):
+    """Of the same configuration and step: it is the weights that differ."""
+    other = RunFolder(shutil.copytree(run.root, tmp_path / "other"))
+    for name in ("train", "test"):
+        dataclasses.replace(SplitIndex.load(other.index, name), checkpoint="0" * 16).save(other.index)
+    with pytest.raises(InputError, match=r"index/train: is of another checkpoint .* than the model"):
+        cxr_jax.load(other.root)
+    shutil.rmtree(other.index / "train")
+    shutil.copytree(run.index / "train", other.index / "train")
+    cxr_jax.load(other.root)
+    with pytest.raises(InputError, match=r"index/test: is of another checkpoint .* than the pool of train reports"):
+        evaluate.evaluate_split(other.root)
 
 
 def test_another_configuration_is_refused(run, config, cache):
