@@ -105,7 +105,7 @@ class SplitIndex:
         if name not in splits_in(folder):
             there = ", ".join(splits_in(folder)) or "none"
             raise InputError(f"{place}: there is no split {name} in this run's index (there: {there})")
-        if not place.is_dir():
+        if not (place / ABOUT).is_file():
             return cls(name, **npz.load(folder, name))
         with _damaged(place):
             about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
@@ -118,6 +118,8 @@ class SplitIndex:
             rows = (*arrays.values(), columns.studies, columns.group_ids, line_ends[1:], pixel_ends[1:])
             if len(set(map(len, rows))) > 1 or len(columns.first_rows()) != len(columns.study_ids):
                 raise ValueError(f"its files are of {', '.join(str(len(part)) for part in rows)} rows")
+            if arrays["image_embeddings"].shape != arrays["text_embeddings"].shape:
+                raise ValueError("image and text embeddings are of different widths")
             lines = _bytes(place / "rows.jsonl", line_ends)
             pixels = _bytes(place / "thumbnails.bin", pixel_ends)
             return cls(

@@ -83,10 +83,8 @@ def test_a_forward_pass_is_of_no_more_than_it_takes(model, sizes, pictures, coun
 def test_several_images_are_one_forward_pass_and_one_search(model, sizes, pictures, monkeypatch):
     one_by_one = [model.retrieve(picture, 2) for picture in pictures[:4]]
     assert sizes == [1] * 4
-    searched = []
-    monkeypatch.setattr(
-        model._reports, "top_k", lambda z, *rest, f=model._reports.top_k: searched.append(len(z)) or f(z, *rest)
-    )
+    searched, top_k = [], model._reports.top_k
+    monkeypatch.setattr(model._reports, "top_k", lambda z, *rest: searched.append(len(z)) or top_k(z, *rest))
     together = model.retrieve_each(pictures[:4], 2)
     assert (sizes[4:], searched) == ([4], [4])
     for a, b in zip(one_by_one, together, strict=True):
@@ -95,10 +93,8 @@ def test_several_images_are_one_forward_pass_and_one_search(model, sizes, pictur
 
 
 def test_the_pool_is_put_on_the_device_once(model, pictures, monkeypatch):
-    put = []
-    monkeypatch.setattr(
-        search, "_blocks", lambda targets, rows, f=search._blocks: put.append(targets) or f(targets, rows)
-    )
+    put, blocks = [], search._blocks
+    monkeypatch.setattr(search, "_blocks", lambda targets, rows: put.append(targets) or blocks(targets, rows))
     for _ in range(3):
         model.retrieve(pictures[0])
     assert [targets is model.pool.text_embeddings for targets in put] == [True]

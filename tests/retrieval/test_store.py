@@ -138,6 +138,11 @@ def test_other_arrays_are_refused(split, tmp_path, name):
     damaged(tmp_path)
 
 
+def test_embeddings_of_different_widths_are_refused(split, tmp_path):
+    dataclasses.replace(split, text_embeddings=split.text_embeddings[:, 1:]).save(tmp_path)
+    damaged(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"layout": 2}', '{"layout": 9, "split": "test"}', "null"])
 def test_an_index_json_of_something_else_is_refused(split, tmp_path, text):
     split.save(tmp_path)
