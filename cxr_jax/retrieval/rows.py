@@ -2,8 +2,8 @@
 
 import dataclasses
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -23,8 +23,11 @@ class Row:
     group_id: int
 
 
-class Lazily(Sequence[Item]):
-    """A sequence whose items are made each time that they are asked for."""
+class Lazily(Generic[Item]):
+    """As a list whose items are made each time that they are asked for.
+
+    No `Sequence`, for the type checks of the tests look into some item of each that they meet.
+    """
 
     def __init__(self, length: int, make: Callable[[int], Item]):
         self._length, self._make = length, make
@@ -39,6 +42,9 @@ class Lazily(Sequence[Item]):
         if not -self._length <= i < self._length:
             raise IndexError(f"{i} of {self._length}")
         return self._make(i % self._length)
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(self._make, range(self._length))
 
 
 @dataclasses.dataclass(frozen=True)

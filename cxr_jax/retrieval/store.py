@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -41,10 +41,10 @@ class SplitIndex:
 
     name: str
     step: int
-    rows: Sequence[Row]
+    rows: list[Row] | Lazily[Row]
     image_embeddings: np.ndarray
     text_embeddings: np.ndarray
-    thumbnails: Sequence[bytes]
+    thumbnails: list[bytes] | Lazily[bytes]
     attention: np.ndarray | None = None
     checkpoint: str = ""
     place: Path | None = None
