@@ -206,6 +206,8 @@ def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test
     given = {name: _given_labels(labels_from, held_out[name]) for name in sorted({split, "val"}) if labels_from}
     parallel.cache_compilations(Path(config["data"]["cache"]).expanduser() / "compiled")
     model = cxr_jax.load(workdir)
+    for index in held_out.values():
+        index.check_checkpoint(model.pool.step, model.pool.checkpoint, "the model")
     rows = {"train": model.pool.rows, **{name: index.rows for name, index in held_out.items()}}
     labels = given or {name: [frozenset(row.labels) for row in of_split] for name, of_split in rows.items()}
     known = {label for of_split in labels.values() for study in of_split for label in study}

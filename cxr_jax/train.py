@@ -40,11 +40,12 @@ from cxr_jax.retrieval.embedding import (
     text_features,
 )
 from cxr_jax.retrieval.model import load_variables, zeros_like_variables
+from cxr_jax.retrieval.store import splits_in
 from cxr_jax.runtime import lock, parallel, processes
 from cxr_jax.runtime.metric_writers import open_writers
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.runtime.stopping import Stopper
-from cxr_jax.training.checkpoint import Checkpoints, newest_step
+from cxr_jax.training.checkpoint import Checkpoints, identity, newest_step
 from cxr_jax.training.loop import BEST_METRIC, RECALL_RANKS, Loop, is_validated
 from cxr_jax.training.losses import contrastive_loss, identity_of, loss_floor, make_objective
 from cxr_jax.training.start import (
@@ -151,9 +152,7 @@ def train(
 
 def is_finished(run: RunFolder, config: Mapping[str, Any]) -> bool:
     """Whether the last step is done and every split that training indexes is, by its best checkpoint."""
-    done = newest_step(run.checkpoints) == config["num_steps"] and all(
-        (run.index / f"{name}.npz").is_file() for name in ("train", "val")
-    )
+    done = newest_step(run.checkpoints) == config["num_steps"] and {"train", "val"} <= set(splits_in(run.index))
     return bool(processes.from_primary("finished", "yes" if done and not (run.root / UNFINISHED).exists() else ""))
 
 
@@ -273,12 +272,13 @@ def build_index(
     """Embeds every split with the checkpoint of a step; the primary keeps that in the run's folder."""
     primary = processes.is_primary()
     variables = load_variables(run, config, step) if primary else zeros_like_variables(config)
+    checkpoint = identity(variables) if primary else ""
     variables = parallel.replicate(parallel.from_primary(variables))
     for name, split in splits.items():
         progress = partial(tqdm, desc=f"indexing {name}", unit="batch", leave=False, disable=None)
         embedded = embed_split(encoders, variables, split, tokens[name], config, progress)
         if primary:
-            index_split(step, *embedded).save(run.index)
+            index_split(step, checkpoint, *embedded).save(run.index)
     if primary:
         (run.root / UNFINISHED).unlink()
 

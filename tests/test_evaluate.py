@@ -11,7 +11,8 @@ from cxr_jax import config as configuration
 from cxr_jax import evaluate, retrieve
 from cxr_jax.data import images
 from cxr_jax.errors import InputError
-from cxr_jax.retrieval.store import Row, SplitIndex
+from cxr_jax.retrieval.rows import Row
+from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime.run_folder import RunFolder
 
 

@@ -54,3 +54,20 @@ def test_a_folder_that_fails_halfway_does_not_appear(tmp_path):
     with pytest.raises(RuntimeError, match="power cut"):
         half()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_takes_another_ones_place(tmp_path):
+    def write(name, fault=False):
+        with whole(tmp_path / "folder") as part:
+            part.mkdir()
+            (part / name).touch()
+            if fault:
+                raise RuntimeError("power cut")
+
+    write("old")
+    with pytest.raises(RuntimeError, match="power cut"):
+        write("broken", fault=True)
+    assert [file.name for file in (tmp_path / "folder").iterdir()] == ["old"]
+    write("new")
+    assert [file.name for file in (tmp_path / "folder").iterdir()] == ["new"]
+    assert [file.name for file in tmp_path.iterdir()] == ["folder"]

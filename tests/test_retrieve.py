@@ -9,7 +9,7 @@ from cxr_jax import config as configuration
 from cxr_jax import retrieve
 from cxr_jax.errors import InputError
 from cxr_jax.retrieval.model import Model, Neighbour
-from cxr_jax.retrieval.store import Row
+from cxr_jax.retrieval.rows import Row
 from cxr_jax.runtime.run_folder import RunFolder
 from tests.data.test_dicom import saved as dicom_file
 
@@ -18,13 +18,14 @@ class Brightness(Model):
     """Stands in for a model: an image's report is its brightness."""
 
     def __init__(self):
-        self.config = {"data": {"cache": ""}}
+        self.config, self.calls = {"data": {"cache": ""}}, []
 
-    def retrieve(self, image, top_k):
-        grey = int(image.mean())
-        return [self.neighbour(grey + rank) for rank in range(top_k)]
+    def retrieve_each(self, images, top_k, recall):
+        self.calls.append((len(images), recall))
+        return [[self.neighbour(int(image.mean()) + rank) for rank in range(top_k)] for image in images]
 
-    def retrieve_images(self, text, top_k):
+    def retrieve_images(self, text, top_k, recall):
+        self.calls.append((text, recall))
         return [self.neighbour(len(text) + rank) for rank in range(top_k)]
 
     def neighbour(self, number):
@@ -82,6 +83,22 @@ def test_each_image_is_answered_with_its_nearest_reports(workdir, folder, model,
     assert " ".join(text.split()).count("Report 100.") == 20
 
 
+def test_all_images_of_a_call_are_answered_together(workdir, folder, model, monkeypatch, capsys):
+    (folder / "aa.png").write_text("no image")
+    for size, calls in ((32, [3]), (2, [1, 2])):
+        monkeypatch.setattr(retrieve, "BATCH", size)
+        with pytest.raises(InputError, match=r"aa\.png: not an image"):
+            retrieve.main(["--workdir", workdir, "--image", str(folder)])
+        assert model.calls == [(count, 1.0) for count in calls]
+        del model.calls[:]
+        assert capsys.readouterr().out.count("  1. ") == 3
+
+
+def test_an_approximate_search_is_asked_for(workdir, folder, model):
+    retrieve.main(["--workdir", workdir, "--image", str(folder), "--text", "nodule", "--approximate", ".9"])
+    assert model.calls == [(3, 0.9), ("nodule", 0.9)]
+
+
 def test_what_is_said_of_an_image_is_printed_beside_its_answer(workdir, tmp_path, model, capsys):
     rows = np.linspace(0, 4095, 40 * 50).round().astype(np.uint16).reshape(40, 50)
     file = dicom_file(tmp_path, rows, bits=12, WindowCenter=20_000, WindowWidth=100)
@@ -125,7 +142,18 @@ def test_images_and_text_together(workdir, folder, model, capsys):
     assert text.index("study20 ") < text.index("study6 ")
 
 
-@pytest.mark.parametrize("arguments", [["--image", "EMPTY"], ["--top_k", "0"], ["--image", "x.png", "--top_k", "-1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--image", "EMPTY"],
+        ["--top_k", "0"],
+        ["--image", "x.png", "--top_k", "-1"],
+        ["--image", "x.png", "--approximate", "0"],
+        ["--image", "x.png", "--approximate", "95"],
+        ["--image", "x.png", "--approximate", "nan"],
+        ["--approximate", ".95"],
+    ],
+)
 def test_bad_arguments_are_found_before_the_model_is_loaded(workdir, tmp_path, monkeypatch, arguments):
     monkeypatch.setattr(cxr_jax, "load", lambda workdir: pytest.fail("loaded"))
     (tmp_path / "empty").mkdir()
@@ -156,7 +184,7 @@ def test_help_explains_the_three_uses(capsys):
         retrieve.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for word in ("--split", "--image FILE|DIR", "--text", "--protocol", "--top_k", "training split"):
+    for word in ("--split", "--image FILE|DIR", "--text", "--protocol", "--top_k", "--approximate", "training split"):
         assert word in text
 
 

@@ -36,6 +36,7 @@ from cxr_jax.training.loop import BEST_METRIC, Loop
 from cxr_jax.training.optim import FROZEN
 from cxr_jax.training.step import init_state, make_recipe, state_shapes
 from cxr_jax.weights.towers import resolve_towers
+from tests.retrieval.test_npz import save_old
 from tests.tiny import tiny_config, tiny_resolved
 
 WEIGHTS = Path(__file__).parent / "weights" / "torchvision.safetensors"
@@ -89,10 +90,14 @@ def assert_same_outcome(run: RunFolder, expected: RunFolder):
     assert data == expected_data
     assert same_bits(state, expected_state)
     assert without_clock(run) == without_clock(expected)
-    names = sorted(file.name for file in expected.index.iterdir())
-    assert sorted(file.name for file in run.index.iterdir()) == names
+    names = index_files(expected)
+    assert index_files(run) == names
     for name in names:
         assert (run.index / name).read_bytes() == (expected.index / name).read_bytes(), name
+
+
+def index_files(run: RunFolder) -> list[str]:
+    return sorted(str(file.relative_to(run.index)) for file in run.index.rglob("*") if file.is_file())
 
 
 def history(run: RunFolder) -> list[dict]:
@@ -114,7 +119,7 @@ def test_a_run_leaves_what_its_folder_promises(run, config):
     assert lines[0].keys() == {"step"} | values | timings
     assert (run.root / "curves.png").read_bytes()[:4] == b"\x89PNG"
     assert (run.tokenizer / "tokenizer.json").is_file()
-    assert sorted(f.name for f in run.index.glob("*.npz")) == ["test.npz", "train.npz", "val.npz"]
+    assert sorted(place.name for place in run.index.iterdir()) == ["test", "train", "val"]
     (line,) = history(run)
     assert (line["processes"], line["devices"], line["changed"]) == (1, "4 cpu", {})
     there = {path.name for path in run.root.iterdir()}
@@ -321,6 +326,36 @@ def test_a_run_from_pretrained_weights(cache, tmp_path, capsys):
     assert cxr_jax.load(run.root).encode_image([np.zeros((40, 32), np.uint8)]).shape == (1, 16)
 
 
+def test_a_run_of_before_is_finished_and_still_answers(run, config, tmp_path, monkeypatch, capsys):
+    """Its index was one .npz and one .jsonl a split."""
+    old = RunFolder(shutil.copytree(run.root, tmp_path / "old"))
+    for name in ("train", "val", "test"):
+        save_old(SplitIndex.load(old.index, name), old.index)
+        shutil.rmtree(old.index / name)
+    monkeypatch.setattr(train_module, "load_splits", lambda *_: pytest.fail("data was prepared"))
+    train(config, old.root)
+    assert capsys.readouterr().out == f"{old.root}: is finished; nothing is left to do\n"
+    found, expected = (cxr_jax.load(root).retrieve_images("nodule", 3) for root in (old.root, run.root))
+    assert found == expected
+    (old.index / "val.npz").unlink()
+    with pytest.raises(pytest.fail.Exception, match="data was prepared"):
+        train(config, old.root)
+
+
+def test_an_index_of_another_run_is_refused(run, tmp_path):
+    """Of the same configuration and step: it is the weights that differ."""
+    other = RunFolder(shutil.copytree(run.root, tmp_path / "other"))
+    for name in ("train", "test"):
+        dataclasses.replace(SplitIndex.load(other.index, name), checkpoint="0" * 16).save(other.index)
+    with pytest.raises(InputError, match=r"index/train: is of another checkpoint .* than the model"):
+        cxr_jax.load(other.root)
+    shutil.rmtree(other.index / "train")
+    shutil.copytree(run.index / "train", other.index / "train")
+    cxr_jax.load(other.root)
+    with pytest.raises(InputError, match=r"index/test: is of another checkpoint .* than the pool of train reports"):
+        evaluate.evaluate_split(other.root)
+
+
 def test_another_configuration_is_refused(run, config, cache):
     other = tiny_config(f"data.cache={cache}", "data.augment=true", "text.dropout=0.2", "batch_size=4")
     with pytest.raises(InputError, match="batch_size: 8 → 4"):
@@ -357,8 +392,8 @@ def test_evaluation_of_a_moved_run(run, cache, tmp_path, capsys):
 def test_test_studies_may_not_be_in_the_pool(run, tmp_path):
     moved = RunFolder(shutil.copytree(run.root, tmp_path / "leaky"))
     test = SplitIndex.load(moved.index, "test")
-    test.rows[0] = SplitIndex.load(moved.index, "train").rows[0]
-    test.save(moved.index)
+    leak = SplitIndex.load(moved.index, "train").rows[0]
+    dataclasses.replace(test, rows=[leak, *test.rows[1:]], stored_columns=None).save(moved.index)
     with pytest.raises(InputError, match="pool"):
         evaluate.evaluate_split(moved.root)
 
@@ -435,7 +470,7 @@ def test_nothing_gives_nothing(model):
     for empty in ([], np.zeros((0, 8, 8), np.uint8)):
         assert model.encode_image(empty).shape == (0, 16)
     assert model.encode_text([]).shape == (0, 16)
-    assert model.nearest(np.zeros((0, 16), np.float32), model.pool.text_embeddings, 3) == []
+    assert model.retrieve_each([]) == []
     assert {name: chances.shape for name, chances in model.zero_shot([], ["edema"]).items()} == {"edema": (0,)}
 
 

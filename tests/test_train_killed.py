@@ -42,8 +42,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     leaves = {f"state {i}": np.asarray(x).tobytes() for i, x in enumerate(jax.tree.leaves(state))}
     index = {}
     for name in ("train", "val", "test"):
-        with np.load(folder / "index" / f"{name}.npz") as arrays:
-            index |= {f"{name} {key}": arrays[key].tobytes() for key in arrays.files}
+        index |= {f"{name} {file.name}": file.read_bytes() for file in (folder / "index" / name).iterdir()}
     return leaves | index | {"data": json.dumps(data, sort_keys=True).encode()}
 
 

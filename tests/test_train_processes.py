@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime.metric_writers import TIMINGS
 from tests.runtime.launch import run_job, start, start_job, wait
 
@@ -52,8 +53,8 @@ def test_several_processes_train_as_one_and_write_once(alone, cache, tmp_path, c
     assert_equal_to_rounding(lines(folder), lines(alone))
     assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in alone.iterdir())
     assert all("a new run" not in process.out for process in ended[1:])
-    indices = [np.load(run / "index" / "test.npz") for run in (folder, alone)]
-    np.testing.assert_allclose(*(index["image_embeddings"] for index in indices), atol=1e-3)
+    indices = [SplitIndex.load(run / "index", "test") for run in (folder, alone)]
+    np.testing.assert_allclose(*(index.image_embeddings for index in indices), atol=1e-3)
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from cxr_jax.data.pipeline import Split
 from cxr_jax.data.splits import near_copies
 from cxr_jax.evaluation import checks
 from cxr_jax.evaluation.retrieval_metrics import instance_ceiling, random_chance, tied_chance
-from cxr_jax.retrieval.store import first_rows
+from cxr_jax.retrieval.rows import first_rows
 
 RANKS = (1, 5, 10)
 FINDINGS_SHOWN = 20

@@ -12,7 +12,7 @@ from cxr_jax.errors import InputError
 from cxr_jax.evaluation.tables import Table
 from cxr_jax.labels.priors import speaks_of_prior
 from cxr_jax.labels.rules import is_read
-from cxr_jax.retrieval.store import first_rows
+from cxr_jax.retrieval.rows import first_rows
 
 EXAMPLES = 3
 KNOWN_WORDS = 0.5  # of a report's words: with fewer in any other report it is in another language, or noise

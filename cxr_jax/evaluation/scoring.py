@@ -153,8 +153,7 @@ def recall_columns(query: SplitIndex) -> dict[str, Columns]:
     """
     studies, images = query.one_row_per_study(), np.arange(len(query))
     similarity = query.image_embeddings @ query.text_embeddings[studies].T
-    groups = np.array([row.group_id for row in query.rows])
-    ids = np.array([row.study_id for row in query.rows])
+    groups, ids = query.columns.group_ids, query.columns.studies
     labels = [row.labels for row in query.rows]
     result = {}
     for name, s, queries, candidates in (

@@ -14,7 +14,6 @@ import argparse
 import importlib.util
 import json
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -31,6 +30,7 @@ from cxr_jax.export.model_card import EXAMPLE_TEXT, Facts, model_card
 from cxr_jax.export.stablehlo import export_encoders
 from cxr_jax.files import write_text
 from cxr_jax.retrieval.model import Model, load_run
+from cxr_jax.retrieval.store import splits_in
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.weights import hub
 from cxr_jax.weights.densenet import save_densenet
@@ -65,9 +65,7 @@ def export_model(
             folder.save_variables(model.variables)
             model.tokenizer.save_pretrained(folder.tokenizer)
             if with_index:
-                shutil.copytree(
-                    run.index, folder.index, ignore=lambda _, names: {n for n in names if "train." not in n}
-                )
+                pool.save(folder.index)
             example = None
             if with_stablehlo:
                 for name, exported in export_encoders(model.config, model.variables).items():
@@ -157,7 +155,7 @@ def finished_run(workdir: str) -> tuple[RunFolder, Model]:
     run.load_config()
     if ExportFolder(run.root).is_one():
         raise InputError(f"--workdir {run.root}: is an export already; copy it, or name the run that it came from")
-    if not (run.index / "train.npz").is_file():
+    if "train" not in splits_in(run.index):
         raise InputError(f"--workdir {run.root}: the run is not finished; go on with it by its training command")
     return run, load_run(run)
 

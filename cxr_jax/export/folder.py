@@ -24,7 +24,7 @@ MODEL_TYPE = "cxr_jax"
 WEIGHTS = "model.safetensors"
 # What is fetched of a model on the hub.
 FILES = ("config.json", WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-         "index/train.*")  # fmt: skip
+         "index/train.*", "index/train/*")  # fmt: skip
 
 
 class ExportFolder:
@@ -116,8 +116,6 @@ def _load_export(export: ExportFolder) -> Model:
     config = export.load_config()
     variables = export.load_variables(variable_shapes(build_model(config), config["image_size"]))
     pool = SplitIndex.load(export.index, "train") if export.index.is_dir() else None
-    if pool is not None and pool.step != export.step():
-        raise InputError(
-            f"{export.index}: is of step {pool.step} and the weights of step {export.step()}; export both again"
-        )
+    if pool is not None:
+        pool.check_checkpoint(export.step(), "", "the weights beside it")
     return Model(config, variables, load_tokenizer(export.tokenizer), pool)

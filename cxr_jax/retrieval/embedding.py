@@ -11,7 +11,8 @@ from jaxtyping import Array
 from cxr_jax.data import pipeline
 from cxr_jax.data.tokens import TextFeatures, Tokens
 from cxr_jax.models.dual_encoder import DualEncoder, l2_normalize
-from cxr_jax.retrieval.store import Row, SplitIndex, first_rows
+from cxr_jax.retrieval.rows import Lazily, Row, first_rows
+from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime import parallel, processes
 from cxr_jax.types import Image, TokenIds, TokenMask
 
@@ -190,12 +191,17 @@ def mean_by_study(embeddings: np.ndarray, study_ids: Sequence[str]) -> np.ndarra
 
 def index_split(
     step: int,
+    checkpoint: str,
     split: pipeline.Split,
     image_embeddings: np.ndarray,
     text_embeddings: np.ndarray,
     attention: np.ndarray | None = None,
 ) -> SplitIndex:
-    """A split's embeddings with all that retrieval shows of it."""
+    """A split's embeddings with all that retrieval shows of it.
+
+    Args:
+      checkpoint: `training.checkpoint.identity` of the variables that embedded it.
+    """
     rows = [
         Row(image_id, study_id, patient_id, report, tuple(sorted(labels)), int(group))
         for image_id, study_id, patient_id, report, labels, group in zip(
@@ -208,5 +214,7 @@ def index_split(
             strict=True,
         )
     ]
-    thumbnails = [split.thumbnail(row) for row in range(len(split))]
-    return SplitIndex(split.name, step, rows, image_embeddings, text_embeddings, thumbnails, attention)
+    thumbnails = Lazily(len(split), split.thumbnail)
+    return SplitIndex(
+        split.name, step, rows, image_embeddings, text_embeddings, thumbnails, attention, checkpoint=checkpoint
+    )

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -15,15 +16,17 @@ from cxr_jax.data.tokens import tokenize
 from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, inverse_temperature, variable_shapes
 from cxr_jax.retrieval.prompts import Prompts, as_questions
-from cxr_jax.retrieval.search import top_k
-from cxr_jax.retrieval.store import Row, SplitIndex
+from cxr_jax.retrieval.rows import Row
+from cxr_jax.retrieval.search import Candidates
+from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.zero_shot import margins, probability
 from cxr_jax.runtime.run_folder import RunFolder
-from cxr_jax.training.checkpoint import restore_variables
+from cxr_jax.training.checkpoint import identity, restore_variables
 from cxr_jax.training.optim import parameter_labels
 from cxr_jax.weights.tokenizer import load_tokenizer
 
 Images = Any  # what `images.grey_of` takes, one or several; what is none of that is refused by name
+BATCH = 32  # images or texts encoded at a time, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,14 +39,21 @@ class Neighbour:
 
 
 class Model:
-    """A run's best checkpoint, its tokenizer, and its training split as the pool to retrieve from, where it has one."""
+    """A run's best checkpoint, its tokenizer, and its training split as the pool to retrieve from, where it has one.
+
+    The pool's embeddings are put on the device by the first search and stay there.
+
+    Raises:
+      InputError: the pool is of another checkpoint.
+    """
 
     def __init__(
         self, config: Mapping[str, Any], variables: Any, tokenizer: PreTrainedTokenizerBase, pool: SplitIndex | None
     ):
         self.config, self.variables, self.tokenizer, self._pool = config, variables, tokenizer, pool
         self._encode = jax.jit(build_model(config).apply)
-        self._studies = np.zeros(0, np.int64) if pool is None else pool.one_row_per_study()
+        if pool is not None and pool.checkpoint:
+            pool.check_checkpoint(pool.step, identity(variables), "the model")
 
     @property
     def pool(self) -> SplitIndex:
@@ -58,7 +68,7 @@ class Model:
             )
         return self._pool
 
-    def encode_image(self, paths_or_arrays: Images, batch_size: int = 32) -> np.ndarray:
+    def encode_image(self, paths_or_arrays: Images, batch_size: int = BATCH) -> np.ndarray:
         """Radiographs to embeddings.
 
         Args:
@@ -79,7 +89,7 @@ class Model:
 
         return self._in_batches(encode, [np.array(square, np.uint8).reshape(-1, side, side, 1)], batch_size)
 
-    def encode_text(self, texts: Any, batch_size: int = 32) -> np.ndarray:
+    def encode_text(self, texts: Any, batch_size: int = BATCH) -> np.ndarray:
         """Reports or sentences, one or several, to embeddings, float32 (n, embed_dim), unit norm.
 
         Raises:
@@ -122,21 +132,39 @@ class Model:
         chances = probability(margins(self.encode_image(images), questions, self.encode_text, self.scale))
         return {question.name: chances[:, i].astype(np.float32) for i, question in enumerate(questions)}
 
-    def retrieve(self, image: Any, top_k: int = 5) -> list[Neighbour]:
-        """The training studies whose reports lie nearest to an image, nearest first; the first one's is its report."""
-        targets = self.pool.text_embeddings  # first: without a pool nothing need be embedded
-        return self.nearest(self.encode_image([image]), targets, top_k)[0]
+    def retrieve(self, image: Any, top_k: int = 5, recall: float = 1.0) -> list[Neighbour]:
+        """The training studies whose reports lie nearest to an image, nearest first; the first one's is its report.
 
-    def retrieve_images(self, text: str, top_k: int = 5) -> list[Neighbour]:
+        Args:
+          recall: less than 1 for an approximate search, see `search.top_k`.
+        """
+        return self.retrieve_each([image], top_k, recall)[0]
+
+    def retrieve_each(self, images: Images, top_k: int = 5, recall: float = 1.0) -> list[list[Neighbour]]:
+        """`retrieve` for each of several images, encoded and searched for together."""
+        reports = self._reports  # first: without a pool nothing need be embedded
+        return self._nearest(self.encode_image(images), reports, top_k, recall)
+
+    def retrieve_images(self, text: str, top_k: int = 5, recall: float = 1.0) -> list[Neighbour]:
         """The training images that lie nearest to a text, one a study, nearest first."""
-        targets = self.pool.image_embeddings
-        return self.nearest(self.encode_text([text]), targets, top_k)[0]
+        pictures = self._pictures
+        return self._nearest(self.encode_text([text]), pictures, top_k, recall)[0]
 
-    def nearest(self, queries: np.ndarray, targets: np.ndarray, k: int) -> list[list[Neighbour]]:
-        """For each query (n, E) the k nearest studies by `targets`, the pool's image or text embeddings."""
-        similarity, nearest = top_k(queries, targets[self._studies], k)
-        rows = self._studies[nearest]
-        pool = self.pool
+    @cached_property
+    def _studies(self) -> np.ndarray:
+        return self.pool.one_row_per_study()
+
+    @cached_property
+    def _reports(self) -> Candidates:
+        return Candidates(self.pool.text_embeddings, self._studies)
+
+    @cached_property
+    def _pictures(self) -> Candidates:
+        return Candidates(self.pool.image_embeddings, self._studies)
+
+    def _nearest(self, queries: np.ndarray, studies: Candidates, k: int, recall: float) -> list[list[Neighbour]]:
+        similarity, nearest = studies.top_k(queries, k, recall)
+        rows, pool = self._studies[nearest], self.pool
         return [
             [Neighbour(float(s), pool.rows[r], pool.thumbnails[r]) for s, r in zip(*line, strict=True)]
             for line in zip(similarity, rows, strict=True)
@@ -145,12 +173,14 @@ class Model:
     def _in_batches(
         self, encode: Callable[..., jax.Array], arrays: Sequence[np.ndarray], batch_size: int
     ) -> np.ndarray:
-        # Every batch is filled up to one size, so that the encoder is compiled once.
+        # The last batch is filled up to 1, 2, 4, … rows, so that the encoder is compiled for few sizes.
         count, parts = len(arrays[0]), [np.zeros((0, self.config["embed_dim"]), np.float32)]
         for start in range(0, count, batch_size):
             batch = [array[start : start + batch_size] for array in arrays]
-            filled = [np.concatenate([a, np.repeat(a[-1:], batch_size - len(a), axis=0)]) for a in batch]
-            parts.append(np.asarray(encode(*filled), np.float32)[: len(batch[0])])
+            rows = len(batch[0])
+            missing = min(1 << (rows - 1).bit_length(), batch_size) - rows
+            filled = [np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in batch]
+            parts.append(np.asarray(encode(*filled), np.float32)[:rows])
         return np.concatenate(parts)
 
 

@@ -1,33 +1,33 @@
-"""A split's embeddings, reports and thumbnails, in memory and on disk."""
+"""A split's embeddings, reports and thumbnails: in memory, or mapped from the files of its index."""
 
 import dataclasses
 import json
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.files import whole
+from cxr_jax.retrieval import npz
+from cxr_jax.retrieval.rows import Columns, Lazily, Row
 
-
-def first_rows(ids: Sequence[str]) -> np.ndarray:
-    """int64: the first row of each distinct id, in ascending order."""
-    return np.sort(np.unique(np.asarray(ids), return_index=True)[1])
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One example of a split, without its pixels."""
-
-    image_id: str
-    study_id: str
-    patient_id: str
-    report: str
-    labels: tuple[str, ...]
-    group_id: int
+LAYOUT = 2  # the first one is `npz`'s
+ABOUT = "index.json"
+REBUILD = "remove it, and the run's own training command makes it anew (of an export: export it again)"
+ARRAYS: dict[str, tuple[Any, int]] = {  # their types and ranks
+    "image_embeddings": (np.float32, 2),
+    "text_embeddings": (np.float32, 2),
+    "attention": (np.uint8, 3),
+    "studies": (np.int32, 1),
+    "study_ids": (np.bytes_, 1),
+    "group_ids": (np.int32, 1),
+    "row_offsets": (np.int64, 1),
+    "thumbnail_offsets": (np.int64, 1),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,65 +35,151 @@ class SplitIndex:
     """A split as one checkpoint embeds it; row i is the same example in all of them.
 
     `image_embeddings` and `text_embeddings` are float32 (n, E) of unit norm, `thumbnails` JPEGs, `attention` A_s of
-    Eq. (11) as uint8 (n, h, w), None where the model has none. It is kept as `<name>.npz` and `<name>.jsonl`.
+    Eq. (11) as uint8 (n, h, w), None where the model has none. `checkpoint` is `training.checkpoint.identity` of the
+    variables, "" where it is not known, `place` where all this was read from.
     """
 
     name: str
     step: int
-    rows: list[Row]
+    rows: list[Row] | Lazily[Row]
     image_embeddings: np.ndarray
     text_embeddings: np.ndarray
-    thumbnails: list[bytes]
+    thumbnails: list[bytes] | Lazily[bytes]
     attention: np.ndarray | None = None
+    checkpoint: str = ""
+    place: Path | None = None
+    stored_columns: Columns | None = None
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.image_embeddings)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Studies and groups of all rows, read of none."""
+        return Columns.of(self.rows) if self.stored_columns is None else self.stored_columns
 
     def one_row_per_study(self) -> np.ndarray:
         """The first row of each study: a study's report counts once, however many images it has."""
-        return first_rows([row.study_id for row in self.rows])
+        return self.columns.first_rows()
+
+    def check_checkpoint(self, step: int, checkpoint: str, whose: str) -> None:
+        """Holds the checkpoint against `whose`, for only vectors of one can be compared.
+
+        Raises:
+          InputError: it is another.
+        """
+        if self.step != step or (self.checkpoint and checkpoint and self.checkpoint != checkpoint):
+            raise InputError(
+                f"{self.place or self.name}: is of another checkpoint (step {self.step}, {self.checkpoint or '?'}) "
+                f"than {whose} (step {step}, {checkpoint or '?'}), whose vectors are not comparable; {REBUILD}"
+            )
 
     def save(self, folder: Path) -> None:
-        """Writes both files; the arrays last, so that a broken-off save is not taken for a whole one."""
+        """Writes `folder/<name>/`, whole or not at all, in place of what is there."""
         folder.mkdir(parents=True, exist_ok=True)
-        with whole(folder / f"{self.name}.jsonl") as part, part.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n" for row in self.rows)
-        with whole(folder / f"{self.name}.npz") as part, part.open("wb") as file:
-            np.savez(
-                file,
-                step=self.step,
-                image_embeddings=self.image_embeddings,
-                text_embeddings=self.text_embeddings,
-                attention=np.zeros((len(self), 0, 0), np.uint8) if self.attention is None else self.attention,
-                thumbnails=np.frombuffer(b"".join(self.thumbnails), np.uint8),
-                thumbnail_ends=np.cumsum([len(thumbnail) for thumbnail in self.thumbnails]),
-            )
+        with whole(folder / self.name) as part:
+            part.mkdir()
+            arrays = {
+                "image_embeddings": self.image_embeddings,
+                "text_embeddings": self.text_embeddings,
+                "attention": self.attention,
+                **vars(self.columns),
+                "row_offsets": _write(part / "rows.jsonl", map(_line, self.rows)),
+                "thumbnail_offsets": _write(part / "thumbnails.bin", self.thumbnails),
+            }
+            for name, array in arrays.items():
+                if array is not None and array.size:
+                    np.save(part / f"{name}.npy", array)
+            about = {"layout": LAYOUT, "split": self.name, "step": self.step, "checkpoint": self.checkpoint}
+            (part / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        npz.remove(folder, self.name)
 
     @classmethod
     def load(cls, folder: Path, name: str) -> "SplitIndex":
-        """Reads both files.
+        """Opens a split's files; what they hold is read when it is asked for.
 
         Raises:
           InputError: the run has no such split, or a file is damaged.
         """
-        if not (folder / f"{name}.npz").is_file():
-            there = ", ".join(sorted(f.stem for f in folder.glob("*.npz"))) or "none"
-            raise InputError(f"{folder / name}.npz: there is no split {name} in this run's index (there: {there})")
-        try:
-            with (folder / f"{name}.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                pixels, ends = arrays["thumbnails"].tobytes(), arrays["thumbnail_ends"].tolist()
-                step, images, texts = int(arrays["step"]), arrays["image_embeddings"], arrays["text_embeddings"]
-                # Older indices have none.
-                attention = arrays["attention"] if "attention" in arrays.files else np.zeros((len(images), 0, 0))
-            with (folder / f"{name}.jsonl").open(encoding="utf-8") as lines:
-                rows = [Row(**fields | {"labels": tuple(fields["labels"])}) for fields in map(json.loads, lines)]
-            if not len(rows) == len(images) == len(texts) == len(ends) == len(attention):
-                raise ValueError(
-                    f"{len(rows)} rows, {len(images)} images, {len(texts)} reports, {len(ends)} thumbnails"
-                )
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise InputError(
-                f"{folder / name}.npz: damaged ({error}); remove {folder} and train again to rebuild"
-            ) from error
-        thumbnails = [pixels[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)]
-        return cls(name, step, rows, images, texts, thumbnails, attention if attention.size else None)
+        place = folder / name
+        if name not in splits_in(folder):
+            there = ", ".join(splits_in(folder)) or "none"
+            raise InputError(f"{place}: there is no split {name} in this run's index (there: {there})")
+        if not (place / ABOUT).is_file():
+            return cls(name, **npz.load(folder, name))
+        with _damaged(place):
+            about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
+            if about["layout"] != LAYOUT or about["split"] != name:
+                raise ValueError(f"holds split {about['split']} in layout {about['layout']}, not {name} in {LAYOUT}")
+            has_attention = (place / "attention.npy").exists()
+            arrays = {key: _array(place, key) for key in ARRAYS if key != "attention" or has_attention}
+            line_ends, pixel_ends = arrays.pop("row_offsets"), arrays.pop("thumbnail_offsets")
+            columns = Columns(**{key: arrays.pop(key) for key in ("studies", "study_ids", "group_ids")})
+            rows = (*arrays.values(), columns.studies, columns.group_ids, line_ends[1:], pixel_ends[1:])
+            if len(set(map(len, rows))) > 1 or len(columns.first_rows()) != len(columns.study_ids):
+                raise ValueError(f"its files are of {', '.join(str(len(part)) for part in rows)} rows")
+            if arrays["image_embeddings"].shape != arrays["text_embeddings"].shape:
+                raise ValueError("image and text embeddings are of different widths")
+            lines = _bytes(place / "rows.jsonl", line_ends)
+            pixels = _bytes(place / "thumbnails.bin", pixel_ends)
+            return cls(
+                name=name,
+                step=int(about["step"]),
+                rows=Lazily(len(line_ends) - 1, partial(_row, place, lines, line_ends)),
+                thumbnails=Lazily(len(pixel_ends) - 1, partial(_blob, pixels, pixel_ends)),
+                checkpoint=str(about["checkpoint"]),
+                place=place,
+                stored_columns=columns,
+                **arrays,
+            )
+
+
+def splits_in(folder: Path) -> list[str]:
+    """The splits whose index a folder holds, in either layout."""
+    return sorted({file.parent.name for file in folder.glob(f"[!.]*/{ABOUT}")} | set(npz.splits_in(folder)))
+
+
+@contextmanager
+def _damaged(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise InputError(f"{place}: damaged ({' '.join(str(error).split())}); {REBUILD}") from error
+
+
+def _write(file: Path, blobs: Iterable[bytes]) -> np.ndarray:
+    """Writes them one after the other; the offsets of their begins, and of the last one's end, int64 (n + 1,)."""
+    lengths = [0]
+    with file.open("wb") as out:
+        lengths += map(out.write, blobs)
+    return np.cumsum(lengths, dtype=np.int64)
+
+
+def _line(row: Row) -> bytes:
+    return (json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n").encode()
+
+
+def _array(place: Path, name: str) -> np.ndarray:
+    kind, rank = ARRAYS[name]
+    array = np.lib.format.open_memmap(place / f"{name}.npy", mode="r")  # np.load would open other kinds of file too
+    if not np.issubdtype(array.dtype, kind) or array.ndim != rank:
+        raise ValueError(f"{name}.npy is not of {kind.__name__} and rank {rank}")
+    return np.asarray(array)
+
+
+def _bytes(file: Path, offsets: np.ndarray) -> np.ndarray:
+    """A file's bytes, mapped, once its offsets are found to fit it."""
+    size = file.stat().st_size
+    if offsets[0] != 0 or offsets[-1] != size or (np.diff(offsets) < 0).any():
+        raise ValueError(f"{file.name} is of {size} bytes, its offsets end at {offsets[-1]}")
+    return np.memmap(file, np.uint8, mode="r") if size else np.zeros(0, np.uint8)
+
+
+def _blob(data: np.ndarray, offsets: np.ndarray, i: int) -> bytes:
+    return data[offsets[i] : offsets[i + 1]].tobytes()
+
+
+def _row(place: Path, data: np.ndarray, offsets: np.ndarray, i: int) -> Row:
+    with _damaged(place / "rows.jsonl"):
+        fields = json.loads(_blob(data, offsets, i))
+        return Row(**fields | {"labels": tuple(fields["labels"])})

@@ -11,7 +11,8 @@ from cxr_jax.evaluation.label_metrics import finding_f1
 from cxr_jax.evaluation.scoring import recall_both_ways, score_system
 from cxr_jax.evaluation.text_metrics import ReportScorer, score_intervals, score_names, score_reports
 from cxr_jax.labels.rules import rule_labels
-from cxr_jax.retrieval.store import Row, SplitIndex
+from cxr_jax.retrieval.rows import Row
+from cxr_jax.retrieval.store import SplitIndex
 
 TRAIN = ["Lungs clear. Heart normal.", "Large effusion on the left.", "Cardiomegaly.", "Old granuloma."]
 REFERENCES = ["Left effusion.", "The lungs are clear.", "Mild cardiomegaly. No effusion."]

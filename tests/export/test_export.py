@@ -102,7 +102,8 @@ def test_no_report_and_no_path_leaves_with_it(run, model, exported):
 def test_with_its_index_it_retrieves_what_the_run_does(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(retrieve.parallel, "cache_compilations", lambda folder: None)
     export.main(["--workdir", str(run.root), "--out", str(tmp_path / "model"), "--with_index"])
-    assert contents(tmp_path / "model") == EXPORTED | {"index/train.npz", "index/train.jsonl"}
+    index = {f"index/{file}" for file in contents(run.index) if file.startswith("train/")}
+    assert contents(tmp_path / "model") == EXPORTED | index > EXPORTED | {"index/train/rows.jsonl"}
     assert "are in this folder" in (tmp_path / "model" / "README.md").read_text()
     Image.new("L", (40, 40), 90).save(tmp_path / "a.png")
     capsys.readouterr()
@@ -251,10 +252,9 @@ def test_damaged_weights_are_refused_in_one_line(copy, kind, words):
 
 
 def test_a_damaged_index_or_tokenizer_is_refused(run, copy):
-    (copy / "index").mkdir()
-    shutil.copy(run.index / "train.jsonl", copy / "index")
-    (copy / "index" / "train.npz").write_bytes(pickle.dumps(Loot()))
-    with pytest.raises(InputError, match=r"train.npz: damaged"):
+    shutil.copytree(run.index / "train", copy / "index" / "train")
+    (copy / "index" / "train" / "image_embeddings.npy").write_bytes(pickle.dumps(Loot()))
+    with pytest.raises(InputError, match=r"index/train: damaged"):
         cxr_jax.load(copy)
     shutil.rmtree(copy / "index")
     for file in copy.glob("*token*"):
@@ -324,9 +324,8 @@ class FakeHub:
         return huggingface_hub.ModelInfo(id=repo_id, private=self.private)
 
     def upload_folder(self, *, repo_id, folder_path, allow_patterns, delete_patterns, commit_message):
-        assert set(filter_repo_objects(["index/train.jsonl", "model.safetensors"], allow_patterns=delete_patterns)) == {
-            "index/train.jsonl"
-        }
+        files = ["index/train/rows.jsonl", "model.safetensors"]
+        assert list(filter_repo_objects(files, allow_patterns=delete_patterns)) == files[:1]
         self.sent += filter_repo_objects(sorted(contents(Path(folder_path))), allow_patterns=allow_patterns)
 
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_jax.pages.cases import cases_of, chosen_cases
+from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.search import neighbours_of
-from cxr_jax.retrieval.store import Row, SplitIndex
+from cxr_jax.retrieval.store import SplitIndex
 
 
 @given(rouge=st.lists(st.integers(0, 5), max_size=60), limit=st.integers(2, 50))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cxr_jax.data import pipeline
 from cxr_jax.retrieval import embedding
-from cxr_jax.retrieval.store import first_rows
+from cxr_jax.retrieval.rows import first_rows
 from cxr_jax.runtime import parallel, processes
 from cxr_jax.training.step import init_state, make_recipe
 from tests.tiny import tiny_batch, tiny_config, tiny_resolved

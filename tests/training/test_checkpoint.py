@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from cxr_jax.errors import InputError
-from cxr_jax.training.checkpoint import Checkpoints, merge, newest_step, restore_variables, split
+from cxr_jax.training.checkpoint import SAMPLED, Checkpoints, identity, merge, newest_step, restore_variables, split
 from cxr_jax.training.optim import FROZEN, TRAIN
 from cxr_jax.training.step import TrainState
 from tests.runtime.launch import ALONE
@@ -334,3 +334,21 @@ def test_variables_that_cannot_be_restored(folder, change):
         restore_variables(folder, 30, like, LABELS)
     assert_one_line(error)
     assert os.path.isdir(folder / "20")
+
+
+def test_a_checkpoints_identity_hangs_on_its_values_names_and_shapes():
+    rng = np.random.default_rng(0)
+    params = {"a": {"kernel": rng.normal(size=(30, 1000)).astype(np.float32)}, "b": np.float32(1)}
+    given = identity({"params": params})
+    assert len(given) == 16
+    assert given == identity({"params": jax.tree.map(jnp.asarray, dict(reversed(params.items())))})
+    kernel = params["a"]["kernel"]
+    assert kernel.size > 2 * SAMPLED
+    for other in (
+        {**params, "b": np.float32(1.0000001)},
+        {**params, "a": {"kernel": np.nextafter(kernel, 9)}},
+        {**params, "a": {"kernel": kernel.reshape(1000, 30)}},
+        {**params, "a": {"bias": kernel}},
+        {**params, "c": np.zeros(0, np.float32)},
+    ):
+        assert identity({"params": other}) != given
