@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_jax.data import pipeline
+from cxr_jax.data.tokens import Tokens
 from cxr_jax.retrieval import embedding
 from cxr_jax.retrieval.rows import first_rows
 from cxr_jax.runtime import parallel, processes
@@ -73,7 +74,7 @@ def drawn(tmp_path_factory):
 @pytest.mark.parametrize("view", ["all", "mean"])
 def test_embed_split(drawn, view):
     config, split = drawn[view]
-    tokens = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2), np.ones((len(split), 2), np.int32)
+    tokens = Tokens(np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2), np.ones((len(split), 2), np.int32))
     encoders, _ = counting_encoders()
     embedded, z_v, z_t, attention = embedding.embed_split(encoders, parallel.replicate({}), split, tokens, config)
     assert len(embedded) == len(z_v) == len(z_t) == len(set(split.study_ids)) * (1 if view == "mean" else 2)
@@ -98,7 +99,7 @@ def test_each_distinct_text_is_encoded_once(drawn):
         encoders,
         parallel.replicate({}),
         split,
-        (ids, np.ones_like(ids)),
+        Tokens(ids, np.ones_like(ids)),
         config,
         lambda batches: map_seen(batches, seen),
     )
@@ -128,14 +129,14 @@ def test_what_is_raised_between_batches_ends_it(drawn):
             yield batch
 
     with pytest.raises(KeyError, match="stop"):
-        embedding.embed_split(encoders, parallel.replicate({}), split, (ids, np.ones_like(ids)), config, one)
+        embedding.embed_split(encoders, parallel.replicate({}), split, Tokens(ids, np.ones_like(ids)), config, one)
     assert (len(given["image"]), len(given["tokens"]), len(given["h"])) == (1, 0, 0)
 
 
 def test_features_at_hand_are_not_computed(drawn):
     config, split = drawn["all"]
     ids = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2) % 14
-    tokens = ids, np.ones_like(ids)
+    tokens = Tokens(ids, np.ones_like(ids))
     encoders, given = counting_encoders()
     features = embedding.text_features(encoders, parallel.replicate({}), tokens, config)
     assert features.dtype == jnp.bfloat16
@@ -151,7 +152,7 @@ def test_processes_share_the_rows(drawn, monkeypatch, count):
     """One after the other in the place of each: together they embed what one alone does, and each image once."""
     config, split = drawn["all"]
     ids = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2) % 14
-    tokens = ids, np.ones_like(ids)
+    tokens = Tokens(ids, np.ones_like(ids))
     alone = embedding.embed_split(counting_encoders()[0], parallel.replicate({}), split, tokens, config)
     config = config | {"batch_size": 8 * count}
     monkeypatch.setattr(processes, "count", lambda: count)
