@@ -16,7 +16,6 @@ import json
 import math
 import os
 import re
-import sys
 import time
 from collections import Counter
 from pathlib import Path
