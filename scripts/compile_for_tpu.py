@@ -170,6 +170,7 @@ def main() -> None:
         raise InputError(f"--batch {arguments.batch} cannot be shared by {arguments.chips} chips; use a multiple")
     # Before jax is imported: arrays are the CPU's, and libtpu looks for no TPU.
     os.environ |= {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
+    os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # nothing to lock: several of these may run side by side
     config = configuration_of(arguments, rest)
     devices = devices_of(arguments.topology, arguments.chips)
     lowered = lower(config, devices)

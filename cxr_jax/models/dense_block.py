@@ -141,10 +141,10 @@ def _backward(axis_name: str | None, recompute: bool, residuals: Any, gradients:
         if batch is not None:
             d_bottleneck = d_bottleneck + _through_moments(bottleneck, by2, d_by2, axis_name)
         d_a1, d_conv1 = _conv1_gradients(a1, layer.conv1, d_bottleneck)
-        d_x, d_norm1, d_by1 = _norm_relu_gradients(x, by1, layer.norm1, d_a1)
+        d_x, d_norm1, d_by1 = _norm_relu_gradients(x, by1, layer.norm1, d_a1, d_buffer[..., :channels])
 
         # In place: a sum of slices would be carried along, and added up anew for each layer.
-        d_buffer = lax.dynamic_update_slice_in_dim(d_buffer, d_buffer[..., :channels] + d_x, 0, axis=3)
+        d_buffer = lax.dynamic_update_slice_in_dim(d_buffer, d_x, 0, axis=3)
         if batch is not None:
             d_batch = jax.tree.map(jnp.add, d_batch.of(0, channels), d_by1)
         d_layers.append(Layer(d_norm1, d_conv1, d_norm2, d_conv2))
@@ -174,15 +174,19 @@ def _after(awaited: Float[Array, ""], by: Moments) -> Moments:
 
 
 def _norm_relu_gradients(
-    x: FeatureMap, by: Moments, norm: Affine, d_out: FeatureMap
+    x: FeatureMap, by: Moments, norm: Affine, d_out: FeatureMap, others: FeatureMap | float = 0.0
 ) -> tuple[FeatureMap, Affine, Moments]:
-    """`norm_relu`'s gradients: for x with the moments held, for scale and bias, and for the moments."""
+    """`norm_relu`'s gradients: for x with the moments held, for scale and bias, and for the moments.
+
+    Args:
+      others: what else is to be added to x's. Added here, before it is rounded, it costs no pass over the map.
+    """
     inverse = lax.rsqrt(by.var + EPSILON)
     factor, centred = norm.scale * inverse, x - _row(by.mean)
     d = jnp.where(centred * _row(factor) + _row(norm.bias) > 0, d_out, 0).astype(centred.dtype)
     d_bias, d_scale = d.sum(axis=(0, 1, 2)), (d * centred).sum(axis=(0, 1, 2)) * inverse
     d_by = Moments(-factor * d_bias, -0.5 * factor * inverse * d_scale)
-    return (d * _row(factor)).astype(x.dtype), Affine(d_scale, d_bias), d_by
+    return (d * _row(factor) + others).astype(x.dtype), Affine(d_scale, d_bias), d_by
 
 
 def _through_moments(x: FeatureMap, of_x: Moments, d_of_x: Moments, axis_name: str | None) -> FeatureMap:
