@@ -129,7 +129,8 @@ def _backward(axis_name: str | None, recompute: bool, residuals: Any, gradients:
         x, (y, dy) = buffer[..., :channels], (v[..., channels : channels + growth] for v in (buffer, d_buffer))
         if batch is not None:
             own = channels, channels + growth
-            dy = dy + _through_moments(y, batch.of(*own), d_batch.of(*own), axis_name)
+            # Written down once, or each of both uses would read the whole buffers (XLA:TPU; a CPU drops the barrier).
+            dy = lax.optimization_barrier(dy + _through_moments(y, batch.of(*own), d_batch.of(*own), axis_name))
 
         a1 = norm_relu(x, by1, layer.norm1)
         if recompute:
