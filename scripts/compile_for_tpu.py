@@ -6,7 +6,9 @@
         [--config configs/base.py] [--config.key=value ...] [--hlo FILE]
 
 Prints one JSON line. `flops`, `bytes`, `temp_gib` and `args_gib` are of one chip; `bound_ms` is how long its arithmetic
-and its memory need for them at the least. `collectives` is what the program sends between chips, the largest first;
+and its memory would need for them at the chip's peaks. XLA's count of bytes has in it the padding of layouts, and what
+stays in the chip's own fast memory: true traffic is less. It counts a loop's body once: with micro-batches, flops and
+bytes are multiplied by how many there are. `collectives` is what the program sends between chips, the largest first;
 `batch` is shared by them. What does not fit the chip is not compiled to the end: `fits` is false, `refusal` says why.
 """
 
@@ -110,11 +112,11 @@ def devices_of(topology: str, count: int) -> list[Any]:
 def lower(config: dict[str, Any], devices: list[Any]) -> Any:
     """`make_train_step`'s program for these devices: as `cxr_jax.train` runs it, one batch shared by all of them."""
     import jax
-    import jax.numpy as jnp
     import numpy as np
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
     from cxr_jax.runtime.parallel import AXIS
+    from cxr_jax.training.start import empty_batch
     from cxr_jax.training.step import make_recipe, make_train_step, state_shapes
 
     axis = AXIS if len(devices) > 1 else None
@@ -130,13 +132,7 @@ def lower(config: dict[str, Any], devices: list[Any]) -> Any:
         sharding = NamedSharding(mesh, spec)
         return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree)
 
-    pairs, side, length = config["batch_size"], config["image_size"], config["text"]["max_tokens"]
-    batch = {
-        "image": jax.ShapeDtypeStruct((pairs, side, side, 1), jnp.uint8),
-        "token_ids": jax.ShapeDtypeStruct((pairs, length), jnp.int32),
-        "token_mask": jax.ShapeDtypeStruct((pairs, length), jnp.int32),
-        "group_id": jax.ShapeDtypeStruct((pairs,), jnp.int32),
-    }
+    batch = empty_batch(config, config["batch_size"])
     key = jax.eval_shape(lambda: jax.random.key(0))
     arguments = placed(state_shapes(recipe, config), replicated), placed(batch, sharded), placed(key, replicated)
     return jax.jit(step, donate_argnums=0).lower(*arguments)
@@ -174,6 +170,8 @@ def main() -> None:
     config = configuration_of(arguments, rest)
     devices = devices_of(arguments.topology, arguments.chips)
     lowered = lower(config, devices)
+    share = config["batch_size"] // arguments.chips
+    passes = share // (config.get("micro_batch") or share)
     result = {
         "topology": arguments.topology,
         "chips": arguments.chips,
@@ -182,11 +180,11 @@ def main() -> None:
         "remat": config["remat"],
         "compute_dtype": config["compute_dtype"],
     }
-    print(json.dumps(result | measure(lowered, chip, arguments.hlo)))
+    print(json.dumps(result | measure(lowered, chip, passes, arguments.hlo)))
 
 
-def measure(lowered: Any, chip: Chip, hlo: Path | None = None) -> dict[str, Any]:
-    """Compiles a program and says what it costs one chip."""
+def measure(lowered: Any, chip: Chip, passes: int = 1, hlo: Path | None = None) -> dict[str, Any]:
+    """Compiles a program and says what it costs one chip, whose loop runs so many times."""
     import jax
 
     start = time.perf_counter()
@@ -200,7 +198,7 @@ def measure(lowered: Any, chip: Chip, hlo: Path | None = None) -> dict[str, Any]
     if hlo:
         hlo.write_text(text, "utf-8")
     cost, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
-    flops, moved = float(cost.get("flops", 0)), float(cost.get("bytes accessed", 0))
+    flops, moved = (passes * float(cost.get(name, 0)) for name in ("flops", "bytes accessed"))
     temporary, given = memory.temp_size_in_bytes, memory.argument_size_in_bytes
     made = memory.output_size_in_bytes - memory.alias_size_in_bytes + memory.generated_code_size_in_bytes
     return {

@@ -110,19 +110,24 @@ def _fresh(recipe: Recipe, config: Mapping[str, Any], shapes: TrainState) -> tup
     return dataclasses.replace(fresh, params=params, batch_stats=batch_stats), notes
 
 
+def empty_batch(config: Mapping[str, Any], pairs: int) -> dict[str, np.ndarray]:
+    """A batch of so many pairs as a step takes it, all zeros: for its shapes and types."""
+    side, length = config["image_size"], config["text"]["max_tokens"]
+    return {
+        "image": np.zeros((pairs, side, side, 1), np.uint8),
+        "token_ids": np.zeros((pairs, length), np.int32),
+        "token_mask": np.zeros((pairs, length), np.int32),
+        "group_id": np.zeros(pairs, np.int32),
+    }
+
+
 def compile_step(recipe: Recipe, config: Mapping[str, Any], state: TrainState) -> tuple[Any, dict[str, float]]:
     """The train step, compiled: (replicated state, sharded batch, key) → (state, metrics); and `cost_of` it.
 
     Args:
       state: replicated; it is only looked at.
     """
-    local, side, length = config["batch_size"] // processes.count(), config["image_size"], config["text"]["max_tokens"]
-    batch = {
-        "image": np.zeros((local, side, side, 1), np.uint8),
-        "token_ids": np.zeros((local, length), np.int32),
-        "token_mask": np.zeros((local, length), np.int32),
-        "group_id": np.zeros(local, np.int32),
-    }
+    batch = empty_batch(config, config["batch_size"] // processes.count())
     step = make_train_step(recipe, parallel.AXIS, config["nan"] == "skip")
     pmapped = parallel.pmap(step, in_axes=(0, 0, None), donate=(0,))
     call, program = parallel.compiled(pmapped, state, parallel.shard(batch), jax.random.key(config["seed"]))
