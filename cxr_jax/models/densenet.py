@@ -4,7 +4,6 @@ Padding is explicit everywhere: XLA's SAME pads only the right and lower side wh
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
