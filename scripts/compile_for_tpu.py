@@ -6,22 +6,23 @@
         [--config configs/base.py] [--config.key=value ...] [--hlo FILE]
 
 Prints one JSON line. `flops`, `bytes`, `temp_gib` and `args_gib` are of one chip; `bound_ms` is how long its arithmetic
-and its memory would need for them at the chip's peaks. XLA's count of bytes has in it the padding of layouts, and what
-stays in the chip's own fast memory: true traffic is less. It counts a loop's body once: with micro-batches, flops and
-bytes are multiplied by how many there are. `collectives` is what the program sends between chips, the largest first;
-`batch` is shared by them. What does not fit the chip is not compiled to the end: `fits` is false, `refusal` says why.
+and its memory would need for them at the chip's peaks. `bytes` is XLA's count, which has in it what never leaves the
+core's own fast memory; `memory_bytes` is what the chip's memory carries, counted in the compiled text. XLA counts a
+loop's body once: with micro-batches all three are multiplied by how many there are. `collectives` is what the program
+sends between chips, the largest first; `batch` is shared by them. What does not fit the chip is not compiled to the
+end: `fits` is false, `refusal` says why.
 """
 
 import argparse
 import importlib.util
 import json
-import math
 import os
 import re
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from hlo_text import collectives, memory_traffic
 
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 
@@ -43,12 +44,6 @@ CHIPS = {
     "v5p": Chip(459e12, 2.765e12, 95 * 2**30),
     "v6e": Chip(918e12, 1.640e12, 32 * 2**30),
 }
-ITEM_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8}
-COLLECTIVE = re.compile(
-    r"= (?P<type>\([^=]*?\)|\S+) "
-    r"(?P<op>all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?P<start>-start)?\("
-)
-ARRAY = re.compile(r"\b(?P<dtype>[a-z]\w*)\[(?P<shape>[\d,]*)\]")
 
 
 def chip_of(topology: str) -> Chip:
@@ -66,27 +61,6 @@ def chip_of(topology: str) -> Chip:
 def bounds(chip: Chip, flops: float, moved: float) -> dict[str, float]:
     """Milliseconds that the chip needs at the least: for its arithmetic alone, and for its memory's traffic alone."""
     return {"arithmetic": round(1e3 * flops / chip.flops, 2), "memory": round(1e3 * moved / chip.bandwidth, 2)}
-
-
-def collectives(hlo: str) -> list[dict[str, Any]]:
-    """The arrays that a compiled program's collectives yield, the largest first: op, dtype, shape, bytes, count.
-
-    Args:
-      hlo: the program's text. Several arrays in one collective are listed one by one, equal ones counted.
-    """
-    counts: Counter[tuple[str, str, tuple[int, ...]]] = Counter()
-    for match in COLLECTIVE.finditer(hlo):
-        arrays = [
-            (a["dtype"], tuple(map(int, filter(None, a["shape"].split(","))))) for a in ARRAY.finditer(match["type"])
-        ]
-        if match["start"] and match["op"] != "all-reduce":  # (operands, results, …)
-            arrays = arrays[len(arrays) // 2 :] if match["op"] != "collective-permute" else arrays[1:2]
-        counts.update((match["op"], *array) for array in arrays)
-    rows = [
-        {"op": op, "dtype": dtype, "shape": list(shape), "bytes": ITEM_BYTES[dtype] * math.prod(shape), "count": count}
-        for (op, dtype, shape), count in counts.items()
-    ]
-    return sorted(rows, key=lambda row: (-row["bytes"], row["op"], row["shape"]))
 
 
 def devices_of(topology: str, count: int) -> list[Any]:
@@ -201,13 +175,16 @@ def measure(lowered: Any, chip: Chip, passes: int = 1, hlo: Path | None = None) 
     flops, moved = (passes * float(cost.get(name, 0)) for name in ("flops", "bytes accessed"))
     temporary, given = memory.temp_size_in_bytes, memory.argument_size_in_bytes
     made = memory.output_size_in_bytes - memory.alias_size_in_bytes + memory.generated_code_size_in_bytes
+    carried = passes * memory_traffic(text)
     return {
         "flops": flops,
         "bytes": moved,
+        "memory_bytes": carried,
         "temp_gib": round(temporary / 2**30, 3),
         "args_gib": round(given / 2**30, 3),
         "fits": temporary + given + made <= chip.memory,
         "bound_ms": bounds(chip, flops, moved),
+        "memory_bytes_ms": bounds(chip, flops, carried)["memory"],
         "compile_s": seconds,
         "collectives": collectives(text),
     }

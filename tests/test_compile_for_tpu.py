@@ -19,6 +19,7 @@ from tests.tiny import tiny_resolved
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 import compile_for_tpu  # noqa: E402
+import hlo_text  # noqa: E402
 
 
 def test_collectives_are_those_of_the_program():
@@ -27,7 +28,7 @@ def test_collectives_are_those_of_the_program():
         return gathered.sum() + lax.psum(y.sum(axis=0), "devices"), lax.psum((x * 2).astype(jnp.bfloat16), "devices")
 
     arguments = np.ones((4, 3, 8), np.float32), np.ones((4, 5, 7), np.float32)
-    found = compile_for_tpu.collectives(jax.pmap(step, axis_name="devices").lower(*arguments).compile().as_text())
+    found = hlo_text.collectives(jax.pmap(step, axis_name="devices").lower(*arguments).compile().as_text())
     sent = {(row["op"], tuple(row["shape"])) for row in found}
     assert {("all-gather", (12, 8)), ("all-reduce", (3, 8)), ("all-reduce", (7,))} <= sent
     assert found[0] == {"op": "all-gather", "dtype": "f32", "shape": [12, 8], "bytes": 384, "count": 1}
@@ -35,7 +36,7 @@ def test_collectives_are_those_of_the_program():
 
 
 def test_a_program_of_one_device_sends_nothing():
-    assert compile_for_tpu.collectives(jax.jit(jnp.sin).lower(np.ones(3, np.float32)).compile().as_text()) == []
+    assert hlo_text.collectives(jax.jit(jnp.sin).lower(np.ones(3, np.float32)).compile().as_text()) == []
 
 
 def test_of_asynchronous_collectives_what_they_yield_counts():
@@ -47,7 +48,7 @@ def test_of_asynchronous_collectives_what_they_yield_counts():
       %again = f32[128]{0:T(128)} all-reduce(%c), to_apply=%sum
       %unlike = f32[9]{0} fusion(%again), calls=%all-reduce
     """
-    rows = [(row["op"], row["dtype"], row["shape"], row["count"]) for row in compile_for_tpu.collectives(hlo)]
+    rows = [(row["op"], row["dtype"], row["shape"], row["count"]) for row in hlo_text.collectives(hlo)]
     assert rows == [
         ("all-gather", "f32", [256, 256], 1), ("all-reduce", "f32", [128], 2), ("all-reduce", "bf16", [], 1),
     ]  # fmt: skip
@@ -57,13 +58,35 @@ def test_the_step_of_four_devices_gathers_embeddings_and_nothing_larger():
     """The real step on virtual CPU devices, lowered as for a TPU's chips."""
     config = tiny_resolved()
     program = compile_for_tpu.lower(config, jax.devices()[:4]).compile()
-    gathered = [row for row in compile_for_tpu.collectives(program.as_text()) if row["op"] == "all-gather"]
+    gathered = [row for row in hlo_text.collectives(program.as_text()) if row["op"] == "all-gather"]
     assert gathered
     assert max(row["bytes"] for row in gathered) == 8 * config["embed_dim"] * 4
     measured = compile_for_tpu.measure(compile_for_tpu.lower(config, jax.devices()[:1]), compile_for_tpu.CHIPS["v5e"])
     assert measured["fits"]
     assert measured["flops"] > 0
+    assert measured["memory_bytes"] > 0
     assert measured["collectives"] == []
+
+
+def test_memory_traffic_is_what_leaves_the_core():
+    """Sides are padded to the tile in the layout's order; the core's own memory, S(1), is free; an update is a part."""
+    hlo = """
+%fused (p: f32[4]) -> f32[4] {
+  %not_counted = f32[1024]{0:T(1024)} add(%p, %p)
+}
+
+ENTRY %main (x: bf16[16,8,32]) -> bf16[16,8,32] {
+  %x = bf16[16,8,32]{2,0,1:T(8,128)(2,1)} parameter(0)
+  %near = bf16[16,8,32]{2,0,1:T(8,128)(2,1)S(1)} fusion(%x), kind=kLoop, calls=%fused
+  %both = (f32[32]{0:T(128)S(1)}, bf16[16,8,32]{2,0,1:T(8,128)(2,1)}) fusion(%near, %x), kind=kOutput, calls=%fused
+  %far = bf16[16,8,32]{2,0,1:T(8,128)(2,1)} get-tuple-element(%both), index=1
+  %cut = bf16[16,8,8]{2,0,1:T(8,128)(2,1)} slice(%far), slice={[0:16], [0:8], [0:8]}
+  %wide = bf16[16,8,256]{2,0,1:T(8,128)(2,1)} broadcast(%zero), dimensions={}
+  ROOT %dynamic_update_slice.3 = bf16[16,8,256]{2,0,1:T(8,128)(2,1)} dynamic-update-slice(%wide, %cut, %zero)
+}
+"""
+    tile = 8 * 16 * 128 * 2  # 8, 16 and 32 padded to 128 numbers of two bytes
+    assert hlo_text.memory_traffic(hlo) == tile * (1 + 2 + 2 + 2 + 2)
 
 
 def test_bounds():
