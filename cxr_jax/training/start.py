@@ -130,6 +130,22 @@ def buckets_of(config: Mapping[str, Any], counts: np.ndarray) -> LengthBuckets:
     return make_buckets(counts, config, shares)
 
 
+def empty_batch(config: Mapping[str, Any], pairs: int, buckets: LengthBuckets | None = None) -> dict[str, Any]:
+    """A batch of so many pairs as the step takes it, all zeros: for its shapes and types."""
+    side, lengths = config["image_size"], (config["text"]["max_tokens"],) if buckets is None else buckets.lengths
+    tokens = tuple(np.zeros((pairs // len(lengths), length), np.int32) for length in lengths)
+    texts: dict[str, Any] = dict.fromkeys(("token_ids", "token_mask"), tokens if len(tokens) > 1 else tokens[0])
+    if reads_features(config):
+        texts = {"text_features": np.zeros((pairs, config["text"]["bert"]["hidden_size"]), np.float32)}
+    return {
+        "image": np.zeros((pairs, side, side, 1), np.uint8),
+        **texts,
+        "group_id": np.zeros(pairs, np.int32),
+        "study_id": np.zeros(pairs, np.int32),
+        "labels": np.zeros((pairs, len(label_columns(config["loss"]["positives"]))), np.uint8),
+    }
+
+
 def compile_step(
     recipe: Recipe, config: Mapping[str, Any], state: TrainState, buckets: LengthBuckets | None = None
 ) -> tuple[Any, dict[str, float]]:
@@ -140,19 +156,7 @@ def compile_step(
     Args:
       state: replicated; it is only looked at.
     """
-    local, side = config["batch_size"] // processes.count(), config["image_size"]
-    lengths = (config["text"]["max_tokens"],) if buckets is None else buckets.lengths
-    tokens = tuple(np.zeros((local // len(lengths), length), np.int32) for length in lengths)
-    texts: dict[str, Any] = dict.fromkeys(("token_ids", "token_mask"), tokens if len(tokens) > 1 else tokens[0])
-    if reads_features(config):
-        texts = {"text_features": np.zeros((local, config["text"]["bert"]["hidden_size"]), np.float32)}
-    batch = {
-        "image": np.zeros((local, side, side, 1), np.uint8),
-        **texts,
-        "group_id": np.zeros(local, np.int32),
-        "study_id": np.zeros(local, np.int32),
-        "labels": np.zeros((local, len(label_columns(config["loss"]["positives"]))), np.uint8),
-    }
+    batch = empty_batch(config, config["batch_size"] // processes.count(), buckets)
     step = make_train_step(recipe, parallel.AXIS, config["nan"] == "skip")
     pmapped = parallel.pmap(step, in_axes=(0, 0, None), donate=(0,))
     key = jax.random.key(config["seed"])
