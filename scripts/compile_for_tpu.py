@@ -8,9 +8,9 @@
 Prints one JSON line. `flops`, `bytes`, `temp_gib` and `args_gib` are of one chip; `bound_ms` is how long its arithmetic
 and its memory would need for them at the chip's peaks. `bytes` is XLA's count, which has in it what never leaves the
 core's own fast memory; `memory_bytes` is what the chip's memory carries, counted in the compiled text. XLA counts a
-loop's body once: with micro-batches all three are multiplied by how many there are. `collectives` is what the program
-sends between chips, the largest first; `batch` is shared by them. What does not fit the chip is not compiled to the
-end: `fits` is false, `refusal` says why.
+loop's body once: with micro-batches its two counts are multiplied by how many there are. `collectives` is what the
+program sends between chips, the largest first; `batch` is shared by them. What does not fit the chip is not compiled
+to the end: `fits` is false, `refusal` says why.
 """
 
 import argparse
@@ -175,7 +175,7 @@ def measure(lowered: Any, chip: Chip, passes: int = 1, hlo: Path | None = None) 
     flops, moved = (passes * float(cost.get(name, 0)) for name in ("flops", "bytes accessed"))
     temporary, given = memory.temp_size_in_bytes, memory.argument_size_in_bytes
     made = memory.output_size_in_bytes - memory.alias_size_in_bytes + memory.generated_code_size_in_bytes
-    carried = passes * memory_traffic(text)
+    carried = memory_traffic(text, passes)
     return {
         "flops": flops,
         "bytes": moved,

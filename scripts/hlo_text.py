@@ -14,6 +14,7 @@ ARRAY = re.compile(r"\b(?P<dtype>[a-z]\w*)\[(?P<shape>[\d,]*)\](?:\{(?P<layout>[
 INSTRUCTION = re.compile(
     r"^\s+(?:ROOT )?(?P<name>%\S+) = (?P<type>\((?:[^()]|\([^()]*\))*\)|\S+) (?P<op>[a-z][\w\-]*)\((?P<operands>[^)]*)"
 )
+COMPUTATION = re.compile(r"^(?:ENTRY )?(?P<name>%\S+) \(.*\{\n(?P<body>(?:.*\n)*?)\}", re.MULTILINE)
 # Names of what is there already, and ends of what a -start began.
 FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "custom-call"}
 
@@ -49,20 +50,31 @@ def collectives(hlo: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (-row["bytes"], row["op"], row["shape"]))
 
 
-def memory_traffic(hlo: str) -> int:
+def memory_traffic(hlo: str, repeats: int = 1) -> int:
     """Bytes that a program compiled for a TPU reads from its memory and writes to it, padding of layouts included.
 
     What XLA:TPU placed in a core's own memory, S(1), is left out. Each instruction reads its operands and writes its
-    result once; of an array that is updated in place, and of one that is cut, the part counts. Loops count once.
+    result once; of an array that is updated in place, and of one that is cut, the part counts.
+
+    Args:
+      repeats: how often a loop's body runs.
     """
-    entry = hlo[hlo.index("\nENTRY") :]
+    computations = {match["name"]: match["body"] for match in COMPUTATION.finditer(hlo)}
+    (entry,) = re.findall(r"^ENTRY (%\S+)", hlo, re.MULTILINE)
+    return _traffic(computations, entry, repeats)
+
+
+def _traffic(computations: dict[str, str], name: str, repeats: int) -> int:
     known: dict[str, list[Traffic]] = {}
     total = 0
-    for line in entry[: entry.index("\n}")].splitlines():
+    for line in computations[name].splitlines():
         if not (match := INSTRUCTION.match(line)):
             continue
         name, op = match["name"], match["op"]
         known[name] = results = [traffic_of(array) for array in ARRAY.finditer(match["type"])]
+        if op == "while" and (body := re.search(r"body=(%[^\s,]+)", line)):
+            total += repeats * _traffic(computations, body[1], repeats)
+            continue
         if op in FREE or op.endswith("-done"):
             continue
         moved = [array for operand in re.findall(r"%[^\s,]+", match["operands"]) for array in known.get(operand, [])]
