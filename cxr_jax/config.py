@@ -8,6 +8,7 @@ import ast
 import difflib
 import importlib.util
 import inspect
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -304,6 +305,8 @@ def check(config: Mapping[str, Any], source: str) -> None:
         fits = isinstance(value, (tuple, list) if kind is tuple else kind)
         if not fits or (kind is int and isinstance(value, bool)):
             raise InputError(f"{source}: {name} = {value!r} is not of type {kind.__name__}; set --config.{name}=…")
+        if kind is float and not math.isfinite(value):
+            raise InputError(f"{source}: {name} = {value!r} must be a finite number")
         if choices and value not in choices:
             raise InputError(f"{source}: {name} = {value!r}; it is one of {', '.join(choices)}")
         if name in POSITIVE and not value > 0:
