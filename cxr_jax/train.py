@@ -102,8 +102,9 @@ def train(
             (run.root / UNFINISHED).touch()
         with stopper.losing_nothing("preparing the data"):
             splits, source = load_splits(config)
+            # Refuses what cannot be shared, before the folder has a configuration that it would be bound to.
+            pipeline.training_order(splits["train"], config, processes.count())
             tokens, tokenizer, config = read_texts(run, config, splits, source, writes)
-            pipeline.training_order(splits["train"], config, processes.count())  # refuses what cannot be shared
         with stopper.losing_nothing("reading the weights"):
             recipe = make_recipe(config, parallel.AXIS)
             checkpoints = Checkpoints(run.checkpoints, recipe.labels) if writes else None
