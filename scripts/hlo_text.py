@@ -6,14 +6,12 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 ITEM_BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8}
+TYPE = r"(?P<type>\((?:[^()]|\([^()]*\))*\)|\S+)"
 COLLECTIVE = re.compile(
-    r"= (?P<type>\([^=]*?\)|\S+) "
-    r"(?P<op>all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?P<start>-start)?\("
+    rf"= {TYPE} (?P<op>all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute)(?P<start>-start)?\("
 )
 ARRAY = re.compile(r"\b(?P<dtype>[a-z]\w*)\[(?P<shape>[\d,]*)\](?:\{(?P<layout>[^}]*)\})?")
-INSTRUCTION = re.compile(
-    r"^\s+(?:ROOT )?(?P<name>%\S+) = (?P<type>\((?:[^()]|\([^()]*\))*\)|\S+) (?P<op>[a-z][\w\-]*)\((?P<operands>[^)]*)"
-)
+INSTRUCTION = re.compile(rf"^\s+(?:ROOT )?(?P<name>%\S+) = {TYPE} (?P<op>[a-z][\w\-]*)\((?P<operands>[^)]*)")
 COMPUTATION = re.compile(r"^(?:ENTRY )?(?P<name>%\S+) \(.*\{\n(?P<body>(?:.*\n)*?)\}", re.MULTILINE)
 # Names of what is there already, and ends of what a -start began.
 FREE = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "custom-call"}
@@ -35,10 +33,11 @@ def collectives(hlo: str) -> list[dict[str, Any]]:
     """The arrays that a compiled program's collectives yield, the largest first: op, dtype, shape, bytes, count.
 
     Args:
-      hlo: the program's text. Several arrays in one collective are listed one by one, equal ones counted.
+      hlo: the program's text. Several arrays in one collective are listed one by one, equal ones counted. The
+        fusions beside which XLA:TPU lets one proceed name it again, and are left out.
     """
     counts: Counter[tuple[str, str, tuple[int, ...]]] = Counter()
-    for match in COLLECTIVE.finditer(hlo):
+    for match in COLLECTIVE.finditer(re.sub(r"^%async_collective_fusion.*?^}", "", hlo, flags=re.M | re.S)):
         arrays = [(array["dtype"], shape_of(array["shape"])) for array in ARRAY.finditer(match["type"])]
         if match["start"] and match["op"] != "all-reduce":  # (operands, results, …)
             arrays = arrays[len(arrays) // 2 :] if match["op"] != "collective-permute" else arrays[1:2]

@@ -45,10 +45,16 @@ def test_of_asynchronous_collectives_what_they_yield_counts():
       %ars = (f32[128]{0:T(128)}, bf16[]{:T(256)S(1)}) all-reduce-start(%a, %b), to_apply=%sum
       %again = f32[128]{0:T(128)} all-reduce(%c), to_apply=%sum
       %unlike = f32[9]{0} fusion(%again), calls=%all-reduce
+      %many = (f32[7]{0:T(128)}, /*index=5*/f32[7]{0:T(128)S(1)}) all-reduce(%d, %e), channel_id=3, to_apply=%sum
+      %part = f32[64]{0} reduce-scatter(%f), channel_id=4, dimensions={0}
+%async_collective_fusion.7 (p: f32[256]) -> f32[64] {
+  %part.again = f32[64]{0} reduce-scatter(%p), channel_id=4, dimensions={0}
+}
     """
     rows = [(row["op"], row["dtype"], row["shape"], row["count"]) for row in hlo_text.collectives(hlo)]
     assert rows == [
-        ("all-gather", "f32", [256, 256], 1), ("all-reduce", "f32", [128], 2), ("all-reduce", "bf16", [], 1),
+        ("all-gather", "f32", [256, 256], 1), ("all-reduce", "f32", [128], 2), ("reduce-scatter", "f32", [64], 1),
+        ("all-reduce", "f32", [7], 2), ("all-reduce", "bf16", [], 1),
     ]  # fmt: skip
 
 
