@@ -20,7 +20,7 @@ from cxr_jax.errors import InputError
 
 
 class Key(NamedTuple):
-    """What a key holds: its type, its meaning, and the values it may take where these are few."""
+    """What a key holds: its type, its meaning, and the values it may take, or a tuple may hold, where these are few."""
 
     kind: type
     meaning: str
@@ -130,6 +130,7 @@ SCHEMA = {
         tuple,
         "what training texts are drawn by: section (findings, impression or both), leave_out (a sentence, or none), "
         "shuffle (the sentences' order)",
+        ("section", "leave_out", "shuffle"),
     ),
     "data.sampler": Key(
         str, "unique_groups: no report twice in a batch, where the data allow it", ("shuffle", "unique_groups")
@@ -191,7 +192,6 @@ NOT_NEGATIVE = ("seed", "micro_batch", "checkpoint_every", "checkpoint_minutes",
 FRACTIONS = ("text.dropout", "optim.b2")
 MIN_IMAGE_SIZE = 32  # halved five times
 MIN_TOKENS = 3  # [CLS], one word, [SEP]
-AUGMENT_TEXT = ("section", "leave_out", "shuffle")
 # What a run did that was begun before there was such a key.
 YOUNGER_KEYS = {
     "remat": "none", "data.unreadable": "refuse", "micro_batch": 0, "loss.kind": "softmax", "loss.positives": "pair",
@@ -307,7 +307,11 @@ def check(config: Mapping[str, Any], source: str) -> None:
             raise InputError(f"{source}: {name} = {value!r} is not of type {kind.__name__}; set --config.{name}=…")
         if kind is float and not math.isfinite(value):
             raise InputError(f"{source}: {name} = {value!r} must be a finite number")
-        if choices and value not in choices:
+        if choices and kind is tuple:
+            for held in value:
+                if held not in choices:
+                    raise InputError(f"{source}: {name} holds {held!r}; it is of {', '.join(choices)}")
+        elif choices and value not in choices:
             raise InputError(f"{source}: {name} = {value!r}; it is one of {', '.join(choices)}")
         if name in POSITIVE and not value > 0:
             raise InputError(f"{source}: {name} = {value!r} must be positive")
@@ -332,9 +336,6 @@ def check(config: Mapping[str, Any], source: str) -> None:
                 re.compile(pattern)
             except (re.error, TypeError) as error:
                 raise InputError(f"{source}: {name} holds {pattern!r}, no regular expression ({error})") from error
-    for kind in flat["data.augment_text"]:
-        if kind not in AUGMENT_TEXT:
-            raise InputError(f"{source}: data.augment_text holds {kind!r}; it is of {', '.join(AUGMENT_TEXT)}")
     if not all(isinstance(name, str) for pair in flat["data.columns"].items() for name in pair):
         raise InputError(f"{source}: data.columns = {flat['data.columns']!r} must be names of columns, ours to theirs")
     if flat["profile_steps"]:

@@ -219,7 +219,7 @@ class Validation:
 
     def __init__(self, encoders: Encoders, split: pipeline.Split, tokens: Tokens, config: Mapping[str, Any]):
         rows = np.arange(min(VALIDATION_ROWS, len(split)))
-        self.split, self.tokens = split.take(rows), Tokens(tokens.token_ids[rows], tokens.token_mask[rows])
+        self.split, self.tokens = split.take(rows), tokens.take(rows)
         self.encoders, self.config, self.objective = encoders, config, make_objective(config)
         self._features: np.ndarray | None = None
 
@@ -244,18 +244,19 @@ class Validation:
         split, z_v, z_t, _ = embed_split(*given, self.split, self.tokens, self.config, checked, features)
         metrics = retrieval_metrics(z_v @ z_t.T, split.group_ids, split.group_ids)
         recall = {f"val_recall@{k}": metrics[f"recall@{k}"] for k in RECALL_RANKS}
-        losses = self.losses(split, z_t, z_v, parallel.unreplicate(state.params))
+        learnt = {name: state.params[name] for name in ("log_scale", "bias") if name in state.params}
+        losses = self.losses(split, z_t, z_v, parallel.unreplicate(learnt))
         return losses | recall | {BEST_METRIC: float(np.mean(list(recall.values())))}
 
     def losses(self, split: pipeline.Split, z_t: np.ndarray, z_v: np.ndarray, params: Any) -> dict[str, float]:
-        """val_loss and val_loss_floor of a split's embeddings, (n, E)."""
-        objective, identity = self.objective, pipeline.identities(split, self.objective.positives)
+        """val_loss and val_loss_floor of a split's embeddings, (n, E), by the model's log_scale and bias."""
+        objective, identities = self.objective, pipeline.identities(split, self.objective.positives)
         scale, bias = inverse_temperature(params["log_scale"]), jnp.asarray(params.get("bias", 0.0))
         order, size = np.random.default_rng(0).permutation(len(split)), min(self.config["batch_size"], len(split))
         sums = np.zeros(2)
         batches = order[: len(order) // size * size].reshape(-1, size)
         for rows in batches:
-            of = identity_of({name: numbers[rows] for name, numbers in identity.items()})
+            of = identity_of({name: numbers[rows] for name, numbers in identities.items()})
             given = jnp.asarray(z_t[rows]), jnp.asarray(z_v[rows]), scale
             loss = contrastive_loss(*given, objective=objective, identity=of, bias=bias)
             sums += float(loss), float(loss_floor(objective, of))

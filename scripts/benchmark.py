@@ -46,6 +46,7 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
     import numpy as np
 
     from cxr_jax import config as configuration
+    from cxr_jax.training.start import empty_batch
     from cxr_jax.training.step import init_state, make_recipe, make_train_step
     from cxr_jax.weights.bert import complete_bert_config
 
@@ -58,13 +59,10 @@ def measure_ours(arguments: argparse.Namespace) -> dict:
     config["text"]["bert"] = complete_bert_config({"vocab_size": 28996, "num_hidden_layers": arguments.bert_layers})
     rng = np.random.default_rng(0)
     tokens = (arguments.batch, arguments.tokens)
-    batch = {
+    batch = empty_batch(config, arguments.batch) | {
         "image": rng.integers(0, 256, (arguments.batch, arguments.image, arguments.image, 1), dtype=np.uint8),
         "token_ids": rng.integers(1000, 28000, tokens, dtype=np.int32),
         "token_mask": np.ones(tokens, np.int32),
-        "group_id": np.arange(arguments.batch, dtype=np.int32),
-        "study_id": np.arange(arguments.batch, dtype=np.int32),
-        "labels": np.zeros((arguments.batch, 0), np.uint8),
     }
     batch = jax.device_put(batch)
     recipe, key = make_recipe(config), jax.random.key(0)

@@ -141,16 +141,17 @@ def main() -> None:
     # Before jax is imported: arrays are the CPU's, and libtpu looks for no TPU.
     os.environ |= {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
     os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # nothing to lock: several of these may run side by side
+    from cxr_jax.training.step import micro_batches
+
     config = configuration_of(arguments, rest)
     devices = devices_of(arguments.topology, arguments.chips)
     lowered = lower(config, devices)
-    share = config["batch_size"] // arguments.chips
-    passes = share // (config.get("micro_batch") or share)
+    passes = micro_batches(config["micro_batch"], config["batch_size"] // arguments.chips)
     result = {
         "topology": arguments.topology,
         "chips": arguments.chips,
         "batch": config["batch_size"],
-        "micro_batch": config.get("micro_batch"),
+        "micro_batch": config["micro_batch"],
         "remat": config["remat"],
         "compute_dtype": config["compute_dtype"],
     }

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
 
+from cxr_jax.csv_table import CsvTable
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.files import whole
 
@@ -55,8 +56,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="the CSV that is written")
     parser.add_argument("--source", default="", metavar="NAME", help="only rows of this source")
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
-    with arguments.table.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if arguments.source in ("", row.get("source"))]
+    needed = ["image", "patient_id", "finding", *(["source"] if arguments.source else [])]
+    rows = [row.cells for row in CsvTable(arguments.table, needed)]
+    rows = [row for row in rows if arguments.source in ("", row.get("source"))]
     for row in rows:
         if row["finding"] not in SENTENCES:
             raise InputError(

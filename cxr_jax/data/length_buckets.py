@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
+from cxr_jax.data.sampling import Share
+
 SAMPLES = 256  # batches that are drawn to see what they hold: about one in as many is longer
 
 
@@ -42,11 +44,10 @@ def make_buckets(counts: np.ndarray, config: Mapping[str, Any], shares: int) -> 
     return LengthBuckets(tuple(min(-(-int(length) // 8) * 8, max_tokens) for length in longest), shares)
 
 
-class ByLength(grain.MapDataset):
-    """What one process takes of each global batch, share after share, each sorted by length; an epoch's rest goes.
+class ByLength(Share):
+    """A `Share` of which each of the step's shares is sorted by length.
 
-    An example also says whether its batch `fits` the lengths. It maps positions alone, as all of the order does: every
-    process knows the same of every batch.
+    An example also says whether its batch `fits` the lengths: every process knows the same of every batch.
 
     Args:
       parent: examples by position, `rows` the rows by position.
@@ -57,11 +58,8 @@ class ByLength(grain.MapDataset):
         self, parent: grain.MapDataset, rows: grain.MapDataset, counts: np.ndarray, buckets: LengthBuckets,
         batch_size: int, index: int, count: int,
     ):  # fmt: skip
-        super().__init__(parent)
+        super().__init__(parent, batch_size, index, count)
         lengths, shares = buckets
-        self._rows, self._batch_size = len(parent), batch_size
-        self._local = batch_size // count
-        self._first = index * self._local
         ends = np.arange(1, len(lengths) + 1) * batch_size // len(lengths) - 1
 
         @lru_cache(maxsize=64)  # threads read ahead into the next ones
@@ -73,17 +71,10 @@ class ByLength(grain.MapDataset):
 
         self._arranged = arranged
 
-    def __len__(self) -> int:
-        return self._rows // self._batch_size * self._local
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return self.slice(index)
-        epoch, place = divmod(index, len(self))
-        step, row = divmod(place, self._local)
-        start = epoch * self._rows + step * self._batch_size
+    def example(self, start: int, row: int) -> Any:
+        """As `Share`'s, of the batch as it is arranged."""
         places, fits = self._arranged(start)
-        return self._parent[start + int(places[self._first + row])] | {"fits": np.bool_(fits)}
+        return super().example(start, int(places[row])) | {"fits": np.bool_(fits)}
 
 
 def cut(batch: Mapping[str, Any], lengths: tuple[int, ...], shares: int) -> dict[str, Any]:

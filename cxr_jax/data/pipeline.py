@@ -12,7 +12,7 @@ from cxr_jax.data import images, reports, side_files
 from cxr_jax.data.length_buckets import ByLength, LengthBuckets, cut
 from cxr_jax.data.prepare import prepare
 from cxr_jax.data.records import SourceConfig
-from cxr_jax.data.sampling import Sampler
+from cxr_jax.data.sampling import Sampler, Share
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.data.tokens import TextFeatures, Tokens
 from cxr_jax.errors import InputError
@@ -95,29 +95,6 @@ def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, Split], SourceConf
     return _share_group_ids({name: split for name, split in splits.items() if len(split)}), source
 
 
-class _Share(grain.MapDataset):
-    """What one process of several takes of each global batch: rows [p L, (p + 1) L) of it; an epoch's rest goes.
-
-    It maps positions alone, so a position means the same step on any number of processes.
-    """
-
-    def __init__(self, parent: grain.MapDataset, batch_size: int, index: int, count: int):
-        super().__init__(parent)
-        self._rows, self._batch_size = len(parent), batch_size
-        self._local = batch_size // count
-        self._first = index * self._local
-
-    def __len__(self) -> int:
-        return self._rows // self._batch_size * self._local
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return self.slice(index)
-        epoch, place = divmod(index, len(self))
-        step, row = divmod(place, self._local)
-        return self._parent[epoch * self._rows + step * self._batch_size + self._first + row]
-
-
 def train_batches(
     split: Split,
     texts: Tokens | TextFeatures,
@@ -158,7 +135,7 @@ def train_batches(
     # Batched within the epoch: no batch ever holds the same example twice, which the loss would take for a negative.
     local = config["batch_size"] // count
     if buckets is None or len(buckets.lengths) == 1:
-        dataset = _Share(dataset, config["batch_size"], index, count).batch(local, drop_remainder=True).repeat()
+        dataset = Share(dataset, config["batch_size"], index, count).batch(local, drop_remainder=True).repeat()
     else:
         assert isinstance(texts, Tokens)
         lengths = texts.token_mask.sum(axis=1)
@@ -180,19 +157,16 @@ def training_order(split: Split, config: Mapping[str, Any], count: int = 1) -> g
         raise InputError(
             f"batch_size = {config['batch_size']} cannot be shared by {count} processes; use a multiple of that"
         )
-    order = _order(split, config)
+    if config["data"]["sampler"] == "shuffle" and not config["data"]["one_view"]:
+        order = grain.MapDataset.range(len(split)).seed(config["seed"]).shuffle()
+    else:
+        order = Sampler(split.group_ids, split.study_ids, config).seed(config["seed"])
     if len(order) < config["batch_size"]:
         raise InputError(
             f"batch_size = {config['batch_size']} is larger than the training split ({len(order)} "
             f"{'studies' if config['data']['one_view'] else 'pairs'}); lower it"
         )
     return order
-
-
-def _order(split: Split, config: Mapping[str, Any]) -> grain.MapDataset:
-    if config["data"]["sampler"] == "shuffle" and not config["data"]["one_view"]:
-        return grain.MapDataset.range(len(split)).seed(config["seed"]).shuffle()
-    return Sampler(split.group_ids, split.study_ids, config).seed(config["seed"])
 
 
 def identities(split: Split, positives: str) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""In which order an epoch goes through a split, where that is more than a shuffle."""
+"""In which order an epoch goes through a split, where that is more than a shuffle, and who takes what of a batch."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -36,6 +36,33 @@ class Sampler(grain.MapDataset):
             return self.slice(index)
         epoch, place = divmod(index, self._length)
         return int(self._order(epoch)[place])
+
+
+class Share(grain.MapDataset):
+    """What one process of several takes of each global batch: rows [p L, (p + 1) L) of it; an epoch's rest goes.
+
+    It maps positions alone, so a position means the same step on any number of processes.
+    """
+
+    def __init__(self, parent: grain.MapDataset, batch_size: int, index: int, count: int):
+        super().__init__(parent)
+        self._rows, self._batch_size = len(parent), batch_size
+        self._local = batch_size // count
+        self._first = index * self._local
+
+    def __len__(self) -> int:
+        return self._rows // self._batch_size * self._local
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.slice(index)
+        epoch, place = divmod(index, len(self))
+        step, row = divmod(place, self._local)
+        return self.example(epoch * self._rows + step * self._batch_size, self._first + row)
+
+    def example(self, start: int, row: int) -> Any:
+        """Row `row` of the global batch that begins at position `start`."""
+        return self._parent[start + row]
 
 
 def epoch_order(

@@ -18,6 +18,10 @@ class Tokens(NamedTuple):
     token_ids: np.ndarray  # int32 (n, L)
     token_mask: np.ndarray  # int32 (n, L), 1 for a real token
 
+    def take(self, rows: np.ndarray) -> "Tokens":
+        """Those of these rows only, in their order."""
+        return Tokens(self.token_ids[rows], self.token_mask[rows])
+
 
 class TextFeatures(NamedTuple):
     """Reports as a text tower that stays as it is has read them, a row a report."""

@@ -91,7 +91,7 @@ def embed_split(
       features: `text_features` of these tokens, where they are at hand.
     """
     rows = parallel.own_rows(len(split))
-    part = split.take(rows), Tokens(*(column[rows] for column in tokens))
+    part = split.take(rows), tokens.take(rows)
     z_v, A_s = _embed_images(encoders, variables, *part, config, progress)
     attention = np.round(255 * np.nan_to_num(A_s)).astype(np.uint8)
     z_v, attention = (parallel.gather_rows(x, len(split)) for x in (z_v, attention))

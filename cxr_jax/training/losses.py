@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int, UInt8
 from cxr_jax.models.dual_encoder import l2_normalize
 from cxr_jax.types import Scalar
 
-BLOCK_CELLS = 1 << 24  # of the B × N similarities, as many as are held at a time: 64 MiB
+BLOCK_CELLS = 1 << 24  # of the B × N similarities, as many as are computed at a time: 64 MiB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def contrastive_loss(
     them, and `first_row` the place of this device's first row there: every anchor meets all N candidates, and the mean
     of the devices' losses is the loss of the one global batch.
 
-    No more than BLOCK_CELLS similarities are held at a time, in the backward pass either.
+    It is computed in blocks of at most BLOCK_CELLS similarities, in the backward pass too.
 
     Args:
       identity, all_identity: of these rows and of all; needed unless the positives are pairs.

@@ -105,9 +105,9 @@ def make_train_step(
     """The step (state, this device's batch, root key) → (state, metrics).
 
     Metrics, float32 each: loss, loss_floor (see `losses.loss_floor`), temperature, learning_rate, gradient_norm and
-    update_norm (of what is trained),
-    equal_reports (the share of the global batch's reports that stand in it more than once). Where the loss or the
-    gradient's norm is not finite, `skip_nan` leaves the update out: nothing but the step's number changes.
+    update_norm (of what is trained), equal_reports (the share of the global batch's reports that stand in it more than
+    once). Where the loss or the gradient's norm is not finite, `skip_nan` leaves the update out: nothing but the step's
+    number changes.
 
     With an `axis_name`, embeddings are gathered over the devices, so that N devices compute the loss of one global
     batch, and gradients are averaged over them; with None the same code runs on one device, under jit.
