@@ -20,8 +20,11 @@ class ArgumentParser(argparse.ArgumentParser):
         raise InputError(f"{message}; --help explains the arguments")
 
 
-class Preempted(Exception):  # noqa: N818 - it is no error
-    """The run was told to stop, and what it had is saved: the same command goes on from there."""
+class Preempted(BaseException):
+    """The run was told to stop, and what it had is saved: the same command goes on from there.
+
+    As KeyboardInterrupt, it is none of what `except Exception` takes for a fault: a handler may raise it anywhere.
+    """
 
 
 def exit_code_and_message(error: BaseException) -> tuple[int, str]:

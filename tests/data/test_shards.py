@@ -7,7 +7,7 @@ import pytest
 
 from cxr_jax.data import encoders, images, shards
 from cxr_jax.data.records import Record, RecordBuilder, SourceConfig
-from cxr_jax.errors import InputError
+from cxr_jax.errors import InputError, Preempted
 
 
 @pytest.fixture
@@ -121,3 +121,20 @@ def test_a_missing_image_is_refused(builder, records):
     records[3].image.unlink()
     with pytest.raises(InputError, match=r"here: .*3\.png: no such image"):
         shards.plan({"train": records}, builder)
+
+
+def test_a_stop_in_the_midst_of_serialising_or_decoding_stays_what_it_is(builder, records, tmp_path, monkeypatch):
+    """A signal's handler raises it anywhere: TFDS would put words of its own before it, a reader take it for damage."""
+
+    def stop(*_, **__):
+        raise Preempted("SIGTERM")
+
+    pictures = encoded(shards.Shard("train", "train-a", records))
+    with monkeypatch.context() as patch:
+        patch.setattr("tensorflow_datasets.core.example_serializer._item_to_tf_feature", stop)
+        with pytest.raises(Preempted, match=r"^SIGTERM$"):
+            shards.write(tmp_path, shards.Shard("train", "train-a", records), pictures, builder)
+    assert not (tmp_path / "train-a").exists()
+    monkeypatch.setattr("PIL.Image.open", stop)
+    with pytest.raises(Preempted, match=r"^SIGTERM$"):
+        images.read(records[0].image)
