@@ -15,7 +15,7 @@ from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_placeholder
 from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.reports import choose_section
-from cxr_jax.data.sources.pairs_table import PairsTable, images_of, read_table
+from cxr_jax.data.sources.pairs_table import PairsTable, image_file, images_of, read_table
 from cxr_jax.data.sources.published import into_splits, one_report_a_study, studies_of_their_own
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.data.views import view_of
@@ -134,14 +134,7 @@ def _read(data: Mapping[str, Any], table: PairsTable, notes: Notes) -> list[Reco
 
 def _files(data: Mapping[str, Any], rows: Sequence[Row], notes: Notes) -> list[Path]:
     """Each row's image, its path without detours."""
-    root, files = _root(data), []
-    for row in rows:
-        name = row.cells["image"]
-        if "\\" in name and not (root / name).exists():
-            notes.add("images' paths are written with \\, as Windows has them", repr(name))
-            name = name.replace("\\", "/")
-        files.append(Path(os.path.normpath(root / name)))
-    return files
+    return [image_file(_root(data), row.cells["image"], notes) for row in rows]
 
 
 def _studies_by_name(data: Mapping[str, Any], files: Sequence[Path]) -> list[str]:
@@ -217,7 +210,7 @@ def _labels(rows: Sequence[Row], notes: Notes) -> list[tuple[str, ...]]:
     spellings: dict[str, dict[str, None]] = {}
     labels = []
     for row in rows:
-        parts = [label.strip() for label in _listed(row.cells.get("labels", ""))]
+        parts = [label.strip() for label in listed_names(row.cells.get("labels", ""))]
         kept = tuple(label for label in parts if label and not is_placeholder(label))
         for label in kept:
             spellings.setdefault(label.casefold(), {})[label] = None
@@ -231,7 +224,7 @@ def _labels(rows: Sequence[Row], notes: Notes) -> list[tuple[str, ...]]:
     return labels
 
 
-def _listed(cell: str) -> list[str]:
+def listed_names(cell: str) -> list[str]:
     """The labels in a cell: separated by |, or as a program prints a list of them, "['Edema', 'Mass']"."""
     if cell.startswith("[") and cell.endswith("]"):
         return [single or double for single, double in _QUOTED.findall(cell)] or [cell.strip("[]")]
