@@ -34,7 +34,7 @@ LABELS = "labels"
 
 def probe_file(
     embeddings: Path, labels: Path | None = None, label_columns: Sequence[str] = (), kind: str = "",
-    split: str = "auto", uncertain: str = "ignore", percents: Sequence[float] = (1, 10, 100), seeds: int = 3,
+    split: str = "auto", uncertain: str = "ignore", percents: Sequence[float] = (1.0, 10.0, 100.0), seeds: int = 3,
     seed: int = 0, out: Path | None = None,
 ) -> Path:  # fmt: skip
     """Probes a file of embeddings, prints the tables and writes probe.json, which it returns.
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--uncertain", default="ignore", choices=POLICIES, help="what -1 counts as (ignore)")
     parser.add_argument(
-        "--percent", nargs="+", type=float, default=[1, 10, 100], metavar="P", help="of the training rows (1 10 100)"
+        "--percent", nargs="+", type=float, default=[1.0, 10.0, 100.0], metavar="P", help="of the training rows (1 10 100)"
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of each share below 100 %% (3)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of dealing the patients to splits (0)")

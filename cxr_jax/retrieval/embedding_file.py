@@ -113,7 +113,7 @@ def read_about(file: Path) -> dict[str, Any]:
         if file.suffix.lower() in PARQUET:
             said = (pq.read_schema(file).metadata or {})[b"cxr_jax"].decode()
         else:
-            with np.load(file, allow_pickle=False) as arrays:
+            with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
                 said = str(arrays[ABOUT])
         about = json.loads(said)
         if about["layout"] != LAYOUT:
@@ -126,7 +126,7 @@ def read_about(file: Path) -> dict[str, Any]:
 
 
 def _read_npz(file: Path) -> tuple[dict[str, list[str]], dict[str, np.ndarray]]:
-    with np.load(file, allow_pickle=False) as arrays:
+    with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
         vectors = {kind: np.asarray(arrays[kind], np.float32) for kind in KINDS if kind in arrays.files}
         columns = {name: arrays[name].tolist() for name in arrays.files if name not in (*KINDS, ABOUT)}
     return columns, vectors
