@@ -119,7 +119,7 @@ def _take(parts: Parts, kind: str, inputs: np.ndarray, start: int, stop: int) ->
 
 def _advance(what: str, done: int, count: int, encoded: Iterable[int]) -> None:
     """Shows how far a stream is, and at the end how fast it was: without its first batch, which waits for compiling."""
-    start = said = time.monotonic()
+    begin = start = said = time.monotonic()
     begun, first = done, 0
     with tqdm(total=count, initial=done, unit=what, dynamic_ncols=True, disable=not sys.stderr.isatty()) as bar:
         for number in encoded:
@@ -131,9 +131,9 @@ def _advance(what: str, done: int, count: int, encoded: Iterable[int]) -> None:
             if bar.disable and now - said > SAID_EVERY:
                 print(f"{done:,} of {count:,} {what}s", file=sys.stderr, flush=True)
                 said = now
-    seconds, later = time.monotonic() - start, done - begun - first
-    rate = f", {later / max(seconds, 1e-9):,.1f} {what}s/s after the first {first:,}" if later else ""
-    print(f"{done - begun:,} {what}s encoded on {parallel.describe()}{rate}")
+    now, later = time.monotonic(), done - begun - first
+    rate = f", {later / max(now - start, 1e-9):,.1f} {what}s/s after the first {first:,}" if later else ""
+    print(f"{done - begun:,} {what}s encoded in {now - begin:.1f} s on {parallel.describe()}{rate}")
 
 
 def _say(data: str, files: Sequence[Any], warnings: Mapping[int, Sequence[str]]) -> None:

@@ -129,9 +129,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--split", default="auto", choices=("auto", "column", "patient"), help="the column split, or dealt by patient"
     )
     parser.add_argument("--uncertain", default="ignore", choices=POLICIES, help="what -1 counts as (ignore)")
-    parser.add_argument(
-        "--percent", nargs="+", type=float, default=[1.0, 10.0, 100.0], metavar="P", help="of the training rows (1 10 100)"
-    )
+    shares = [1.0, 10.0, 100.0]
+    parser.add_argument("--percent", nargs="+", type=float, default=shares, metavar="P", help="of train (1 10 100)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of each share below 100 %% (3)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of dealing the patients to splits (0)")
     parser.add_argument("--out", default="", metavar="FILE", help="where scores go (FILE.probe.json)")
