@@ -112,7 +112,7 @@ def split_rows(
         for row, (patient, name) in enumerate(zip(patients, of_rows, strict=True)):
             if name not in SPLITS:
                 raise InputError(
-                    f"{source}: split is {columns['split'][row]!r} in row {row}; it is one of {', '.join(SPLITS)}"
+                    f"{source}: split is {columns['split'][row]!r} in row {row + 1}; it is one of {', '.join(SPLITS)}"
                 )
             if home.setdefault(patient, name) != name:
                 raise InputError(

@@ -88,7 +88,7 @@ def test_the_column_split_is_held_against_the_patients():
     assert {name: part.tolist() for name, part in rows.items()} == {"train": [0, 1], "val": [2], "test": [3]}
     with pytest.raises(InputError, match=r"t\.csv: patient q is in val and in test; keep a patient in one split"):
         split_rows(columns, "column", ["p", "p", "q", "q"], labels, 0, "t.csv")
-    with pytest.raises(InputError, match="split is 'fold 1' in row 0; it is one of train, val, test"):
+    with pytest.raises(InputError, match="split is 'fold 1' in row 1; it is one of train, val, test"):
         split_rows({"split": ["fold 1"] * 4}, "auto", ["p", "p", "q", "q"], labels, 0, "t.csv")
     with pytest.raises(InputError, match="no row is in test"):
         split_rows({"split": ["train", "train", "val", "val"]}, "auto", ["p", "p", "q", "q"], labels, 0, "t.csv")
