@@ -25,7 +25,7 @@ from cxr_jax import config as configuration
 from cxr_jax.data import pipeline
 from cxr_jax.data.length_buckets import part_lengths
 from cxr_jax.data.records import SourceConfig
-from cxr_jax.data.text_augmentation import TextAugmentation
+from cxr_jax.data.text_augmentation import TextAugmentation, alternatives, draws_texts
 from cxr_jax.data.tokens import TextFeatures, Tokens, tokenize, whole_lengths
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
@@ -128,7 +128,7 @@ def train(
             texts: Tokens | TextFeatures = tokens["train"]
             if reads_features(config):
                 texts = features_of_all(encoders, variables_of(state), tokens["train"], config)
-            augmentation = text_augmentation(tokenizer, splits["train"], config)
+            augmentation = TextAugmentation(tokenizer, splits["train"], config) if draws_texts(config) else None
         shard = processes.index(), processes.count()
         batches = pipeline.train_batches(splits["train"], texts, config, shard, augmentation, buckets)
         if start.iterator is not None:
@@ -177,7 +177,8 @@ def read_texts(
 ) -> tuple[dict[str, Tokens], PreTrainedTokenizerBase, dict[str, Any]]:
     """Every split's tokens, the tokenizer, the configuration resolved; whoever `writes` keeps the latter two."""
     with processes.primary_first("tokenizer"):
-        tokenizer = find_tokenizer(run, config, splits["train"].reports)
+        texts = [text for parts in alternatives(splits["train"], config) for part in parts for text in part]
+        tokenizer = find_tokenizer(run, config, texts)
         config = resolve(config, tokenizer, source)
         if writes:
             facts = {"processes": processes.count(), "devices": parallel.describe(), "version": cxr_jax.__version__}
@@ -192,15 +193,6 @@ def read_texts(
         f"{max(int(counts.max()) for counts in lengths.values())} tokens"
     )
     return tokens, tokenizer, config
-
-
-def text_augmentation(
-    tokenizer: PreTrainedTokenizerBase, split: pipeline.Split, config: Mapping[str, Any]
-) -> TextAugmentation | None:
-    """What data.augment_text asks for; None where it asks for nothing."""
-    if not config["data"]["augment_text"]:
-        return None
-    return TextAugmentation(tokenizer, split.reports, split.sections, config)
 
 
 def variables_of(state: TrainState) -> dict[str, Any]:
