@@ -48,7 +48,9 @@ def load(folder: Path, name: str) -> dict[str, Any]:
         if not len(rows) == len(images) == len(texts) == len(ends) == len(attention):
             raise ValueError(f"{len(rows)} rows, {len(images)} images, {len(texts)} reports, {len(ends)} thumbnails")
     except FAULTS as error:
-        raise InputError(f"{file}: damaged ({error}); remove {folder} and train again to rebuild") from error
+        raise InputError(
+            f"{file}: damaged ({' '.join(str(error).split())}); remove {folder} and train again to rebuild"
+        ) from error
     return {
         "step": step,
         "rows": rows,

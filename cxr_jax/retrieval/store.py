@@ -85,8 +85,8 @@ class SplitIndex:
         with whole(folder / self.name) as part:
             part.mkdir()
             arrays = {
-                "image_embeddings": self.image_embeddings,
-                "text_embeddings": self.text_embeddings,
+                "image_embeddings": np.asarray(self.image_embeddings, np.float32),
+                "text_embeddings": np.asarray(self.text_embeddings, np.float32),
                 "attention": self.attention,
                 **vars(self.columns),
                 "row_offsets": _write(part / "rows.jsonl", map(_line, self.rows)),
@@ -133,6 +133,8 @@ class SplitIndex:
     def _of(cls, opened: OpenFolder, name: str) -> "SplitIndex":
         with opened.file(ABOUT) as file:
             about = json.load(file)
+        if type(about["step"]) is not int or not isinstance(about["checkpoint"], str):
+            raise ValueError(f"step {about['step']!r} and checkpoint {about['checkpoint']!r} are none")
         if about["layout"] != LAYOUT or about["split"] != name:
             raise ValueError(f"holds split {about['split']} in layout {about['layout']}, not {name} in {LAYOUT}")
         for file_name, sums in about.get("crc32", {}).items():  # the first of this layout have none
@@ -156,10 +158,10 @@ class SplitIndex:
         pixels = opened.bytes("thumbnails.bin", pixel_ends)
         return cls(
             name=name,
-            step=int(about["step"]),
+            step=about["step"],
             rows=Lazily(len(line_ends) - 1, partial(_row, place, lines, line_ends)),
             thumbnails=Lazily(len(pixel_ends) - 1, partial(_blob, pixels, pixel_ends)),
-            checkpoint=str(about["checkpoint"]),
+            checkpoint=about["checkpoint"],
             place=place,
             stored_columns=columns,
             **arrays,
