@@ -10,7 +10,8 @@ from jaxtyping import Bool, Int
 from cxr_jax.data import ids
 from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_placeholder
-from cxr_jax.data.sources.pairs import SPLIT_NAMES, listed_names
+from cxr_jax.data.sources.pairs import SPLIT_NAMES
+from cxr_jax.data.sources.pairs_table import listed_names
 from cxr_jax.data.splits import SHARES, SPLITS
 from cxr_jax.errors import InputError
 from cxr_jax.labels.csv_files import ABSENT, PRESENT, UNCERTAIN
