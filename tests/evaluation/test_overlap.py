@@ -63,7 +63,9 @@ def naive_align(reference, prediction):
 
 def check(references, predictions):
     pairs = list(zip(references, predictions, strict=True))
-    np.testing.assert_array_equal(ngram_overlap(references, predictions), [naive_overlap(*pair) for pair in pairs])
+    np.testing.assert_array_equal(
+        ngram_overlap(references, predictions).matches, [naive_overlap(*pair) for pair in pairs]
+    )
     split = [tuple(text.split() for text in pair) for pair in pairs]
     np.testing.assert_array_equal(common_subsequences(references, predictions), [naive_subsequence(*p) for p in split])
 
