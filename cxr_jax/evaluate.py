@@ -7,9 +7,9 @@
     python -m cxr_jax.evaluate --annotation FILE|--workdir DIR --score predictions.jsonl
                                                                     any system's reports beside the same floors
     python -m cxr_jax.evaluate … --texts OUT                        all of these texts, for other people's metrics
-    python -m cxr_jax.evaluate … --scores NAME=FILE.csv             and their numbers back: NAME is a score like the rest
+    python -m cxr_jax.evaluate … --scores NAME=FILE.csv             their numbers back: NAME is a score like the rest
     python -m cxr_jax.evaluate --annotation FILE|--workdir DIR --probes
-                                                                    what each score, and the model, sees of side and negation
+                                                                    what scores, and the model, see of side and negation
 
 The run's folder is all that is needed. Retrieved reports always come from the training split. A system's lines hold
 study_id and prediction; what a run writes as predictions.jsonl holds more. Labels of another tool, CheXbert's say, are

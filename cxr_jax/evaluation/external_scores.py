@@ -1,9 +1,9 @@
 """Other people's metrics by files: the texts of a system, of every floor and of the ceiling out, a score for each in.
 
 `texts.csv` has a row for each pair of a system's, with the columns of COLUMNS. Whoever computes a metric elsewhere adds
-the column `score` to it. Beside it stands a folder for each system, as two tools read them: `radeval.json`, "references"
-and "hypotheses" (RadEval, github.com/jbdel/RadEval, README, "File Format Suggestion"); `references.csv` and
-`predictions.csv`, study_id and report (CXR-Report-Metric's `calc_metric`, by which ReXrank scores:
+the column `score` to it. Beside it stands a folder for each system, as two tools read them: `radeval.json`, with
+"references" and "hypotheses" (RadEval, github.com/jbdel/RadEval, README, "File Format Suggestion"); `references.csv`
+and `predictions.csv`, study_id and report (CXR-Report-Metric's `calc_metric`, by which ReXrank scores:
 github.com/rajpurkarlab/ReXrank, example_files/evaluation_script.md). The latter takes whole numbers only for ids, so
 there study_id is the pair's number among the system's rows of texts.csv, from 0.
 """
@@ -208,8 +208,8 @@ def add_scores(
 ) -> dict[str, Any]:
     """What `scoring.score_system` returns, with these scores among its own: intervals, floors, ceiling and skill.
 
-    Each is the mean over pairs, as its interval's resamples are; a random floor's is the mean over its draws. "external"
-    says from which file each came and whether higher is better.
+    Each is the mean over pairs, as its interval's resamples are; a random floor's is the mean over its draws. The key
+    "external" says from which file each came and whether higher is better.
 
     Raises:
       InputError: one is named as a score that is there.

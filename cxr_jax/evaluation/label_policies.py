@@ -1,4 +1,4 @@
-"""F1 of CheXpert's observations as papers report it: all fourteen or the competition's five, doubt by a named policy."""
+"""F1 of CheXpert's observations as papers report it: all fourteen or the competition's five, doubt by a policy."""
 
 from collections.abc import Mapping, Sequence
 
@@ -45,10 +45,28 @@ def label_matrices(references: Statuses, predictions: Statuses, uncertain: str) 
 
 
 def _having(statuses: Statuses, taken: set[str]) -> np.ndarray:
-    return indicators([{name for name, of in study.items() if of in taken} for study in statuses], OBSERVATIONS)
+    """bool (n, 14); a report that repeats has the same object each time, and is read once."""
+    rows: dict[int, int] = {}
+    of_study = [rows.setdefault(id(study), len(rows)) for study in statuses]
+    distinct = {id(study): study for study in statuses}.values()
+    having = indicators([{name for name, of in study.items() if of in taken} for study in distinct], OBSERVATIONS)
+    return having[of_study]
 
 
 def resampled_label_f1(reference: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`label_f1_from_sums` of resamples; weights: (resamples, n), how often each study is drawn."""
+    counts = [weights @ side for side in (reference & predicted, reference, predicted)]
+    return label_f1_from_sums(counts, weights @ example_f1(reference, predicted), weights.sum(axis=1))
+
+
+def example_f1(reference: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """F1 of each study's set of the fourteen, and of its set of the five, float64 (n, 2); 0 where both are empty."""
+    sides = [(side, side[:, _FIVE_COLUMNS]) for side in (reference & predicted, reference, predicted)]
+    hits, supports, predictions = ([part.sum(axis=1) for part in side] for side in sides)
+    return np.stack([ratio(2 * h, s + p) for h, s, p in zip(hits, supports, predictions, strict=True)], axis=1)
+
+
+def label_f1_from_sums(counts: Sequence[np.ndarray], examples: np.ndarray, count: np.ndarray) -> np.ndarray:
     """F1 of resamples, float64 (resamples, 8): micro, macro, weighted, example of the fourteen, then of the five.
 
     They are scikit-learn's `f1_score(average="micro" | "macro" | "weighted" | "samples", zero_division=0)`, by which
@@ -56,21 +74,16 @@ def resampled_label_f1(reference: np.ndarray, predicted: np.ndarray, weights: np
     and so does, in "example", a study of which neither side has one. (`label_metrics.finding_f1` differs in both.)
 
     Args:
-      reference, predicted: bool (n, 14), of OBSERVATIONS.
-      weights: (resamples, n), how often each study is drawn.
+      counts: (resamples, 14) thrice, how many studies have each of OBSERVATIONS on both sides, in the reference, in
+        the prediction.
+      examples: (resamples, 2), the sums of `example_f1`.
+      count: (resamples,), how many studies there are.
     """
-    weights = weights.astype(np.float64)
-    counts = [weights @ side.astype(np.float64) for side in (reference & predicted, reference, predicted)]
     scores = []
-    for columns in (list(range(len(OBSERVATIONS))), _FIVE_COLUMNS):
-        hits, supports, predictions = (count[:, columns] for count in counts)
-        f1 = ratio(2 * hits, supports + predictions)
-        sizes = reference[:, columns].sum(axis=1) + predicted[:, columns].sum(axis=1)
-        of_study = ratio(2 * (reference & predicted)[:, columns].sum(axis=1), sizes)
-        scores += [
-            ratio(2 * hits.sum(axis=1), (supports + predictions).sum(axis=1)),
-            f1.mean(axis=1),
-            ratio((f1 * supports).sum(axis=1), supports.sum(axis=1)),
-            weights @ of_study / weights.sum(axis=1),
-        ]
+    for group, columns in enumerate((list(range(len(OBSERVATIONS))), _FIVE_COLUMNS)):
+        h, s, p = (side[:, columns] for side in counts)
+        f1 = ratio(2 * h, s + p)
+        micro = ratio(2 * h.sum(axis=1), (s + p).sum(axis=1))
+        weighted = ratio((f1 * s).sum(axis=1), s.sum(axis=1))
+        scores += [micro, f1.mean(axis=1), weighted, examples[:, group] / count]
     return np.stack(scores, axis=1)

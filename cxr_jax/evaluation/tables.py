@@ -1,5 +1,6 @@
 """What is printed of an evaluation: scores beside their floors and ceiling, recall beside chance."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -108,13 +109,11 @@ def score_remarks(metrics: Mapping[str, Any]) -> list[str]:
             f"{metrics['scores']['prior_share']:.1%} of the answers speak of a prior study (95 %: {low:.1%}-{high:.1%})"
             f", which nobody has for another patient; {metrics['true_prior_share']:.1%} of the true reports do."
         )
-    for name, label in shown_scores(metrics).items():
-        if name in metrics.get("external", {}):
-            continue
+    for name, label in SCORE_NAMES.items():
         above = {
             floor: scores[name]
             for floor, scores in metrics["floors"].items()
-            if name in metrics["ceiling"] and scores[name] > metrics["ceiling"][name]
+            if scores.get(name, 0) > metrics["ceiling"].get(name, math.inf)
         }
         if above:
             floor, score = max(above.items(), key=lambda item: item[1])

@@ -12,15 +12,15 @@ rule F1 and the share that speaks of a prior study are of the reports as they we
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import Clusters, interval
 from cxr_jax.evaluation.cider import cider
-from cxr_jax.evaluation.label_metrics import resampled_macro, resampled_micro
-from cxr_jax.evaluation.label_policies import label_matrices, label_names, resampled_label_f1
+from cxr_jax.evaluation.label_metrics import macro_from_sums
+from cxr_jax.evaluation.label_policies import example_f1, label_f1_from_sums, label_matrices, label_names
 from cxr_jax.evaluation.meteor import choose_meteor, meteor_from_sums
 from cxr_jax.evaluation.overlap import ORDERS, common_subsequences, ngram_overlap
 from cxr_jax.evaluation.protocols import check_reports, prepare_all, report_preparers
@@ -99,6 +99,38 @@ class PairStatistics:
     def __len__(self) -> int:
         return len(self.rouge_l)
 
+    def sum_of(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """The weighted sums over pairs, by what is summed: float64 (resamples,) or (resamples, columns)."""
+        parts, columns = self._columns
+        sums = np.split(weights @ columns, np.cumsum([part.shape[1] for part in parts.values()])[:-1], axis=1)
+        result = dict(zip(parts, sums, strict=True))
+        result |= {name: result[name][:, 0] for name in ("prediction_tokens", "reference_tokens")}
+        return {"labels": result["findings"]} | result
+
+    @cached_property
+    def _columns(self) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """What is summed, and all of it side by side as float64; labels that are the findings stand there once."""
+        findings, labels = (
+            np.hstack([reference & predicted, reference, predicted])
+            for reference, predicted in (
+                (self.reference_findings, self.predicted_findings),
+                (self.reference_labels, self.predicted_labels),
+            )
+        )
+        parts = {
+            "matches": self.matches,
+            "totals": self.totals,
+            "prediction_tokens": self.prediction_tokens[:, None],
+            "reference_tokens": self.reference_tokens[:, None],
+            "means": np.stack([self.rouge_l, self.cider, self.bleu_2_rexrank, self.speaks_of_prior], axis=1),
+            "meteor": self.meteor,
+            "findings": findings,
+            "examples": example_f1(self.reference_labels, self.predicted_labels),
+        }
+        if not np.array_equal(findings, labels):
+            parts["labels"] = labels
+        return parts, np.hstack([part.astype(np.float64) for part in parts.values()])
+
 
 class ReportScorer:
     """References under a protocol, prepared and labelled once, against which any number of systems are scored.
@@ -146,7 +178,8 @@ class ReportScorer:
             meteor = beside.submit(self._meteor.statistics, *distinct)
             ngrams = ngram_overlap(*distinct, occurrences=np.bincount(rows))
             statuses = self._statuses, rule_statuses(predictions)
-            findings, labels = (label_matrices(*statuses, policy) for policy in ("positive", self.uncertain))
+            findings = label_matrices(*statuses, "positive")
+            labels = findings if self.uncertain == "positive" else label_matrices(*statuses, self.uncertain)
             prior = {report: speaks_of_prior(report) for report in dict.fromkeys(predictions)}
             return PairStatistics(
                 names=self.names,
@@ -185,23 +218,19 @@ def resampled_scores(statistics: PairStatistics, weights: np.ndarray) -> np.ndar
 
     weights: (resamples, n), how often each of the n pairs stands in each resample.
     """
-    # Float products go through BLAS; counts this small are exact in them.
-    weights = weights.astype(np.float64)
-    bleu = bleu_from_sums(
-        weights @ statistics.matches,
-        weights @ statistics.totals,
-        weights @ statistics.prediction_tokens,
-        weights @ statistics.reference_tokens,
-    )
-    means = np.stack([statistics.rouge_l, statistics.cider, statistics.bleu_2_rexrank, statistics.speaks_of_prior], 1)
-    rouge, *others, prior_share = (weights @ means / weights.sum(axis=1)[:, None]).T
-    findings = statistics.reference_findings, statistics.predicted_findings
-    rule_f1 = [resampled_micro(*findings, weights), resampled_macro(*findings, weights)]
+    # One float product, for that goes through BLAS; counts this small are exact in it.
+    sums = statistics.sum_of(weights.astype(np.float64))
+    count = weights.sum(axis=1)
+    bleu = bleu_from_sums(*(sums[name] for name in ("matches", "totals", "prediction_tokens", "reference_tokens")))
+    rouge, *others, prior_share = (sums["means"] / count[:, None]).T
+    hits, supports, predictions = np.split(sums["findings"], 3, axis=1)
+    micro = ratio(2 * hits.sum(axis=1), (supports + predictions).sum(axis=1))
+    macro = macro_from_sums(hits, supports, predictions)
     if not statistics.reference_findings.any():  # no resample has a mean over its findings
-        rule_f1[1] = np.zeros(len(weights))
-    labels = resampled_label_f1(statistics.reference_labels, statistics.predicted_labels, weights)
-    meteor = meteor_from_sums(weights @ statistics.meteor)
-    return np.column_stack([bleu, rouge, meteor, *others, *rule_f1, labels, prior_share])
+        macro = np.zeros(len(weights))
+    of_labels = np.split(sums["labels"], 3, axis=1)
+    labels = label_f1_from_sums(of_labels, sums["examples"], count)
+    return np.column_stack([bleu, rouge, meteor_from_sums(sums["meteor"]), *others, micro, macro, labels, prior_share])
 
 
 def score_intervals(

@@ -1,8 +1,8 @@
 """Twins of a report that say something else in nearly the same words: sides swapped, findings denied, and so on.
 
-Each function takes a report and gives its twin, or None where there is none: nothing to change, or the rules do not read
-the change that was meant. What is random is drawn from the report itself and a seed, so that a report has one twin.
-Sentences are changed by templates that leave them grammatical, and those that none fits are left as they are.
+Each function takes a report and gives its twin, or None where there is none: nothing to change, or the rules do not
+read the change that was meant. What is random is drawn from the report itself and a seed, so that a report has one
+twin. Sentences are changed by templates that leave them grammatical, and those that none fits are left as they are.
 """
 
 import random
