@@ -15,7 +15,6 @@ from cxr_jax.evaluation.comparison import difference
 from cxr_jax.evaluation.external_scores import systems_of
 from cxr_jax.evaluation.floors import Pool
 from cxr_jax.evaluation.overlap import common_subsequences
-from cxr_jax.evaluation.ratios import ratio
 from cxr_jax.evaluation.tables import SCORE_NAMES, Table, format_table
 from cxr_jax.evaluation.text_metrics import ReportScorer, resampled_scores
 from cxr_jax.labels.perturbations import PERTURBATIONS
@@ -96,7 +95,7 @@ def probe_scores(
             result[probe][system] = {
                 "n": len(rows),
                 "without": len(reports) - len(rows),
-                "words_changed": float(_changed(own, chosen)),
+                "words_changed": _changed(own, chosen),
                 "before": dict(zip(scorer.names, before[0].tolist(), strict=True)),
                 "after": dict(zip(scorer.names, after[0].tolist(), strict=True)),
                 "change": {name: difference(values) for name, values in changes if not np.isnan(values[0])},
@@ -107,7 +106,7 @@ def probe_scores(
 def _changed(reports: Sequence[str], twins: Sequence[str]) -> float:
     lengths = sum(len(text.split()) for side in (reports, twins) for text in side)
     common = common_subsequences([text.lower() for text in reports], [text.lower() for text in twins]).sum()
-    return float(1 - ratio(2 * common, lengths))
+    return 1 - 2 * float(common) / lengths
 
 
 def preferences(

@@ -18,7 +18,7 @@ from cxr_jax.labels.sides import NO_SIDE
 
 _MIRRORED = {"left": "right", "lt": "rt", "leftward": "rightward", "lul": "rul", "lll": "rll"}
 _MIRRORED |= {right: left for left, right in _MIRRORED.items()}
-_WHOLE = {"right middle lobe": "lingula", "rml": "lingula", "lingula": "right middle lobe"}
+_WHOLE = {"right middle lobe": "left lingula", "left lingula": "right middle lobe"}
 _SIDED = re.compile(rf"\b(?:{'|'.join(_WHOLE)}|(?:{'|'.join(_MIRRORED)})(?!{NO_SIDE}))\b", re.IGNORECASE)
 
 _PRIORS = (
