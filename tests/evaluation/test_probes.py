@@ -104,8 +104,7 @@ def test_an_interval_is_over_patients():
     images[:10, 0], images[10:, 1] = 1, 1  # ten right, ten wrong
 
     def width(patients):
-        return np.ptp(
-            preferences(images, references, encoder(lambda t: t in references), patients)["side_swapped"]["interval"]
-        )
+        entry = preferences(images, references, encoder(lambda text: text in references), patients)["side_swapped"]
+        return np.ptp(entry["interval"])
 
     assert width(["a"] * 10 + ["b"] * 10) > 2 * width(list(map(str, range(20)))) > 0
