@@ -175,6 +175,6 @@ def test_the_models_preferences_agree_with_the_api(run, splits, capsys):
     assert (entry["n"], entry["without"]) == (len(won), len(test) - len(won))
     assert entry["accuracy"] == pytest.approx(np.mean(won), abs=1e-9)
     assert entry["interval"][0] <= entry["accuracy"] <= entry["interval"][1]
-    assert probes["scores"]["side_swapped"]["system"]["n"] <= len(test)
-    assert "side swapped: the retrieved report" in printed
+    assert probes["scores"]["sentences_shuffled"]["system"]["n"] == len(test)
+    assert "sentences shuffled: the retrieved report" in printed
     assert "the true report preferred to its twin" in printed
