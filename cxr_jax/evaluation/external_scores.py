@@ -56,8 +56,15 @@ def systems_of(
 
 
 def write_texts(folder: Path, lines: Sequence[Line], references: Sequence[str], systems: Systems) -> None:
-    """Writes texts.csv and a folder for each system, as the module says; lines: whose ids are written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes texts.csv and a folder for each system, as the module says; lines: whose ids are written.
+
+    Raises:
+      InputError: the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--texts {folder}: cannot be made a folder ({error.strerror}); name another") from error
     rows = [
         [system, line["study_id"], line.get("image_id", ""), reference, hypothesis]
         for system, hypotheses in systems.items()
