@@ -16,11 +16,11 @@ from cxr_jax.evaluation.external_scores import (
     parse_scores,
     read_scores,
     scores_of_lines,
-    systems_of,
     write_texts,
 )
 from cxr_jax.evaluation.floors import Pool
 from cxr_jax.evaluation.scoring import score_system
+from cxr_jax.evaluation.systems import systems_of
 from cxr_jax.evaluation.text_metrics import ReportScorer
 from tests.evaluation.runs import make_run, metrics
 
