@@ -23,7 +23,7 @@ from cxr_jax.data.notes import Notes, say
 from cxr_jax.data.tables import open_table
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation import probe_tables
-from cxr_jax.evaluation.probe import check_installed, probe
+from cxr_jax.evaluation.linear_probe import check_installed, probe
 from cxr_jax.evaluation.probe_data import POLICIES, labels_of, patients_of, split_rows
 from cxr_jax.files import write_json
 from cxr_jax.retrieval import embedding_file

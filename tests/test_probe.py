@@ -16,7 +16,7 @@ needs_sklearn = pytest.mark.usefixtures("sklearn")
 @pytest.fixture
 def sklearn(monkeypatch):
     pytest.importorskip("sklearn")
-    monkeypatch.setattr("cxr_jax.evaluation.probe.STRENGTHS", (1e-2, 1.0))
+    monkeypatch.setattr("cxr_jax.evaluation.linear_probe.STRENGTHS", (1e-2, 1.0))
 
 
 @pytest.fixture

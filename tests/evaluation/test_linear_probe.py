@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation import probe as module
-from cxr_jax.evaluation.probe import probe
+from cxr_jax.evaluation import linear_probe as module
+from cxr_jax.evaluation.linear_probe import probe
 from cxr_jax.evaluation.probe_data import Labels
 from cxr_jax.evaluation.probe_tables import probe_text
 
