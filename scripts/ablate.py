@@ -22,7 +22,7 @@ from cxr_jax.evaluation.ablation import read_run
 from cxr_jax.evaluation.ablation_tables import report
 from cxr_jax.files import write_text
 from cxr_jax.runtime.run_folder import RunFolder
-from cxr_jax.train import RESOLVED
+from cxr_jax.train import LOOKED_UP
 
 PAPER = "paper"
 VARIANTS = (PAPER, "plain_densenet", "frozen_bert", "finetune_bert", "unscaled_prompts")
@@ -35,7 +35,7 @@ def run_one(spec: str, folder: Path, overrides: Sequence[str], split: str) -> No
       InputError: one of the two commands failed; its own line has been printed.
     """
     if (RunFolder(folder).evaluation(split) / "metrics.json").is_file():
-        RunFolder(folder).check(configuration.load(spec, overrides), but=(*RESOLVED, "image.mean", "image.std"))
+        RunFolder(folder).check(configuration.load(spec, overrides), but=LOOKED_UP)
         return
     print(f"== {folder}", flush=True)
     keys = [f"--config.{override}" for override in overrides]
