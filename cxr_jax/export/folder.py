@@ -120,6 +120,7 @@ def read_source(name: str) -> Source:
     Raises:
       InputError: there is neither, or the run is unfinished, or a file is damaged.
     """
+    root = Path(name).expanduser()
     try:
         root = hub.fetch(name, FILES)
         export, run = ExportFolder(root), RunFolder(root)
@@ -128,7 +129,7 @@ def read_source(name: str) -> Source:
         model = load(root)
     except InputError as error:
         raise InputError(f"init_from = {name}: {str(error).removeprefix(f'--workdir {root}: ')}") from error
-    place = str(root.resolve()) if Path(name).expanduser().exists() else name
+    place = str(root.resolve()) if root == Path(name).expanduser() else name
     step = export.step() if export.is_one() else model.pool.step
     return Source(place, model.config, model.variables, model.tokenizer, step, identity(model.variables))
 

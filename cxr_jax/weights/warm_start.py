@@ -140,7 +140,7 @@ def taken_from(source: Source, config: Mapping[str, Any]) -> tuple[dict[str, Any
     notes = [
         f"init_from = {config['init_from']}: checkpoint {record['checkpoint']} of step {record['step']}, "
         f"{record['weights']} of {record['of']} weights, {record['parameters']:,} parameters; left out: "
-        f"{listed(record['left_out']) or 'none'}; its {', '.join(record['settles']) or 'weights alone'}"
+        f"{listed(record['left_out']) or 'none'}; what comes with them: {', '.join(record['settles']) or 'nothing'}"
     ]
     for tower, keys in TOWER_KEYS.items():
         if (name := config[tower]["pretrained"]) and keys[0] in record["settles"]:
