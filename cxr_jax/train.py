@@ -331,6 +331,9 @@ def announce(
     )
     for note in start.notes:
         tell(note)
+    for tower, frozen in (("image", "frozen"), ("text", "frozen_tower")):
+        if config[tower][frozen] and not config["init_from"]:
+            warn(f"{tower}.{frozen} without init_from: what no pretrained weights are given for stays random")
     tell(f"{run.root}: {f'resuming at step {start.step}' if start.step else 'a new run'}")
     if start.step and begun is not None and begun["num_steps"] != config["num_steps"]:
         before, optim = begun["num_steps"], begun["optim"]
@@ -354,6 +357,12 @@ def describe_step(recipe: Recipe, config: Mapping[str, Any], start: Start, cost:
         f"own analysis: {cost['flops'] / 1e9:,.2f} GFLOP in all, {cost['temporary_bytes'] / 2**20:,.0f} MiB of "
         f"temporaries and {cost['argument_bytes'] / 2**20:,.0f} MiB of arguments a device"
     )
+
+
+def warn(text: str) -> None:
+    """A warning on standard error, by the primary alone."""
+    if processes.is_primary():
+        print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def tell(text: str) -> None:

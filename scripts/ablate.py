@@ -34,9 +34,11 @@ def run_one(spec: str, folder: Path, overrides: Sequence[str], split: str) -> No
     Raises:
       InputError: one of the two commands failed; its own line has been printed.
     """
-    if (RunFolder(folder).evaluation(split) / "metrics.json").is_file():
-        RunFolder(folder).check(configuration.load(spec, overrides), but=LOOKED_UP)
-        return
+    run, config = RunFolder(folder), configuration.load(spec, overrides)
+    if (run.evaluation(split) / "metrics.json").is_file():
+        run.check(config, but=LOOKED_UP)
+        if run.load_config()["num_steps"] == config["num_steps"] and not run.unfinished.exists():
+            return
     print(f"== {folder}", flush=True)
     keys = [f"--config.{override}" for override in overrides]
     for command in (

@@ -188,7 +188,7 @@ def embed_pairs(
     out, batch_stats = lax.map(jax.checkpoint(lambda of: embed(*of), prevent_cse=False), (parts, keys))
     joined = {name: x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0] for name, x in out.items()}
     # So that the mean of equals, of a frozen BatchNorm's, is the same to the bit.
-    return joined, jax.tree.map(lambda x: x[0] + (x - x[0]).mean(axis=0), batch_stats)
+    return joined, jax.tree.map(lambda x: x[0] + (x - x[:1]).mean(axis=0), batch_stats)
 
 
 def micro_batches(micro_batch: int, pairs: int) -> int:

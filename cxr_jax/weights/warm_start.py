@@ -14,7 +14,7 @@ from cxr_jax import config as configuration
 from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, variable_shapes
 from cxr_jax.weights.bert import complete_bert_config
-from cxr_jax.weights.files import account, listed
+from cxr_jax.weights.files import account
 from cxr_jax.weights.tokenizer import check_vocabulary
 from cxr_jax.weights.towers import TOWER_KEYS, resolve_towers
 
@@ -139,8 +139,8 @@ def taken_from(source: Source, config: Mapping[str, Any]) -> tuple[dict[str, Any
     variables = unflatten_dict({name: value for name, value in flat.items() if name not in left_out}, sep=".")
     notes = [
         f"init_from = {config['init_from']}: checkpoint {record['checkpoint']} of step {record['step']}, "
-        f"{record['weights']} of {record['of']} weights, {record['parameters']:,} parameters; left out: "
-        f"{listed(record['left_out']) or 'none'}; what comes with them: {', '.join(record['settles']) or 'nothing'}"
+        f"{record['weights']} of {record['of']} weights, {record['parameters']:,} parameters; left out by init_except: "
+        f"{len(record['left_out'])}; what comes along: {', '.join(record['settles']) or 'nothing'}"
     ]
     for tower, keys in TOWER_KEYS.items():
         if (name := config[tower]["pretrained"]) and keys[0] in record["settles"]:
