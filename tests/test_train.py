@@ -299,7 +299,7 @@ def test_an_extension_equals_a_run_that_was_stopped_there_and_given_more_steps(
     assert_same_outcome(extended, stopped)
     (extended.root / "unfinished").touch()  # as while it is trained further still
     shutil.rmtree(extended.checkpoints / str(SplitIndex.load(extended.index, "train").step))
-    with pytest.raises(InputError, match="is trained further, and the checkpoint of step .* go on with it by its"):
+    with pytest.raises(InputError, match=r"is trained further, and the checkpoint of step .* go on with it by its"):
         cxr_jax.load(extended.root)
 
 
