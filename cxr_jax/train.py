@@ -118,7 +118,7 @@ def train(
             checkpoints = Checkpoints(run.checkpoints, recipe.labels) if writes else None
             if checkpoints:
                 stack.callback(checkpoints.close)  # also after a fault: what is being saved is waited for
-            start = restore_or_init(checkpoints, recipe, config, source)
+            start, source = restore_or_init(checkpoints, recipe, config, source), None  # its weights lie on a device
         announce(run, config, splits, recipe, start, begun)
         with stopper.losing_nothing("compiling"):
             state = parallel.replicate(start.state)
@@ -334,7 +334,7 @@ def announce(
     for tower, frozen in (("image", "frozen"), ("text", "frozen_tower")):
         if config[tower][frozen] and not config["init_from"]:
             warn(f"{tower}.{frozen} without init_from: what no pretrained weights are given for stays random")
-    tell(f"{run.root}: {f'resuming at step {start.step}' if start.step else 'a new run'}")
+    tell(f"{run.root}: {'a new run' if start.iterator is None else f'resuming at step {start.step}'}")
     if start.step and begun is not None and begun["num_steps"] != config["num_steps"]:
         before, optim = begun["num_steps"], begun["optim"]
         ended = learning_rate_schedule(optim["learning_rate"], optim["warmup_steps"], before)(start.step - 1)
