@@ -3,7 +3,8 @@
     python -m cxr_jax.train --config configs/base.py --workdir DIR [--config.batch_size=128 …]
 
 A folder that holds a checkpoint is resumed, and ends as if it had never been broken off; a finished one is left as it
-is. SIGTERM, SIGUSR1, Ctrl-C or the end of --max_hours save at once and end with exit code 75, Ctrl-C with 130: the same
+is, or, where num_steps is larger now, goes on. --config.init_from=DIR begins with another run's or an export's model.
+SIGTERM, SIGUSR1, Ctrl-C or the end of --max_hours save at once and end with exit code 75, Ctrl-C with 130: the same
 command goes on from there. The processes of a cluster job find each other (docs/cluster.md).
 """
 
