@@ -119,7 +119,7 @@ def train(
             checkpoints = Checkpoints(run.checkpoints, recipe.labels) if writes else None
             if checkpoints:
                 stack.callback(checkpoints.close)  # also after a fault: what is being saved is waited for
-            start, source = restore_or_init(checkpoints, recipe, config, source), None  # its weights lie on a device
+            start, source = restore_or_init(checkpoints, recipe, config, source), None  # it holds a model
         announce(run, config, splits, recipe, start, begun)
         with stopper.losing_nothing("compiling"):
             state = parallel.replicate(start.state)

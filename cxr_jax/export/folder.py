@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
@@ -131,7 +132,8 @@ def read_source(name: str) -> Source:
         raise InputError(f"init_from = {name}: {str(error).removeprefix(f'--workdir {root}: ')}") from error
     place = str(root.resolve()) if root == Path(name).expanduser() else name
     step = export.step() if export.is_one() else model.pool.step
-    return Source(place, model.config, model.variables, model.tokenizer, step, identity(model.variables))
+    variables = jax.device_get(model.variables)
+    return Source(place, model.config, variables, model.tokenizer, step, identity(variables))
 
 
 def _load_export(export: ExportFolder) -> Model:

@@ -33,8 +33,8 @@ MODEL_KEYS = ("embed_dim", "loss.kind", "image.block_sizes", "image.growth_rate"
 
 
 class Source(NamedTuple):
-    """A model to begin with: where it lies, its resolved configuration, {"params", "batch_stats"} and tokenizer; the
-    step of its checkpoint, and `training.checkpoint.identity` of that."""
+    """A model to begin with: where it lies, its resolved configuration, {"params", "batch_stats"} as NumPy arrays, and
+    tokenizer; the step of its checkpoint, and `training.checkpoint.identity` of that."""
 
     place: str
     config: Mapping[str, Any]
