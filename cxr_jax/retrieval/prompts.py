@@ -14,9 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cxr_jax.errors import InputError
+from cxr_jax.yaml_file import label_of, read_mapping, texts_of
 
 POSITIVE = ("There is {label}.", "{label} is present.", "{label}.")
 NEGATIVE = ("There is no {label}.", "No {label}.", "No evidence of {label}.")
@@ -41,16 +40,7 @@ def read_questions(file: Path) -> list[Question]:
     Raises:
       InputError: it cannot be read, is not YAML, or not in that form; the line names the entry.
     """
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); give a file of labels and their sentences") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise InputError(f"{file}: {where}not YAML of labels and sentences ({problem}); mend it there") from error
-    if not isinstance(content, dict) or not content:
-        raise InputError(f"{file}: holds no mapping of labels to sentences; write lines such as Cardiomegaly: {{}}")
+    content = read_mapping(file, "labels and sentences", "Cardiomegaly: {}")
     return [_question(name, entry, str(file)) for name, entry in content.items()]
 
 
@@ -117,8 +107,7 @@ def spoken(label: str) -> str:
 
 
 def _question(name: Any, entry: Any, source: str) -> Question:
-    if not isinstance(name, str) or not name.strip():
-        raise InputError(f"{source}: label {reprlib.repr(name)} is no text; put it in quotes")
+    label = label_of(name, source)
     where = f"{source}: {name}"
     entry = {} if entry is None else entry
     if not isinstance(entry, dict):
@@ -129,27 +118,14 @@ def _question(name: Any, entry: Any, source: str) -> Question:
         if key not in (*SIDE_KEYS, "labels"):
             raise InputError(f"{where}: has no key {key}; there are positive, negative and labels")
     positive, negative = (
-        _texts(entry[key], f"{where}: {key}") if key in entry else tuple(_sentence(t, name) for t in templates)
+        texts_of(entry[key], f"{where}: {key}") if key in entry else tuple(_sentence(t, name) for t in templates)
         for key, templates in zip(SIDE_KEYS, (POSITIVE, NEGATIVE), strict=True)
     )
     both = set(positive) & set(negative)
     if both:
         raise InputError(f"{where}: {min(both)!r} stands under positive and under negative; it can only be one")
-    labels = _texts(entry["labels"], f"{where}: labels") if "labels" in entry else (name.strip(),)
-    return Question(name.strip(), positive, negative, labels)
-
-
-def _texts(value: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value:
-        raise InputError(f'{where}: holds {reprlib.repr(value)}; write a list of one or more texts, such as ["…"]')
-    for text in value:
-        if not isinstance(text, str) or not text.strip():
-            raise InputError(f"{where}: {reprlib.repr(text)} is no text; write it in quotes, or take it out")
-    texts = tuple(" ".join(text.split()) for text in value)
-    twice = {text for text in texts if [t.casefold() for t in texts].count(text.casefold()) > 1}
-    if twice:
-        raise InputError(f"{where}: {min(twice)!r} is there twice; write it once")
-    return texts
+    labels = texts_of(entry["labels"], f"{where}: labels") if "labels" in entry else (label,)
+    return Question(label, positive, negative, labels)
 
 
 def _sentence(template: str, label: str) -> str:
@@ -159,17 +135,3 @@ def _sentence(template: str, label: str) -> str:
 
 def _some(labels: Sequence[str]) -> str:
     return f"they have {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
-
-
-class _Loader(yaml.SafeLoader):
-    """yaml.safe_load's, which takes the last of two equal keys without a word: this one refuses them."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                name = key.value.strip().casefold()
-                if name in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
-                seen.add(name)
-        return super().construct_mapping(node, deep)
