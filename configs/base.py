@@ -39,6 +39,8 @@ def get_config(variant: str = "") -> ConfigDict:
         raise InputError(f"configs/base.py: no variant {variant!r}; there are {', '.join(filter(None, VARIANTS))}")
     config = ConfigDict()
     config.seed = 0  # unstated
+    config.init_from = ""
+    config.init_except = ()
     config.num_steps = 10_000  # unstated
     config.batch_size = 64  # unstated
     config.micro_batch = 0
@@ -104,6 +106,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.image.pooling = "adaptive"
     config.image.mean = (0.485, 0.456, 0.406)  # ImageNet's
     config.image.std = (0.229, 0.224, 0.225)
+    config.image.frozen = False
     config.image.frozen_batch_norm = False
 
     config.text = ConfigDict()
@@ -111,6 +114,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.text.pretrained_except = ()
     config.text.bert = ConfigDict()
     config.text.frozen = True
+    config.text.frozen_tower = False
     config.text.max_tokens = 128  # unstated
     config.text.length_buckets = 1
     config.text.num_prompts = 16  # section III

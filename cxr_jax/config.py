@@ -38,6 +38,10 @@ DATASETS = {
 
 SCHEMA = {
     "seed": Key(int, "root of every random stream of training: weights, dropout, order of the data"),
+    "init_from": Key(
+        str, "the run, export or hub name whose whole model training begins with (docs/pretrained.md); empty: none"
+    ),
+    "init_except": Key(tuple, "regular expressions: weights that are not init_from's, and begin as without it"),
     "num_steps": Key(int, "optimiser steps in all"),
     "batch_size": Key(int, "pairs a step, over all devices together"),
     "micro_batch": Key(
@@ -157,6 +161,7 @@ SCHEMA = {
     ),
     "image.mean": Key(tuple, "of the three (equal) input channels, subtracted; or image.pretrained's own"),
     "image.std": Key(tuple, "of the three input channels, divided by; or image.pretrained's own"),
+    "image.frozen": Key(bool, "the image tower stays as it is: DenseNet with its statistics, Eq. (8)-(12), the head"),
     "image.frozen_batch_norm": Key(bool, "DenseNet's BatchNorms stay as they are: statistics, scales and biases"),
     "text.pretrained": Key(
         str, "BERT's folder or hub name; empty: text.bert with random weights and a learnt vocabulary"
@@ -164,6 +169,7 @@ SCHEMA = {
     "text.pretrained_except": Key(tuple, "regular expressions: weights that may be missing there, or left over"),
     "text.bert": Key(dict, "transformers.BertConfig's fields, where text.pretrained is empty"),
     "text.frozen": Key(bool, "BERT's own weights stay as they are"),
+    "text.frozen_tower": Key(bool, "the text tower stays as it is: BERT, prompts, Eq. (5)-(7), the head; no dropout"),
     "text.max_tokens": Key(int, "L: longer reports are cut"),
     "text.length_buckets": Key(
         int, "parts of a device's pairs, by their reports' lengths, each padded to its own; 1: all to max_tokens"
@@ -193,13 +199,15 @@ NOT_NEGATIVE = ("seed", "micro_batch", "checkpoint_every", "checkpoint_minutes",
                 "text.projection_layers", "optim.bert_learning_rate", "optim.warmup_steps",
                 "optim.weight_decay")  # fmt: skip
 FRACTIONS = ("text.dropout", "optim.b2")
+FLOAT32_MIN, FLOAT32_MAX = 2.0**-126, (2 - 2.0**-23) * 2.0**127  # smaller ones are 0 to most accelerators
 MIN_IMAGE_SIZE = 32  # halved five times
 MIN_TOKENS = 3  # [CLS], one word, [SEP]
 # What a run did that was begun before there was such a key.
 YOUNGER_KEYS = {
     "remat": "none", "data.unreadable": "refuse", "micro_batch": 0, "loss.kind": "softmax", "loss.positives": "pair",
     "loss.target_temperature": 0.1, "loss.bias": -10.0, "data.augment_text": [], "data.sampler": "shuffle",
-    "data.one_view": False, "text.length_buckets": 1, "data.sentences": "",
+    "data.one_view": False, "text.length_buckets": 1, "data.sentences": "", "init_from": "", "init_except": [],
+    "image.frozen": False, "text.frozen_tower": False,
 }  # fmt: skip
 # What may change between a run and its continuation without changing what is computed.
 FREE_KEYS = ("remat", "log_every", "checkpoint_every", "checkpoint_minutes", "nan", "profile_steps", "tensorboard",
@@ -303,13 +311,12 @@ def check(config: Mapping[str, Any], source: str) -> None:
     _check_keys(flat, source)
     for name, (kind, _, choices) in SCHEMA.items():
         value: Any = flat[name]
+        _check_numbers(value, name, source)
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         fits = isinstance(value, (tuple, list) if kind is tuple else kind)
         if not fits or (kind is int and isinstance(value, bool)):
             raise InputError(f"{source}: {name} = {value!r} is not of type {kind.__name__}; set --config.{name}=…")
-        if kind is float and not math.isfinite(value):
-            raise InputError(f"{source}: {name} = {value!r} must be a finite number")
         if choices and kind is tuple:
             for held in value:
                 if held not in choices:
@@ -333,17 +340,38 @@ def check(config: Mapping[str, Any], source: str) -> None:
             raise InputError(f"{source}: {name} = {flat[name]!r} must be three numbers")
     if 0 in flat["image.std"]:
         raise InputError(f"{source}: image.std = {flat['image.std']!r} is divided by; it must not hold 0")
-    for name in ("image.pretrained_except", "text.pretrained_except"):
+    for name in ("image.pretrained_except", "text.pretrained_except", "init_except"):
         for pattern in flat[name]:
             try:
                 re.compile(pattern)
             except (re.error, TypeError) as error:
                 raise InputError(f"{source}: {name} holds {pattern!r}, no regular expression ({error})") from error
+    if flat["init_except"] and not flat["init_from"]:
+        raise InputError(f"{source}: init_except = {flat['init_except']!r} stands without init_from; set both or none")
+    if flat["image.frozen"] and flat["text.frozen_tower"]:
+        raise InputError(
+            f"{source}: image.frozen and text.frozen_tower leave nothing to learn but the temperature; set one to false"
+        )
     if not all(isinstance(name, str) for pair in flat["data.columns"].items() for name in pair):
         raise InputError(f"{source}: data.columns = {flat['data.columns']!r} must be names of columns, ours to theirs")
     if flat["profile_steps"]:
         profiled_steps(flat["profile_steps"], source)
     check_positions(config, source)
+
+
+def _check_numbers(value: Any, name: str, source: str) -> None:
+    """Every float, and every whole number in its place, is one that float32, which the step computes in, can hold."""
+    kind, inner = SCHEMA[name].kind, (value.values() if isinstance(value, Mapping) else value)
+    for number in inner if isinstance(value, tuple | list | Mapping) else [value]:
+        if isinstance(number, bool) or not isinstance(number, float if kind is int else float | int):
+            continue
+        if isinstance(number, float) and not math.isfinite(number):
+            raise InputError(f"{source}: {name} = {value!r} must be a finite number")
+        if number and not FLOAT32_MIN <= abs(number) <= FLOAT32_MAX:
+            raise InputError(
+                f"{source}: {name} = {value!r} is computed in float32, which holds sizes from {FLOAT32_MIN:.1e} to "
+                f"{FLOAT32_MAX:.1e}, and 0"
+            )
 
 
 def profiled_steps(text: str, source: str = "profile_steps") -> range:

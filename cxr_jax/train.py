@@ -3,12 +3,14 @@
     python -m cxr_jax.train --config configs/base.py --workdir DIR [--config.batch_size=128 …]
 
 A folder that holds a checkpoint is resumed, and ends as if it had never been broken off; a finished one is left as it
-is. SIGTERM, SIGUSR1, Ctrl-C or the end of --max_hours save at once and end with exit code 75, Ctrl-C with 130: the same
+is, or, where num_steps is larger now, goes on. --config.init_from=DIR begins with another run's or an export's model.
+SIGTERM, SIGUSR1, Ctrl-C or the end of --max_hours save at once and end with exit code 75, Ctrl-C with 130: the same
 command goes on from there. The processes of a cluster job find each other (docs/cluster.md).
 """
 
 import argparse
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -30,6 +32,7 @@ from cxr_jax.data.tokens import TextFeatures, Tokens, tokenize, whole_lengths
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
 from cxr_jax.evaluation.tables import format_table
+from cxr_jax.export.folder import read_source
 from cxr_jax.models.dual_encoder import inverse_temperature
 from cxr_jax.models.text import has_fixed_features
 from cxr_jax.retrieval.embedding import (
@@ -50,7 +53,9 @@ from cxr_jax.runtime.stopping import Stopper
 from cxr_jax.training.checkpoint import Checkpoints, identity, newest_step
 from cxr_jax.training.loop import BEST_METRIC, RECALL_RANKS, Loop, is_validated
 from cxr_jax.training.losses import contrastive_loss, identity_of, loss_floor, make_objective
+from cxr_jax.training.optim import learning_rate_schedule
 from cxr_jax.training.start import (
+    LOOKED_UP,
     RESOLVED,
     Start,
     buckets_of,
@@ -59,12 +64,13 @@ from cxr_jax.training.start import (
     keep_tokenizer,
     reads_features,
     resolve,
+    resolve_init,
     restore_or_init,
 )
 from cxr_jax.training.step import Recipe, TrainState, count_parameters, make_recipe, parameters_by_part
 from cxr_jax.weights.towers import resolve_towers
+from cxr_jax.weights.warm_start import Source
 
-UNFINISHED = "unfinished"  # there from the first start until the index is whole
 VALIDATION_ROWS = 2048  # of a larger validation split, the first this many are looked at while training
 
 
@@ -84,7 +90,10 @@ def train(
     run, stopper = RunFolder(workdir), stopper or Stopper()
     # What can be refused at once is, before data is prepared.
     parallel.check_batch_size(config["batch_size"], config["micro_batch"])
-    config = resolve_towers(config, run.load_config() if run.config_file.is_file() else None)
+    run.check(config, but=LOOKED_UP)
+    begun = run.load_config() if run.config_file.is_file() else None
+    source = source_of(run, config, dry_run)
+    config = resolve_towers(resolve_init(config, begun, source), begun)
     run.check(config, but=RESOLVED)
     if (newest_step(run.checkpoints) or 0) > config["num_steps"]:
         raise InputError(
@@ -101,19 +110,19 @@ def train(
             tell(f"{run.root}: is finished; nothing is left to do")
             return run
         if writes:
-            (run.root / UNFINISHED).touch()
+            run.unfinished.touch()
         with stopper.losing_nothing("preparing the data"):
-            splits, source = load_splits(config)
+            splits, data = load_splits(config)
             # Refuses what cannot be shared, before the folder has a configuration that it would be bound to.
             pipeline.training_order(splits["train"], config, processes.count())
-            tokens, tokenizer, config = read_texts(run, config, splits, source, writes)
+            tokens, tokenizer, config = read_texts(run, config, splits, data, source, writes)
         with stopper.losing_nothing("reading the weights"):
             recipe = make_recipe(config, parallel.AXIS)
             checkpoints = Checkpoints(run.checkpoints, recipe.labels) if writes else None
             if checkpoints:
                 stack.callback(checkpoints.close)  # also after a fault: what is being saved is waited for
-            start = restore_or_init(checkpoints, recipe, config)
-        announce(run, config, splits, recipe, start)
+            start, source = restore_or_init(checkpoints, recipe, config, source), None  # it holds a model
+        announce(run, config, splits, recipe, start, begun)
         with stopper.losing_nothing("compiling"):
             state = parallel.replicate(start.state)
             counts = tokens["train"].token_mask.sum(axis=1)
@@ -133,6 +142,8 @@ def train(
         batches = pipeline.train_batches(splits["train"], texts, config, shard, augmentation, buckets)
         if start.iterator is not None:
             batches.set_state(start.iterator)
+        if (score := validation_score(run, start.step)) is not None:
+            start.best.consider(start.step, score)
         loop = Loop(
             config=config,
             folder=run.root,
@@ -146,7 +157,8 @@ def train(
             first_step=start.step,
             best=start.best,
             skipped=start.skipped,
-            validated=not is_validated(start.step, config) or has_validation(run, start.step),
+            validated=not is_validated(start.step, config) or score is not None,
+            kept=not config["init_from"] or start.iterator is not None,
             flops=cost["flops"],
         )
         best = loop.run(state)
@@ -155,10 +167,18 @@ def train(
     return run
 
 
+def source_of(run: RunFolder, config: Mapping[str, Any], dry_run: bool) -> Source | None:
+    """What `init_from` names, where it is needed: by the primary, until the run has a checkpoint of its own; in a dry
+    run, which leaves no tokenizer to share, by every process."""
+    if not config["init_from"] or newest_step(run.checkpoints) is not None:
+        return None
+    return read_source(config["init_from"]) if processes.is_primary() or dry_run else None
+
+
 def is_finished(run: RunFolder, config: Mapping[str, Any]) -> bool:
     """Whether the last step is done and every split that training indexes is, by its best checkpoint."""
     done = newest_step(run.checkpoints) == config["num_steps"] and {"train", "val"} <= set(splits_in(run.index))
-    return bool(processes.from_primary("finished", "yes" if done and not (run.root / UNFINISHED).exists() else ""))
+    return bool(processes.from_primary("finished", "yes" if done and not run.unfinished.exists() else ""))
 
 
 def load_splits(config: Mapping[str, Any]) -> tuple[dict[str, pipeline.Split], SourceConfig]:
@@ -172,14 +192,15 @@ def read_texts(
     run: RunFolder,
     config: Mapping[str, Any],
     splits: Mapping[str, pipeline.Split],
-    source: SourceConfig,
+    data: SourceConfig,
+    source: Source | None,
     writes: bool,
 ) -> tuple[dict[str, Tokens], PreTrainedTokenizerBase, dict[str, Any]]:
     """Every split's tokens, the tokenizer, the configuration resolved; whoever `writes` keeps the latter two."""
     with processes.primary_first("tokenizer"):
         texts = [text for parts in alternatives(splits["train"], config) for part in parts for text in part]
-        tokenizer = find_tokenizer(run, config, texts)
-        config = resolve(config, tokenizer, source)
+        tokenizer = find_tokenizer(run, config, texts, source)
+        config = resolve(config, tokenizer, data)
         if writes:
             facts = {"processes": processes.count(), "devices": parallel.describe(), "version": cxr_jax.__version__}
             run.start(config, **facts)
@@ -200,10 +221,15 @@ def variables_of(state: TrainState) -> dict[str, Any]:
     return {"params": state.params, "batch_stats": state.batch_stats}
 
 
-def has_validation(run: RunFolder, step: int) -> bool:
-    """Whether metrics.jsonl has a validation of the step, by the primary's word."""
-    has = processes.is_primary() and any(line["step"] == step and BEST_METRIC in line for line in run.metrics())
-    return bool(processes.from_primary("validated", "yes" if has else ""))
+def validation_score(run: RunFolder, step: int) -> float | None:
+    """BEST_METRIC of the step's validation in metrics.jsonl, by the primary's word; None where it has had none.
+
+    The step's checkpoint need not know it: where a stop was not to wait for the validation, it was saved before.
+    """
+    lines = run.metrics() if processes.is_primary() else []
+    scores = [line[BEST_METRIC] for line in lines if line["step"] == step and BEST_METRIC in line]
+    said = processes.from_primary("validated", json.dumps(scores))
+    return next(iter(json.loads(said)), None)
 
 
 class Validation:
@@ -278,13 +304,22 @@ def build_index(
         if primary:
             index_split(step, checkpoint, *embedded).save(run.index)
     if primary:
-        (run.root / UNFINISHED).unlink()
+        run.unfinished.unlink()
 
 
 def announce(
-    run: RunFolder, config: Mapping[str, Any], splits: Mapping[str, pipeline.Split], recipe: Recipe, start: Start
+    run: RunFolder,
+    config: Mapping[str, Any],
+    splits: Mapping[str, pipeline.Split],
+    recipe: Recipe,
+    start: Start,
+    begun: Mapping[str, Any] | None,
 ) -> None:
-    """Says what is about to be trained, on what, and from where."""
+    """Says what is about to be trained, on what, and from where.
+
+    Args:
+      begun: the configuration that the run had so far, if it had one.
+    """
     sizes = ", ".join(f"{name} {len(split)}" for name, split in splits.items())
     total, trained = count_parameters(recipe, start.state.params)
     tell(
@@ -293,7 +328,18 @@ def announce(
     )
     for note in start.notes:
         tell(note)
-    tell(f"{run.root}: {f'resuming at step {start.step}' if start.step else 'a new run'}")
+    for tower, frozen in (("image", "frozen"), ("text", "frozen_tower")):
+        if config[tower][frozen] and not config["init_from"]:
+            warn(f"{tower}.{frozen} without init_from: what no pretrained weights are given for stays random")
+    tell(f"{run.root}: {'a new run' if start.iterator is None else f'resuming at step {start.step}'}")
+    if start.step and begun is not None and begun["num_steps"] != config["num_steps"]:
+        before, optim = begun["num_steps"], begun["optim"]
+        ended = learning_rate_schedule(optim["learning_rate"], optim["warmup_steps"], before)(start.step - 1)
+        tell(
+            f"num_steps: {before:,} → {config['num_steps']:,}; the learning rate goes on as a run of that many steps "
+            f"has it: {float(ended):.1e} in step {start.step}, {float(recipe.schedule(start.step)):.1e} in step "
+            f"{start.step + 1}, 0 at the end"
+        )
 
 
 def describe_step(recipe: Recipe, config: Mapping[str, Any], start: Start, cost: Mapping[str, float]) -> None:
@@ -308,6 +354,12 @@ def describe_step(recipe: Recipe, config: Mapping[str, Any], start: Start, cost:
         f"own analysis: {cost['flops'] / 1e9:,.2f} GFLOP in all, {cost['temporary_bytes'] / 2**20:,.0f} MiB of "
         f"temporaries and {cost['argument_bytes'] / 2**20:,.0f} MiB of arguments a device"
     )
+
+
+def warn(text: str) -> None:
+    """A warning on standard error, by the primary alone."""
+    if processes.is_primary():
+        print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def tell(text: str) -> None:

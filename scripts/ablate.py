@@ -22,7 +22,7 @@ from cxr_jax.evaluation.ablation import read_run
 from cxr_jax.evaluation.ablation_tables import report
 from cxr_jax.files import write_text
 from cxr_jax.runtime.run_folder import RunFolder
-from cxr_jax.train import RESOLVED
+from cxr_jax.train import LOOKED_UP
 
 PAPER = "paper"
 VARIANTS = (PAPER, "plain_densenet", "frozen_bert", "finetune_bert", "unscaled_prompts")
@@ -34,9 +34,11 @@ def run_one(spec: str, folder: Path, overrides: Sequence[str], split: str) -> No
     Raises:
       InputError: one of the two commands failed; its own line has been printed.
     """
-    if (RunFolder(folder).evaluation(split) / "metrics.json").is_file():
-        RunFolder(folder).check(configuration.load(spec, overrides), but=(*RESOLVED, "image.mean", "image.std"))
-        return
+    run, config = RunFolder(folder), configuration.load(spec, overrides)
+    if (run.evaluation(split) / "metrics.json").is_file():
+        run.check(config, but=LOOKED_UP)
+        if run.load_config()["num_steps"] == config["num_steps"] and not run.unfinished.exists():
+            return
     print(f"== {folder}", flush=True)
     keys = [f"--config.{override}" for override in overrides]
     for command in (

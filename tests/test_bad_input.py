@@ -251,6 +251,26 @@ def test_a_tokenizer_of_another_bert(table, tmp_path, complaint):
     assert "its tokenizer counts to 7 and its weights know 6 words" in line
 
 
+def test_beginning_with_what_is_no_model(table, tmp_path, complaint):
+    finished_run(tmp_path / "broken_off")
+    (tmp_path / "file").touch()
+    for name, message in (
+        (tmp_path / "nowhere", "holds no run (no config.json); python -m cxr_jax.train makes one"),
+        (tmp_path / "file", "holds no run (no config.json)"),
+        (tmp_path / "broken_off", "the run is not finished; go on with it by its training command, or name another"),
+        ("own/er", "own/er: there is no such folder, and the hub cannot be reached"),
+    ):
+        line = complaint(train.main, train_arguments(table, f"--config.init_from={name}"))
+        assert f"init_from = {name}: {message}" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_cannot_be_given_another_beginning(table, tmp_path, complaint):
+    finished_run(tmp_path / "run")
+    line = complaint(train.main, train_arguments(table, f"--config.init_from={tmp_path / 'theirs'}"))
+    assert f"init_from: → {tmp_path / 'theirs'}" in line
+
+
 # A run's folder
 
 

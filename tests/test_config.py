@@ -145,6 +145,17 @@ def test_the_last_override_wins_and_the_file_stays_as_it_is():
         ("profile_steps=3", "profile_steps = '3' must be FIRST:LAST, steps from 1 on"),
         ("profile_steps=0:3", "profile_steps = '0:3' must be FIRST:LAST"),
         ("profile_steps=4:3", "profile_steps = '4:3' must be FIRST:LAST"),
+        (
+            "optim.learning_rate=1e39",
+            "learning_rate = 1e+39 is computed in float32, which holds sizes from 1.2e-38",
+        ),
+        ("optim.weight_decay=1e-46", "optim.weight_decay = 1e-46 is computed in float32"),
+        ("loss.bias=-1e39", "loss.bias = -1e+39 is computed in float32"),
+        ("image.std=(1, 1e-46, 1)", "image.std = (1, 1e-46, 1) is computed in float32"),
+        ("image.mean=(0, 1e400, 1)", "image.mean = (0, inf, 1) must be a finite number"),
+        ("text.bert={'layer_norm_eps': 1e-50}", "text.bert = {'layer_norm_eps': 1e-50} is computed in float32"),
+        ("init_except=('head',)", "init_except = ('head',) stands without init_from; set both or none"),
+        ("init_except=('(',)", "init_except holds '(', no regular expression"),
         ("text.max_tokens=500", "text.num_prompts + text.max_tokens = 516 passes BERT's 512 positions"),
         ("text.bert={'max_position_embeddings': 100}", "= 144 passes BERT's 100 positions"),
     ],
@@ -153,10 +164,16 @@ def test_bad_overrides_are_refused(override, message):
     assert message in refused(BASE, override)
 
 
-def test_the_steps_that_are_profiled():
-    assert list(configuration.profiled_steps("100:103")) == [100, 101, 102, 103]
-    assert list(configuration.profiled_steps("7:7")) == [7]
-    assert not configuration.profiled_steps("")
+def test_two_frozen_towers_have_nothing_to_learn():
+    both = ("image.frozen=true", "text.frozen_tower=true")
+    assert "image.frozen and text.frozen_tower leave nothing to learn but the temperature" in refused(BASE, *both)
+    for one in both:
+        configuration.load(BASE, [one])
+
+
+def test_numbers_that_float32_holds():
+    for value in ("0", "1.2e-38", "3.4e38", "-3.4e38"):
+        configuration.load(BASE, [f"loss.bias={value}"])
 
 
 # Files

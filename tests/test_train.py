@@ -23,6 +23,7 @@ from cxr_jax.data.pipeline import load_splits
 from cxr_jax.data.tokens import TextFeatures, Tokens
 from cxr_jax.errors import InputError, Preempted
 from cxr_jax.evaluation.text_metrics import score_names
+from cxr_jax.export import __main__ as export
 from cxr_jax.retrieval.embedding import make_encoders
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.store import SplitIndex
@@ -252,7 +253,12 @@ def test_training_again_a_finished_run_does_nothing_and_says_so(run, config, mon
 def test_a_run_may_become_longer_and_is_not_cut_short(run, config, tmp_path, capsys):
     longer = RunFolder(shutil.copytree(run.root, tmp_path / "longer"))
     train(config | {"num_steps": 7, "eval_every": 2, "log_every": 7}, longer.root)
-    assert f"{longer.root}: resuming at step 6\n" in capsys.readouterr().out
+    assert (
+        f"{longer.root}: resuming at step 6\nnum_steps: 6 → 7; the learning rate goes on as a run of that many steps "
+        "has it: 1.5e-04 in step 6, 9.5e-05 in step 7, 0 at the end\n"
+    ) in capsys.readouterr().out
+    assert not longer.unfinished.exists()
+    assert SplitIndex.load(longer.index, "train").step == final_state(longer)[1]["best"]["step"]
     assert [line["changed"] for line in history(longer)] == [
         {},
         {"num_steps": [6, 7], "eval_every": [3, 2], "log_every": [1, 7]},
@@ -266,6 +272,106 @@ def test_a_run_may_become_longer_and_is_not_cut_short(run, config, tmp_path, cap
     assert str(error.value) == (
         f"num_steps = 6: {longer.root} has come to step 7; give at least that, or another folder to begin anew"
     )
+
+
+@pytest.mark.slow
+def test_an_extension_equals_a_run_that_was_stopped_there_and_given_more_steps(
+    run, config, tmp_path, monkeypatch, capsys
+):
+    """To the bit, also where the extension is killed in its midst: as the schedule says, so it goes on."""
+    longer = config | {"num_steps": 12}
+    with Stopper() as stopper:
+        break_off(monkeypatch, stopper, "validate", 6, crash=False)  # at its last step, before its index
+        with pytest.raises(Preempted):
+            train(config, tmp_path / "stopped", stopper)
+    monkeypatch.undo()
+    stopped = train(longer, tmp_path / "stopped")
+    extended = RunFolder(shutil.copytree(run.root, tmp_path / "extended"))
+    with monkeypatch.context() as patch:
+        break_off(patch, Stopper(), "step", 11, crash=True)
+        with pytest.raises(CrashError):
+            train(longer, extended.root)
+    assert extended.unfinished.exists()
+    capsys.readouterr()
+    train(longer, extended.root)
+    assert "resuming at step 9\n" in (out := capsys.readouterr().out)
+    assert "num_steps: 6 →" not in out  # that was said when it began
+    assert_same_outcome(extended, stopped)
+    (extended.root / "unfinished").touch()  # as while it is trained further still
+    shutil.rmtree(extended.checkpoints / str(SplitIndex.load(extended.index, "train").step))
+    with pytest.raises(InputError, match=r"is trained further, and the checkpoint of step .* go on with it by its"):
+        cxr_jax.load(extended.root)
+
+
+def losses(run: RunFolder, step: int) -> dict[str, float]:
+    (values,) = (line for line in run.metrics() if line["step"] == step and "val_loss" in line)
+    return {name: value for name, value in values.items() if name != "step"}
+
+
+def test_a_warm_started_run_begins_where_its_source_was_best_and_needs_it_no_more(run, config, tmp_path, monkeypatch):
+    source = RunFolder(shutil.copytree(run.root, tmp_path / "source"))
+    best = SplitIndex.load(run.index, "train").step
+    warm = config | {"init_from": str(source.root), "num_steps": 2, "seed": 1}
+    with monkeypatch.context() as patch:
+        break_off(patch, Stopper(), "step", 1, crash=True)
+        with pytest.raises(CrashError):
+            train(warm, tmp_path / "warm")
+    shutil.rmtree(source.root)
+    tuned = train(warm, tmp_path / "warm")
+    assert losses(tuned, 0) == losses(run, best)  # same numbers by the same program
+    assert [line["step"] for line in tuned.metrics() if "val_loss" in line] == [0, 2]
+    taken = tuned.load_config()["init_taken"]
+    index = json.loads((run.index / "train" / "index.json").read_text())
+    assert (taken["source"], taken["step"], taken["checkpoint"]) == (str(source.root), best, index["checkpoint"])
+    assert (tuned.tokenizer / "tokenizer.json").read_bytes() == (run.tokenizer / "tokenizer.json").read_bytes()
+    state, data = final_state(tuned)
+    assert int(state.step) == 2
+    assert data["best"]["score"] == max(losses(tuned, step)[BEST_METRIC] for step in (0, 2))
+    assert [line["changed"] for line in history(tuned)] == [{}, {}]
+    (tmp_path / "again").mkdir()
+    with pytest.raises(InputError, match=f"init_from = {source.root}: holds no run"):
+        train(warm, tmp_path / "again")
+    assert not list((tmp_path / "again").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("where", "step"), [("validate", 0), ("step", 4)])
+def test_a_warm_started_run_that_crashes_equals_one_that_does_not(run, config, tmp_path, monkeypatch, where, step):
+    warm = config | {"init_from": str(run.root), "seed": 1}
+    whole = train(warm, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        break_off(patch, Stopper(), where, step, crash=True)
+        with pytest.raises(CrashError):
+            train(warm, tmp_path / "broken")
+    assert_same_outcome(train(warm, tmp_path / "broken"), whole)
+
+
+@pytest.mark.slow
+def test_a_run_from_an_export_with_its_image_tower_frozen(run, config, tmp_path, capsys):
+    export.main(["--workdir", str(run.root), "--out", str(tmp_path / "exported")])
+    frozen = config | {"init_from": str(tmp_path / "exported"), "image": config["image"] | {"frozen": True}}
+    tuned = train(frozen | {"init_except": ("soft_prompts",)}, tmp_path / "run")
+    before, (after, _) = cxr_jax.load(run.root).variables, final_state(tuned)
+    assert same_bits(before["params"]["vision"], after.params["vision"])
+    assert same_bits(before["batch_stats"], after.batch_stats)
+    assert not same_bits(before["params"]["text"]["head"], after.params["text"]["head"])
+    assert tuned.load_config()["init_taken"]["left_out"] == [
+        f"params.text.soft_prompts.{name}" for name in ("W_k.kernel", "W_q.kernel", "prompts")
+    ]
+    export.main(["--workdir", str(tuned.root), "--out", str(tmp_path / "again")])
+    assert str(tmp_path) not in (tmp_path / "again" / "config.json").read_text()
+    card = (tmp_path / "again" / "README.md").read_text()
+    assert "It began from the model exported at its step" in card
+    assert "less params.text.soft_prompts.W_k.kernel" in card
+
+
+@pytest.mark.parametrize(("score", "found"), [(0.25, 0.25), (0.0, 0.0), (None, None)])
+def test_a_steps_validation_is_found_by_its_line(tmp_path, score, found):
+    folder = RunFolder(tmp_path)
+    lines = [{"step": 3, BEST_METRIC: 0.5}, {"step": 6, "loss": 1.0}]
+    lines += [] if score is None else [{"step": 6, BEST_METRIC: score}]
+    folder.metrics_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert train_module.validation_score(folder, 6) == found
 
 
 def test_a_dry_run_says_what_a_step_costs_and_leaves_nothing(config, tmp_path, capsys):

@@ -84,6 +84,18 @@ def test_a_signal_to_one_process_stops_both_and_the_run_goes_on_alone(alone, cac
 
 
 @pytest.mark.slow
+def test_two_processes_begin_with_the_model_that_one_has_read(alone, cache, tmp_path):
+    folder, changes = tmp_path / "run", [*CHANGES, f"init_from={alone}", "num_steps=2"]
+    ended = run_job([TINY, str(folder), str(cache), "devices=2", *changes], 2, timeout=600)
+    assert [process.code for process in ended] == [0, 0], [process.err[-2000:] for process in ended]
+    best = SplitIndex.load(alone / "index", "train").step
+    theirs = [line for line in lines(alone) if line["step"] == best and "val_loss" in line]
+    ours = [line | {"step": best} for line in lines(folder) if line["step"] == 0]
+    assert_equal_to_rounding(ours, theirs)
+    assert json.loads((folder / "config.json").read_text())["init_taken"]["step"] == best
+
+
+@pytest.mark.slow
 def test_bad_input_ends_both(cache, tmp_path):
     ended = run_job([TINY, str(tmp_path / "run"), str(cache), "batch_size=64"], 2, timeout=120)
     assert [process.code for process in ended] == [2, 2]

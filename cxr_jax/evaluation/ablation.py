@@ -62,7 +62,7 @@ def read_run(folder: str | Path, split: str) -> Run:
     """A run as it was scored.
 
     Raises:
-      InputError: it holds no run, or the split was not scored.
+      InputError: it holds no run, or the split was not scored, or before the run was trained further.
     """
     run = RunFolder(folder)
     file = run.evaluation(split) / "metrics.json"
@@ -74,6 +74,11 @@ def read_run(folder: str | Path, split: str) -> Run:
             f"{file}: cannot be read ({error}); score the run: python -m cxr_jax.evaluate --workdir {folder}"
         ) from error
     query, train = (SplitIndex.load(run.index, name) for name in (split, "train"))
+    if metrics["step"] != query.step:  # the run was trained further since
+        raise InputError(
+            f"{file}: is of step {metrics['step']}, and the run's index of step {query.step}; score it again: "
+            f"python -m cxr_jax.evaluate --workdir {folder} --split {split}"
+        )
     recalls = recall_columns(query)["image_to_text"]
     by_chance = {name: float(recalls[f"tied_chance_{name}"].mean()) for name in RECALLS if name in recalls}
     return Run(

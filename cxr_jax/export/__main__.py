@@ -35,6 +35,7 @@ from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.weights import hub
 from cxr_jax.weights.densenet import save_densenet
 from cxr_jax.weights.files import first_line
+from cxr_jax.weights.warm_start import RECORD
 
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # the hub's identifiers: apache-2.0, cc-by-nc-4.0, other
 CACHE = "~/.cache/cxr_jax"  # configs/base.py's; the run's own may be a path of its machine
@@ -91,15 +92,17 @@ def export_model(
 
 
 def portable(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without paths of this machine; of a pretrained tower's, the last part is kept as its name."""
+    """The configuration without paths of this machine; of one that it began from, the last part is kept as its name."""
 
-    def named(section: Mapping[str, Any]) -> dict[str, Any]:
-        name = section["pretrained"]
+    def named(section: Mapping[str, Any], key: str) -> dict[str, Any]:
+        name = section[key]
         is_path = name.startswith((".", "/", "~")) or Path(name).exists()
-        return {**section, "pretrained": Path(name).name if name and is_path else name}
+        return {**section, key: Path(name).name if name and is_path else name}
 
     data = {**config["data"], "path": "", "csv": "", "annotation": "", "cache": CACHE}
-    return {**config, "data": data, "image": named(config["image"]), "text": named(config["text"])}
+    towers = {tower: named(config[tower], "pretrained") for tower in ("image", "text")}
+    taken = {RECORD: named(config[RECORD], "source")} if RECORD in config else {}
+    return {**named(config, "init_from"), "data": data, **towers, **taken}
 
 
 def push(folder: ExportFolder, name: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
@@ -14,11 +15,13 @@ from cxr_jax.errors import InputError
 from cxr_jax.files import write_json
 from cxr_jax.models.dual_encoder import build_model, variable_shapes
 from cxr_jax.retrieval.model import Model, load_run
-from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.retrieval.store import SplitIndex, splits_in
 from cxr_jax.runtime.run_folder import RunFolder
+from cxr_jax.training.checkpoint import identity
 from cxr_jax.weights import hub
 from cxr_jax.weights.files import account, listed, read
 from cxr_jax.weights.tokenizer import load_tokenizer
+from cxr_jax.weights.warm_start import Source
 
 MODEL_TYPE = "cxr_jax"
 WEIGHTS = "model.safetensors"
@@ -110,6 +113,27 @@ def load(workdir: str | Path) -> Model:
     root = hub.fetch(workdir, FILES)
     export = ExportFolder(root)
     return _load_export(export) if export.is_one() else load_run(RunFolder(root))
+
+
+def read_source(name: str) -> Source:
+    """The model that `init_from` names: a run's folder or an export's, or an export on the hub.
+
+    Raises:
+      InputError: there is neither, or the run is unfinished, or a file is damaged.
+    """
+    root = Path(name).expanduser()
+    try:
+        root = hub.fetch(name, FILES)
+        export, run = ExportFolder(root), RunFolder(root)
+        if not export.is_one() and run.config_file.is_file() and "train" not in splits_in(run.index):
+            raise InputError("the run is not finished; go on with it by its training command, or name another")
+        model = load(root)
+    except InputError as error:
+        raise InputError(f"init_from = {name}: {str(error).removeprefix(f'--workdir {root}: ')}") from error
+    place = str(root.resolve()) if root == Path(name).expanduser() else name
+    step = export.step() if export.is_one() else model.pool.step
+    variables = jax.device_get(model.variables)
+    return Source(place, model.config, variables, model.tokenizer, step, identity(variables))
 
 
 def _load_export(export: ExportFolder) -> Model:

@@ -6,6 +6,9 @@ from typing import Any
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.tables import markdown_table, recall_table, score_remarks, score_table
+from cxr_jax.weights.files import listed
+from cxr_jax.weights.towers import pretrained_of
+from cxr_jax.weights.warm_start import RECORD, takes_tokenizer
 
 TAGS = ("cxr_jax", "jax", "flax", "chest-x-ray", "radiology", "image-text-retrieval", "contrastive-learning")
 EXAMPLE_TEXT = "No pleural effusion."
@@ -67,8 +70,13 @@ def _opening(facts: Facts) -> str:
 def _data(facts: Facts) -> str:
     config, data = facts.config, facts.config["data"]
     began = "; ".join(
-        f"the {tower} tower began from {config[tower]['pretrained'] or 'random weights'}" for tower in ("image", "text")
+        f"the {tower} tower began from {pretrained_of(config, tower) or 'random weights'}"
+        for tower in ("image", "text")
     )
+    if taken := config.get(RECORD):
+        began = f"it began from the model {config['init_from']} at its step {taken['step']}"
+        if taken["left_out"]:
+            began += f", less {listed(taken['left_out'])}"
     rows = [
         ["data set", data["description"]],
         ["fingerprint", data["fingerprint"]],
@@ -104,9 +112,8 @@ def _scores(facts: Facts) -> str:
 
 
 def _limits(facts: Facts) -> str:
-    learnt = (
-        "" if facts.config["text"]["pretrained"] else " The vocabulary was learnt from the training reports' words."
-    )
+    given = pretrained_of(facts.config, "text") or takes_tokenizer(facts.config)
+    learnt = "" if given else " The vocabulary was learnt from the training reports' words."
     return (
         "For research: embedding, retrieval and comparison of chest X-rays and reports. **Not a medical device**: it "
         "is not for diagnosis, triage or any decision on a patient's care, and nobody has tested it for that.\n\n"

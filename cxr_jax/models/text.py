@@ -20,12 +20,14 @@ def masked_mean(x: Float[Array, "B L D"], mask: TokenMask) -> Float[Array, "B D"
 
 
 def has_fixed_features(text: Mapping[str, Any]) -> bool:
-    """Whether training leaves h of Eq. (5) as it is: no prompts, a frozen BERT, nothing to learn in its pooling.
+    """Whether training leaves h of Eq. (5) as it is: the whole tower is frozen, or BERT is, there are no prompts, and
+    there is nothing to learn in its pooling.
 
     Args:
       text: the configuration's `text`.
     """
-    return bool(text["frozen"] and not text["num_prompts"] and text["pooling"] == "mean")
+    still = text["frozen"] and not text["num_prompts"] and text["pooling"] == "mean"
+    return bool(text["frozen_tower"] or still)
 
 
 class SoftPrompts(nn.Module):

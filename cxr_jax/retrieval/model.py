@@ -22,7 +22,7 @@ from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.zero_shot import margins, probability
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.training.checkpoint import identity, restore_variables
-from cxr_jax.training.optim import parameter_labels
+from cxr_jax.training.optim import labels_of
 from cxr_jax.weights.tokenizer import load_tokenizer
 
 Images = Any  # what `images.grey_of` takes, one or several; what is none of that is refused by name
@@ -201,6 +201,11 @@ def load_run(run: RunFolder) -> Model:
     """
     config = run.load_config()
     pool = SplitIndex.load(run.index, "train")
+    if run.unfinished.exists() and not (run.checkpoints / str(pool.step)).is_dir():
+        raise InputError(
+            f"--workdir {run.root}: is trained further, and the checkpoint of step {pool.step} that its index is of is "
+            "no longer the best; go on with it by its training command"
+        )
     return Model(config, load_variables(run, config, pool.step), load_tokenizer(run.tokenizer), pool)
 
 
@@ -217,8 +222,7 @@ def load_variables(run: RunFolder, config: Mapping[str, Any], step: int) -> dict
       InputError: it is missing, damaged, or of another model.
     """
     shapes = variable_shapes(build_model(config), config["image_size"])
-    labels = parameter_labels(shapes["params"], config["text"]["frozen"], config["image"]["frozen_batch_norm"])
-    return restore_variables(run.checkpoints, step, shapes, labels)
+    return restore_variables(run.checkpoints, step, shapes, labels_of(shapes["params"], config))
 
 
 def _one_by_one(given: Images) -> Iterable[Any]:

@@ -24,6 +24,7 @@ class RunFolder:
         self.metrics_file = self.root / "metrics.jsonl"
         self.history_file = self.root / "history.jsonl"
         self.lock_file = self.root / "run.lock"
+        self.unfinished = self.root / "unfinished"  # there from the first start until the index is whole
         self.checkpoints = self.root / "checkpoints"
         self.tokenizer = self.root / "tokenizer"
         self.index = self.root / "index"

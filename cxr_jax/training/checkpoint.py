@@ -231,6 +231,7 @@ def _alone() -> ocp.options.MultiprocessingOptions:
 
 def _checkpointer(handler: Any) -> ocp.Checkpointer:
     options = _alone()
+    logging.getLogger("absl").addFilter(_is_not_orbaxs)
     return ocp.Checkpointer(handler(multiprocessing_options=options), multiprocessing_options=options)
 
 

@@ -60,6 +60,7 @@ class Loop:
       best: the best validation up to there.
       skipped: updates left out up to there, for their steps were not finite.
       validated: whether `first_step` needs no validation, or has had it.
+      kept: whether `first_step` needs no checkpoint, or has one.
       flops: of a step, all devices together; 0 where that is not known.
     """
 
@@ -76,6 +77,7 @@ class Loop:
     best: Best
     skipped: int
     validated: bool
+    kept: bool = True
     flops: float = 0.0
 
     def run(self, state: TrainState) -> int:
@@ -92,6 +94,8 @@ class Loop:
         with contextlib.ExitStack() as stack:
             self._progress = stack.enter_context(Progress(self.first_step, last_step))
             profile = stack.enter_context(Profile(self.config["profile_steps"], self.folder / "profile"))
+            if not self.kept:
+                self._save(self.first_step, state)
             if not self.validated:
                 self._validate(self.first_step, state)
             for step in range(self.first_step + 1, last_step + 1):
@@ -241,5 +245,7 @@ class Profile:
 
 
 def is_validated(step: int, config: Mapping[str, Any]) -> bool:
-    """Whether a step is followed by a validation."""
-    return step > 0 and (step % config["eval_every"] == 0 or step == config["num_steps"])
+    """Whether a step is followed by a validation; at 0, whether the first is preceded by one: a warm start's is."""
+    if step == 0:
+        return bool(config["init_from"])
+    return bool(step % config["eval_every"] == 0 or step == config["num_steps"])

@@ -1,6 +1,7 @@
 """What is trained and how: labels, rates, schedule, optimiser."""
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -15,16 +16,25 @@ _DENSENET = ("vision", "densenet")
 _LOOKED_UP = {"prompts", "word_embeddings", "position_embeddings", "token_type_embeddings"}
 
 
-def parameter_labels(params: Any, freeze_bert: bool, freeze_batch_norm: bool = False) -> Any:
-    """TRAIN or FROZEN for every leaf: all of BERT's own weights, or none; DenseNet's BatchNorms' scales and biases."""
+def parameter_labels(
+    params: Any, freeze_bert: bool, freeze_batch_norm: bool = False, freeze_towers: Collection[str] = ()
+) -> Any:
+    """TRAIN or FROZEN for every leaf: BERT's own weights; DenseNet's BatchNorms' scales and biases; whole TOWERS."""
 
     def label(path: tuple[Any, ...], _: Any) -> str:
         names = _names(path)
         bert = freeze_bert and names[:2] == _BERT
         norm = freeze_batch_norm and names[:2] == _DENSENET and any(n.startswith("norm") for n in names[2:])
-        return FROZEN if bert or norm else TRAIN
+        return FROZEN if bert or norm or names[0] in freeze_towers else TRAIN
 
     return tree_map_with_path(label, params)
+
+
+def labels_of(params: Any, config: Mapping[str, Any]) -> Any:
+    """`parameter_labels` as a configuration has them."""
+    image, text = config["image"], config["text"]
+    towers = [tower for tower, frozen in zip(TOWERS, (image["frozen"], text["frozen_tower"]), strict=True) if frozen]
+    return parameter_labels(params, text["frozen"], image["frozen_batch_norm"], towers)
 
 
 def rate_factors(

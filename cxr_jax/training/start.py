@@ -22,17 +22,47 @@ from cxr_jax.training.checkpoint import Checkpoints, merge
 from cxr_jax.training.loop import Best
 from cxr_jax.training.step import Recipe, TrainState, init_state, make_train_step, micro_batches, state_shapes
 from cxr_jax.weights.bert import complete_bert_config
-from cxr_jax.weights.tokenizer import load_tokenizer, tokenizer_of
-from cxr_jax.weights.towers import load_towers
+from cxr_jax.weights.tokenizer import check_vocabulary, load_tokenizer, tokenizer_of
+from cxr_jax.weights.towers import TOWER_KEYS, load_towers, pretrained_of
+from cxr_jax.weights.warm_start import RECORD, Source, settled_by, settled_in, taken_from, takes_tokenizer, with_settled
 
 # What is not known of a run's configuration before its BERT and its data are read.
 RESOLVED = ("text.bert", "data.fingerprint", "data.description", "data.split_used")
+# And before its towers, or the model that it begins with, are.
+LOOKED_UP = (*RESOLVED, RECORD, *TOWER_KEYS["image"])
 
 
-def find_tokenizer(run: RunFolder, config: Mapping[str, Any], train_texts: Sequence[str]) -> PreTrainedTokenizerBase:
-    """The run's own tokenizer, the pretrained BERT's, or one learnt from all that training can draw."""
+def resolve_init(
+    config: Mapping[str, Any], begun: Mapping[str, Any] | None, source: Source | None
+) -> Mapping[str, Any]:
+    """The configuration with what `init_from` settles, as the run that has begun has it, or by the primary's source.
+
+    Raises:
+      InputError: weights that do not fit; the source is no longer what the run began with.
+    """
+    if not config["init_from"]:
+        return config
+    if begun is None:
+        said = processes.from_primary("init_from", json.dumps(settled_by(source, config)) if source else "")
+        return with_settled(config, json.loads(said))
+    settled = settled_in(begun)
+    if source is not None and source.checkpoint != settled[RECORD]["checkpoint"]:
+        raise InputError(
+            f"init_from = {config['init_from']}: holds checkpoint {source.checkpoint} of step {source.step} now, and "
+            f"this run began with {settled[RECORD]['checkpoint']}; give another --workdir to begin with what it holds"
+        )
+    return with_settled(config, settled)
+
+
+def find_tokenizer(
+    run: RunFolder, config: Mapping[str, Any], train_texts: Sequence[str], source: Source | None = None
+) -> PreTrainedTokenizerBase:
+    """The run's own tokenizer, that of `init_from`'s word embeddings, the pretrained BERT's, or one learnt from all
+    that training can draw."""
     if run.config_file.is_file() and run.tokenizer.is_dir():
         return load_tokenizer(run.tokenizer)
+    if source is not None and takes_tokenizer(config):
+        return source.tokenizer
     return tokenizer_of(config, train_texts)
 
 
@@ -40,16 +70,12 @@ def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, sourc
     """The configuration with nothing left to look up: a learnt vocabulary's size, and what the data is.
 
     Raises:
-      InputError: the pretrained BERT's tokenizer is not its own.
+      InputError: the tokenizer of a BERT from elsewhere is not its own.
     """
-    text = config["text"]
-    if text["pretrained"]:
-        last, words = max(tokenizer.get_vocab().values()), text["bert"]["vocab_size"]
-        if last >= words:  # XLA would silently clamp the look-up
-            raise InputError(
-                f"text.pretrained = {text['pretrained']}: its tokenizer counts to {last} and its weights know {words} "
-                "words; give it the tokenizer that it was trained with"
-            )
+    text, name = config["text"], pretrained_of(config, "text")
+    if name or takes_tokenizer(config):
+        given_by = f"text.pretrained = {name}" if name else f"init_from = {config['init_from']}"
+        check_vocabulary(tokenizer, text["bert"]["vocab_size"], given_by)
     else:
         text = text | {"bert": complete_bert_config({**text["bert"], "vocab_size": len(tokenizer)})}
     data = config["data"] | {
@@ -80,13 +106,17 @@ class Start:
     notes: Sequence[str]
 
 
-def restore_or_init(checkpoints: Checkpoints | None, recipe: Recipe, config: Mapping[str, Any]) -> Start:
+def restore_or_init(
+    checkpoints: Checkpoints | None, recipe: Recipe, config: Mapping[str, Any], source: Source | None = None
+) -> Start:
     """The newest checkpoint's state, with that of the data iterator at the batch that follows it; or a fresh state.
 
-    A fresh state has the pretrained towers' weights in it. The primary reads; the other processes get it from there.
+    A fresh state has the pretrained towers' weights in it, and over these what is taken of the source. The primary
+    reads; the other processes get it from there.
 
     Args:
       checkpoints: None in all processes but the primary.
+      source: what `init_from` names, where there is no checkpoint yet.
 
     Raises:
       InputError: no checkpoint can be read, or the pretrained towers' weights are missing, damaged or do not fit.
@@ -95,7 +125,7 @@ def restore_or_init(checkpoints: Checkpoints | None, recipe: Recipe, config: Map
     data, state, notes = "", jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes), list[str]()
     if checkpoints is not None:
         restored = checkpoints.restore_newest(shapes)
-        state, notes = (restored[0], []) if restored else _fresh(recipe, config, shapes)
+        state, notes = (restored[0], []) if restored else _fresh(recipe, config, shapes, source)
         data = json.dumps(restored[1]) if restored else ""
     data = processes.from_primary("state", data)
     state = parallel.from_primary(state)
@@ -106,12 +136,14 @@ def restore_or_init(checkpoints: Checkpoints | None, recipe: Recipe, config: Map
     return Start(state, int(state.step), best, saved["skipped"], saved["iterator"], notes)
 
 
-def _fresh(recipe: Recipe, config: Mapping[str, Any], shapes: TrainState) -> tuple[TrainState, list[str]]:
-    loaded, notes = load_towers(config, shapes.params)
-    fresh = init_state(recipe, config)
-    params = merge(fresh.params, loaded["params"])
-    batch_stats = merge(fresh.batch_stats, loaded["batch_stats"])
-    return dataclasses.replace(fresh, params=params, batch_stats=batch_stats), notes
+def _fresh(
+    recipe: Recipe, config: Mapping[str, Any], shapes: TrainState, source: Source | None
+) -> tuple[TrainState, list[str]]:
+    state, notes = init_state(recipe, config), list[str]()
+    for given, said in [load_towers(config, shapes.params), *([taken_from(source, config)] if source else [])]:
+        params, batch_stats = merge(state.params, given["params"]), merge(state.batch_stats, given["batch_stats"])
+        state, notes = dataclasses.replace(state, params=params, batch_stats=batch_stats), [*notes, *said]
+    return state, notes
 
 
 def reads_features(config: Mapping[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Int
 
 from cxr_jax.models.dual_encoder import MAX_LOG_SCALE, DualEncoder, build_model, init_variables, variable_shapes
 from cxr_jax.training.losses import Identity, Objective, contrastive_loss, identity_of, loss_floor, make_objective
-from cxr_jax.training.optim import FROZEN, TRAIN, learning_rate_schedule, make_optimizer, parameter_labels, rate_factors
+from cxr_jax.training.optim import FROZEN, TRAIN, labels_of, learning_rate_schedule, make_optimizer, rate_factors
 from cxr_jax.types import Batch, Scalar
 
 Metrics = dict[str, Array]
@@ -49,7 +49,7 @@ def make_recipe(config: Mapping[str, Any], axis_name: str | None = None) -> Reci
     """Model, labels, schedule and optimiser of a resolved configuration."""
     model, optim = build_model(config, axis_name), config["optim"]
     shapes = variable_shapes(model, config["image_size"])
-    labels = parameter_labels(shapes["params"], config["text"]["frozen"], config["image"]["frozen_batch_norm"])
+    labels = labels_of(shapes["params"], config)
     bert_rate = optim["bert_learning_rate"] / optim["learning_rate"]
     factors = rate_factors(shapes["params"], optim["image_rate"], optim["text_rate"], optim["layer_decay"], bert_rate)
     schedule = learning_rate_schedule(optim["learning_rate"], optim["warmup_steps"], config["num_steps"])
@@ -187,7 +187,8 @@ def embed_pairs(
     keys = jax.random.split(dropout_key, count)
     out, batch_stats = lax.map(jax.checkpoint(lambda of: embed(*of), prevent_cse=False), (parts, keys))
     joined = {name: x.reshape(-1, *x.shape[2:]) if x.ndim > 1 else x[0] for name, x in out.items()}
-    return joined, jax.tree.map(lambda x: x.mean(axis=0), batch_stats)
+    # So that the mean of equals, of a frozen BatchNorm's, is the same to the bit.
+    return joined, jax.tree.map(lambda x: x[0] + (x - x[:1]).mean(axis=0), batch_stats)
 
 
 def micro_batches(micro_batch: int, pairs: int) -> int:

@@ -15,7 +15,7 @@ from transformers import AutoConfig, BertConfig
 from transformers.modeling_flax_utils import ACT2FN
 
 from cxr_jax.errors import InputError
-from cxr_jax.weights.files import account, find, first_line, read
+from cxr_jax.weights.files import account, find, first_line, may_be_missing, read
 from cxr_jax.weights.hub import locate
 
 # The fields that shape the network or its numbers; the rest of a hub's config.json is bookkeeping.
@@ -142,7 +142,7 @@ def load_bert(name: str, wanted: Parameters, excepted: Sequence[str] = ()) -> Lo
         weights[POSITIONS] = weights[POSITIONS][_first_position(config) :]
     if kind == "distilbert" and TYPES in shapes:
         weights[TYPES] = np.zeros(shapes[TYPES], np.float32)
-    names = account(file, weights, shapes, excepted, key="text.pretrained_except")
+    names = account(file, weights, shapes, excepted, may_be_missing("text.pretrained_except"))
     tree = unflatten_dict({key: weights[key].astype(np.float32) for key in names}, sep="/")
     return LoadedBert(tree, f"text.pretrained = {name}: {file.name}, {len(names)} of {len(shapes)} weights")
 

@@ -17,7 +17,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cxr_jax.errors import InputError
 from cxr_jax.models.densenet import DenseNet
-from cxr_jax.weights.files import SUFFIXES, account, find, read
+from cxr_jax.weights.files import SUFFIXES, account, find, may_be_missing, read
 from cxr_jax.weights.hub import reachable
 from cxr_jax.weights.names import (
     STEM,
@@ -84,7 +84,7 @@ def load_densenet(image: Mapping[str, Any]) -> LoadedDenseNet:
     if stated is not None:
         mean, std, whose = stated
 
-    used = set(account(file, weights, wanted, image["pretrained_except"], key=f"{KEY}_except"))
+    used = set(account(file, weights, wanted, image["pretrained_except"], may_be_missing(f"{KEY}_except")))
     for theirs in used:
         if theirs.endswith("running_var") and (weights[theirs] < 0).any():
             raise InputError(f"{file}: {theirs} holds negative variances; fetch it again")

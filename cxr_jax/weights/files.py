@@ -85,14 +85,14 @@ def account(
     weights: Mapping[str, np.ndarray],
     wanted: Mapping[str, Shape],
     excepted: Sequence[str] = (),
-    key: str = "",
+    way_out: str = "",
 ) -> list[str]:
     """Refuses weights that do not match one to one; those names that stand on both sides, in the order of `wanted`.
 
     Args:
       weights, wanted: arrays and shapes, under the names that the refusal prints.
       excepted: regular expressions; a name that one of them matches, in part, may be missing or left over.
-      key: the configuration key that gives them.
+      way_out: how the user may go on, for the end of the line.
 
     Raises:
       InputError: naming all that are missing, left over, of another shape, or not finite.
@@ -116,13 +116,17 @@ def account(
             for fault, names in faults.items()
             if names
         )
-        way_out = f"; --config.{key} names what may be missing or left over" if key else ""
-        raise InputError(f"{file}: weights do not fit the model: {said}{way_out}")
+        raise InputError(f"{file}: weights do not fit the model: {said}{'; ' if way_out else ''}{way_out}")
     if odd := [name for name in both if not jnp.issubdtype(weights[name].dtype, jnp.floating)]:
         raise InputError(f"{file}: holds {listed(odd)} as {weights[odd[0]].dtype}; give floating-point weights")
     if odd := [name for name in both if not np.isfinite(weights[name].astype(np.float32)).all()]:
         raise InputError(f"{file}: holds NaN or infinity in {len(odd)} weights ({listed(odd)}); fetch it again")
     return both
+
+
+def may_be_missing(key: str) -> str:
+    """`account`'s way out by a key that names the exceptions."""
+    return f"--config.{key} names what may be missing or left over"
 
 
 def listed(names: Iterable[str], detail: Callable[[str], str] | None = None) -> str:

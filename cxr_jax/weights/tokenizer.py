@@ -13,6 +13,7 @@ from cxr_jax.data.reports import encoded_text
 from cxr_jax.data.tokens import learn_wordpiece
 from cxr_jax.errors import InputError
 from cxr_jax.weights.hub import locate
+from cxr_jax.weights.towers import pretrained_of
 
 PADDING = ("[PAD]", "<pad>")
 
@@ -57,9 +58,26 @@ def tokenizer_of(config: Mapping[str, Any], train_reports: Sequence[str]) -> Pre
     Raises:
       InputError: as `load_tokenizer`.
     """
-    if config["text"]["pretrained"]:
-        return load_tokenizer(config["text"]["pretrained"])
+    if name := pretrained_of(config, "text"):
+        return load_tokenizer(name)
     return learn_wordpiece([encoded_text(report, config["data"]["xxxx"]) for report in train_reports])
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, words: int, name: str) -> None:
+    """Holds a tokenizer against the word embeddings' number; XLA would silently clamp the look-up.
+
+    Args:
+      name: what gave both, for the message.
+
+    Raises:
+      InputError: it counts further than they do.
+    """
+    last = max(tokenizer.get_vocab().values())
+    if last >= words:
+        raise InputError(
+            f"{name}: its tokenizer counts to {last} and its weights know {words} words; give it the tokenizer that "
+            "it was trained with"
+        )
 
 
 def _load(folder: str, **options: Any) -> PreTrainedTokenizerBase:

@@ -10,6 +10,15 @@ from cxr_jax import config as configuration
 from cxr_jax.weights.bert import load_bert, load_bert_config
 from cxr_jax.weights.densenet import load_densenet
 
+# What a tower from elsewhere settles of the configuration.
+TOWER_KEYS = {"image": ("image.mean", "image.std"), "text": ("text.bert",)}
+
+
+def pretrained_of(config: Mapping[str, Any], tower: str) -> str:
+    """`image.pretrained` or `text.pretrained`; nothing where `init_from` gives that tower instead."""
+    given = TOWER_KEYS[tower][0] in config.get("init_taken", {}).get("settles", ())
+    return "" if given else config[tower]["pretrained"]
+
 
 def resolve_towers(config: Mapping[str, Any], begun: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The configuration with what pretrained towers settle: BERT's fields, the image's mean and standard deviation.
@@ -26,10 +35,10 @@ def resolve_towers(config: Mapping[str, Any], begun: Mapping[str, Any] | None = 
         for name in ("image", "text")
         if begun is not None and begun[name]["pretrained"] == config[name]["pretrained"]
     }
-    if name := text["pretrained"]:
+    if name := pretrained_of(config, "text"):
         text = text | {"bert": settled["text"]["bert"] if "text" in settled else load_bert_config(name)}
     configuration.check_positions({"text": text}, source=f"text.pretrained = {name}" if name else "text.bert")
-    if image["pretrained"]:
+    if pretrained_of(config, "image"):
         source = settled["image"] if "image" in settled else load_densenet(image)._asdict()
         image = image | {"mean": source["mean"], "std": source["std"]}
     return {**config, "image": image, "text": text}
@@ -47,12 +56,12 @@ def load_towers(config: Mapping[str, Any], shapes: Mapping[str, Any]) -> tuple[d
     """
     variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
     notes = []
-    if config["image"]["pretrained"]:
+    if pretrained_of(config, "image"):
         densenet = load_densenet(config["image"])
         for part, tree in densenet.variables.items():
             variables[part]["vision"] = {"densenet": tree}
         notes.append(densenet.note)
-    if name := config["text"]["pretrained"]:
+    if name := pretrained_of(config, "text"):
         bert = load_bert(name, shapes["text"]["bert"], config["text"]["pretrained_except"])
         variables["params"]["text"] = {"bert": bert.params}
         notes.append(bert.note)

@@ -117,7 +117,10 @@ def test_with_its_index_it_retrieves_what_the_run_does(run, tmp_path, monkeypatc
 
 def test_a_pretrained_towers_path_becomes_its_name():
     towers = {"image": {"pretrained": "/data/me/densenet.safetensors"}, "text": {"pretrained": "dmis-lab/biobert"}}
-    config = export.portable({**towers, "data": {"path": "/data/iu", "csv": "a.csv", "annotation": "", "cache": "/c"}})
+    began = {"init_from": "/runs/theirs", "init_taken": {"source": "/home/me/runs/theirs", "step": 3}}
+    data = {"path": "/data/iu", "csv": "a.csv", "annotation": "", "cache": "/c"}
+    config = export.portable({**towers, **began, "data": data})
+    assert (config["init_from"], config["init_taken"]) == ("theirs", {"source": "theirs", "step": 3})
     assert config["image"]["pretrained"] == "densenet.safetensors"
     assert config["text"]["pretrained"] == "dmis-lab/biobert"
     assert config["data"] == {"path": "", "csv": "", "annotation": "", "cache": export.CACHE}

@@ -30,6 +30,7 @@ CONFIG = {
     "checkpoint_minutes": 0.0,
     "nan": "stop",
     "profile_steps": "",
+    "init_from": "",
 }
 SCORES = {3: 0.5, 6: 0.2, 9: 0.4}
 LABELS = {"w": TRAIN}
@@ -240,8 +241,32 @@ def test_the_best_is_the_first_of_the_highest(scores, best):
 
 
 def test_when_a_step_is_validated():
-    steps = [step for step in range(11) if is_validated(step, {"eval_every": 4, "num_steps": 10})]
-    assert steps == [4, 8, 10]
+    for init_from, first in (("", []), ("runs/theirs", [0])):
+        config = {"eval_every": 4, "num_steps": 10, "init_from": init_from}
+        assert [step for step in range(11) if is_validated(step, config)] == [*first, 4, 8, 10]
+
+
+def test_what_began_elsewhere_is_kept_and_validated_before_the_first_step(train_step, tmp_path):
+    loop = make_loop(train_step, tmp_path, scores=SCORES | {0: 0.6}, kept=False, validated=False)
+    assert start(loop) == 0  # better than all that training made of it
+    assert list(loop.checkpoints.saved) == [0, 3, 6, 9]
+    assert loop.checkpoints.saved[0] == (0, {"iterator": {"number": 0}, "best": {"step": None, "score": None},
+                                             "skipped": 0}, None)  # fmt: skip
+    assert [line["step"] for line in loop.writers[0].lines if "val_loss" in line] == [0, 3, 6, 9]
+    assert {best for _, _, best in list(loop.checkpoints.saved.values())[1:]} == {0}
+
+
+def test_a_stop_before_the_first_step_leaves_what_began_elsewhere(train_step, tmp_path):
+    stopper = Stopper()
+
+    def stop(_):
+        stopper.reason = "SIGTERM"
+
+    loop = make_loop(train_step, tmp_path, stopper=stopper, during=stop, kept=False, validated=False, scores={0: 0.6})
+    with pytest.raises(Preempted, match="checkpoint of step 0 is saved"):
+        start(loop)
+    assert list(loop.checkpoints.saved) == [0]
+    assert loop.writers[0].lines == []
 
 
 # Stopping and going on

@@ -12,6 +12,7 @@ from cxr_jax.training.optim import (
     FROZEN,
     TRAIN,
     is_decayed,
+    labels_of,
     learning_rate_schedule,
     make_optimizer,
     parameter_labels,
@@ -56,6 +57,33 @@ def test_only_the_text_towers_bert_is_frozen():
     }
     assert sum(label == FROZEN for label in labels.values()) == 2
     assert set(leaves(parameter_labels(PARAMS, freeze_bert=False)).values()) == {TRAIN}
+
+
+def test_a_whole_tower_is_frozen_and_the_temperature_never():
+    for towers in (["vision"], ["text"]):
+        labels = leaves(parameter_labels(PARAMS, False, False, towers))
+        frozen = {name for name, label in labels.items() if label == FROZEN}
+        assert frozen == {name for name in labels if name.startswith(f"['{towers[0]}']")}
+        assert len(frozen) > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "frozen"),
+    [
+        ("image.frozen=true", {"vision"}),
+        ("text.frozen_tower=true", {"text"}),
+        ("text.frozen=true", {"text.bert"}),
+        ("image.frozen_batch_norm=true", {"vision.densenet"}),
+    ],
+)
+def test_a_configuration_says_what_is_frozen(tiny_params, change, frozen):
+    config = tiny_resolved("image.block_sizes=(1, 2, 1)", "text.frozen=false", change)
+    labels = jax.tree_util.tree_leaves_with_path(labels_of(tiny_params, config))
+    names = [".".join(str(key.key) for key in path) for path, label in labels if label == FROZEN]
+    (prefix,) = frozen
+    of_prefix = [".".join(str(key.key) for key in path) for path, _ in labels]
+    of_prefix = [name for name in of_prefix if name.startswith(f"{prefix}.")]
+    assert names == [name for name in of_prefix if "norm" in name or prefix != "vision.densenet"]
 
 
 # Schedule

@@ -7,6 +7,7 @@ import flax
 import jax
 import numpy as np
 import pytest
+from flax.traverse_util import flatten_dict
 from safetensors.numpy import load_file
 
 from cxr_jax.data.records import SourceConfig
@@ -24,10 +25,12 @@ from cxr_jax.training.start import (
     find_tokenizer,
     keep_tokenizer,
     resolve,
+    resolve_init,
     restore_or_init,
 )
 from cxr_jax.training.step import init_state, make_recipe, state_shapes, step_inputs
 from cxr_jax.weights.towers import resolve_towers
+from cxr_jax.weights.warm_start import Source
 from tests.tiny import tiny_batch, tiny_config, tiny_resolved
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "torchvision.safetensors"
@@ -139,6 +142,50 @@ def tiny():
     config = tiny_resolved("image.block_sizes=(1,)")
     recipe = make_recipe(config, parallel.AXIS)
     return config, recipe, jax.device_get(init_state(recipe, config))
+
+
+def test_a_fresh_state_is_the_sources_but_for_what_is_left_out(tiny, tmp_path):
+    _, _, theirs = tiny
+    variables = jax.tree.map(lambda x: x + 1, {"params": theirs.params, "batch_stats": theirs.batch_stats})
+    tokenizer = learn_wordpiece(["Clear."])
+    source = Source("/a", tiny_resolved("image.block_sizes=(1,)"), variables, tokenizer, 7, "abc")
+    changes = "image.block_sizes=(1,)", "init_from=a", "init_except=('text.head', 'norm0')", "seed=3"
+    config = dict(resolve_init(tiny_config(*changes), None, source))
+    assert find_tokenizer(RunFolder(tmp_path), config, REPORTS, source) is tokenizer
+    config = resolve(config, tokenizer, SOURCE)
+    assert config["text"]["bert"]["vocab_size"] == 50  # as many as there are rows, not as the tokenizer has words
+    recipe = make_recipe(config, parallel.AXIS)
+    checkpoints = Checkpoints(tmp_path / "run", recipe.labels)
+    start = restore_or_init(checkpoints, recipe, config, source)
+    checkpoints.close()
+    state, fresh = start.state, init_state(recipe, config)
+    assert (start.step, start.iterator, len(start.notes)) == (0, None, 1)
+    assert same_bits(state.opt_state, fresh.opt_state)
+    found = flatten_dict({"params": state.params, "batch_stats": state.batch_stats}, sep=".")
+    begun = flatten_dict({"params": fresh.params, "batch_stats": fresh.batch_stats}, sep=".")
+    anew = {name for name in found if "text.head" in name or "norm0" in name}
+    assert len(anew) == 5
+    for name, value in flatten_dict(variables, sep=".").items():
+        assert same_bits(found[name], begun[name] if name in anew else value), name
+
+
+def test_a_run_that_began_with_another_model_begins_with_no_third(tiny):
+    _, _, theirs = tiny
+    variables = {"params": theirs.params, "batch_stats": theirs.batch_stats}
+    source = Source("/a", tiny_resolved("image.block_sizes=(1,)"), variables, learn_wordpiece(["Clear."]), 7, "abc")
+    config = tiny_config("image.block_sizes=(1,)", "init_from=a")
+    begun = json.loads(json.dumps(resolve_init(config, None, source)))
+    for again in (None, source):
+        resolved = resolve_init(config, begun, again)
+        assert json.loads(json.dumps(resolved)) == begun
+    with pytest.raises(InputError) as error:
+        resolve_init(config, begun, source._replace(step=9, checkpoint="def"))
+    assert str(error.value) == (
+        "init_from = a: holds checkpoint def of step 9 now, and this run began with abc; give another --workdir to "
+        "begin with what it holds"
+    )
+    plain = tiny_config()
+    assert resolve_init(plain, None, None) is plain
 
 
 @pytest.mark.parametrize("best", [Best(), Best(3, 0.25)])

@@ -457,6 +457,31 @@ def test_micro_batches_have_the_gradient_of_the_whole_batch():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), metrics, alone)
 
 
+@pytest.mark.parametrize(
+    ("change", "tower", "micro_batch"), [("image.frozen=true", "vision", 3), ("text.frozen_tower=true", "text", 0)]
+)
+def test_a_frozen_tower_stays_to_the_bit_and_is_not_differentiated(change, tower, micro_batch):
+    """With its BatchNorms' statistics: of three micro-batches' equal ones the mean might not be the same to the bit."""
+    batch, key, flops, states = tiny_batch(9), jax.random.key(0), [], []
+    changes = SHALLOW, "text.frozen=false", "text.dropout=0.5", "optim.warmup_steps=0"
+    for more in ((change, f"micro_batch={micro_batch}"), (change,), ()):
+        config = tiny_resolved(*changes, *more)
+        recipe = make_recipe(config)
+        state = state_shapes(recipe, config)
+        lowered = jax.jit(make_train_step(recipe)).lower(state, batch, key)
+        flops.append(lowered.cost_analysis()["flops"])
+        if not states:
+            state = init_state(recipe, config)
+            states = [state, lowered.compile()(state, batch, key)[0]]
+    before, after = (
+        {tower: jax.tree.leaves(x) for tower, x in {**state.params, "stats": state.batch_stats}.items()}
+        for state in states
+    )
+    same = {part: all(np.array_equal(x, y) for x, y in zip(before[part], after[part], strict=True)) for part in before}
+    assert same == {"vision": False, "text": False, "log_scale": False} | {tower: True, "stats": tower == "vision"}
+    assert flops[1] < 0.8 * flops[2]
+
+
 def test_micro_batches_on_four_devices_have_the_gradient_of_the_whole_batch():
     frozen = (NO_DROPOUT, SHALLOW, "image.frozen_batch_norm=true", "loss.positives=group", "loss.kind=sigmoid")
     config = tiny_resolved(*frozen)
