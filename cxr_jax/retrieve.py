@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not arguments.workdir:
         raise InputError("--workdir: is missing; name a run's folder")
     if not arguments.image and arguments.text is None:
-        evaluate_split(arguments.workdir, arguments.split, arguments.protocol, arguments.top_k)
+        evaluate_split(arguments.workdir, arguments.split, arguments.protocol or "r2gen", arguments.top_k)
         return
     files = image_files(arguments.image or [])
     model = cxr_jax.load(arguments.workdir)

@@ -56,6 +56,11 @@ class Model:
             pool.check_checkpoint(pool.step, identity(variables), "the model")
 
     @property
+    def has_pool(self) -> bool:
+        """Whether there is a training split's index; an export may be without."""
+        return self._pool is not None
+
+    @property
     def pool(self) -> SplitIndex:
         """The training split's index.
 

@@ -14,9 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from cxr_jax.errors import InputError
+from cxr_jax.mappings import read_mapping
 
 POSITIVE = ("There is {label}.", "{label} is present.", "{label}.")
 NEGATIVE = ("There is no {label}.", "No {label}.", "No evidence of {label}.")
@@ -41,17 +40,18 @@ def read_questions(file: Path) -> list[Question]:
     Raises:
       InputError: it cannot be read, is not YAML, or not in that form; the line names the entry.
     """
-    try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read ({error}); give a file of labels and their sentences") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise InputError(f"{file}: {where}not YAML of labels and sentences ({problem}); mend it there") from error
-    if not isinstance(content, dict) or not content:
-        raise InputError(f"{file}: holds no mapping of labels to sentences; write lines such as Cardiomegaly: {{}}")
-    return [_question(name, entry, str(file)) for name, entry in content.items()]
+    return questions_of(read_mapping(str(file), "labels and sentences"), str(file))
+
+
+def questions_of(content: Mapping[Any, Any], source: str) -> list[Question]:
+    """The questions of a mapping in labels.yaml's form, which `source` names.
+
+    Raises:
+      InputError: it is empty, or an entry is not in that form.
+    """
+    if not content:
+        raise InputError(f"{source}: holds no mapping of labels to sentences; write lines such as Cardiomegaly: {{}}")
+    return [_question(name, entry, source) for name, entry in content.items()]
 
 
 def as_questions(prompts: Prompts) -> list[Question]:
@@ -106,9 +106,9 @@ def match_labels(questions: Sequence[Question], known: Collection[str], source: 
 def spoken(label: str) -> str:
     """A label as one says it within a sentence: "Pleural Effusion/left" → "left pleural effusion".
 
-    Capitals go, but for words of capitals alone; "Hernia, Hiatal" is turned round.
+    Capitals go, but for words of capitals alone; "Hernia, Hiatal" is turned round, and "_" is a blank.
     """
-    heading, *qualifiers = (part.strip() for part in label.split("/"))
+    heading, *qualifiers = (part.strip() for part in label.replace("_", " ").split("/"))
     words = " ".join(reversed(heading.split(", "))) if heading.count(", ") == 1 else heading
     before = [q for q in qualifiers if q.lower() in SIDES]
     after = [q for q in qualifiers if q.lower() not in SIDES]
@@ -159,17 +159,3 @@ def _sentence(template: str, label: str) -> str:
 
 def _some(labels: Sequence[str]) -> str:
     return f"they have {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
-
-
-class _Loader(yaml.SafeLoader):
-    """yaml.safe_load's, which takes the last of two equal keys without a word: this one refuses them."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode):
-                name = key.value.strip().casefold()
-                if name in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
-                seen.add(name)
-        return super().construct_mapping(node, deep)

@@ -217,7 +217,7 @@ def _labels(rows: Sequence[Row], notes: Notes) -> list[tuple[str, ...]]:
     spellings: dict[str, dict[str, None]] = {}
     labels = []
     for row in rows:
-        parts = [label.strip() for label in _listed(row.cells.get("labels", ""))]
+        parts = [label.strip() for label in listed_names(row.cells.get("labels", ""))]
         kept = tuple(label for label in parts if label and not is_placeholder(label))
         for label in kept:
             spellings.setdefault(label.casefold(), {})[label] = None
@@ -231,7 +231,7 @@ def _labels(rows: Sequence[Row], notes: Notes) -> list[tuple[str, ...]]:
     return labels
 
 
-def _listed(cell: str) -> list[str]:
+def listed_names(cell: str) -> list[str]:
     """The labels in a cell: separated by |, or as a program prints a list of them, "['Edema', 'Mass']"."""
     if cell.startswith("[") and cell.endswith("]"):
         return [single or double for single, double in _QUOTED.findall(cell)] or [cell.strip("[]")]

@@ -77,7 +77,7 @@ def _columns(table: PlainTable | ObjectTable, given: Mapping[str, str]) -> dict[
             )
         if name in columns:
             raise InputError(f"data.columns = {dict(given)}: names two columns for {name}; leave one out")
-        there = [theirs for theirs in table.columns if theirs == column] or _alike(table.columns, column)
+        there = [theirs for theirs in table.columns if theirs == column] or alike(table.columns, column)
         if len(there) != 1:
             raise InputError(
                 f"data.columns = {dict(given)}: {table.file} has no column {column}, only {listed(table.columns)}; "
@@ -88,7 +88,7 @@ def _columns(table: PlainTable | ObjectTable, given: Mapping[str, str]) -> dict[
     for name in COLUMNS:
         if name in columns:
             continue
-        there = _alike(free, name)
+        there = alike(free, name)
         if len(there) > 1:
             raise InputError(
                 f"{table.file} row 1: columns {there[0]!r} and {there[1]!r} are both {name}; remove or rename one"
@@ -106,7 +106,8 @@ def _columns(table: PlainTable | ObjectTable, given: Mapping[str, str]) -> dict[
     return columns
 
 
-def _alike(columns: Sequence[str], name: str) -> list[str]:
+def alike(columns: Sequence[str], name: str) -> list[str]:
+    """Those of the columns that differ from a name in case, blanks, "_" and "-" at most."""
     return [column for column in columns if _plain(column) == _plain(name)]
 
 
@@ -131,7 +132,7 @@ def _with_reports(file: Path, rows: Sequence[Row], placeholders: str, notes: Not
     for row in rows:
         texts = {name: plain_text(row.cells[name]) for name in TEXTS if name in row.cells}
         real = {name: "" if is_no_report(text) else text for name, text in texts.items()}
-        findings, impression, cut = _parts(real)
+        findings, impression, cut = parts_of(real)
         if not findings and not impression:
             without.append((row, next(filter(None, texts.values()), "")))
             continue
@@ -158,7 +159,7 @@ def _with_reports(file: Path, rows: Sequence[Row], placeholders: str, notes: Not
     return kept
 
 
-def _parts(texts: Mapping[str, str]) -> tuple[str, str, bool]:
+def parts_of(texts: Mapping[str, str]) -> tuple[str, str, bool]:
     """(findings, impression, whether the report was cut): from columns of their own, or else from the report."""
     report, findings, impression = (texts.get(name, "") for name in TEXTS)
     if (own := cut_report(findings)) and own.findings:
