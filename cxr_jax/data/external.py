@@ -122,8 +122,8 @@ def _read(file: Path, columns: ColumnMap, notes: Notes) -> tuple[ColumnMap, list
         rows = [Row(i, i, {"image": str(image.relative_to(file))}) for i, image in enumerate(files, start=1)]
         columns = fitted(columns, file, ["image"])
         labels = {**columns.values, **columns.masks}
-        cells = {cell.columns[0] for cell in (*columns.cells.values(), *labels.values())}
-        return columns, [row._replace(cells=row.cells | dict.fromkeys(cells, row.cells["image"])) for row in rows]
+        cells = [*columns.cells, *(cell.columns[0] for cell in labels.values())]
+        return columns, [row._replace(cells=dict.fromkeys(cells, row.cells["image"])) for row in rows]
     table = open_table(file)
     stated = bool(columns.values or columns.masks or "labels" in columns.cells)
     columns = fitted(columns, file, table.columns)

@@ -88,7 +88,7 @@ def read_pool(
         kept = np.array([ids.key(study.decode()) not in keys for study in pool.columns.study_ids], bool)
         if kept.all():
             return pool, 0
-        _refuse_nothing(kept.sum(), len(kept))
+        _refuse_nothing(int(kept.sum()), len(kept))
         return taken(pool, np.flatnonzero(kept[pool.columns.studies])), int((~kept).sum())
     parts = [part for name in dict.fromkeys(given) for part in _parts(model, name, notes)]
     left = [(row, thumbnail) for row, thumbnail in parts if ids.key(row.study_id) not in keys]

@@ -111,7 +111,8 @@ def same_pictures(query: SplitIndex, train: SplitIndex) -> list[tuple[int, int]]
     turned or cut is not found.
     """
     similarity, nearest = top_k(query.image_embeddings, train.image_embeddings, 1)
-    pairs = [(i, int(row)) for i, (s, row) in enumerate(zip(similarity, nearest, strict=True)) if s[0] > SAME]
+    alike = np.flatnonzero(similarity[:, 0] > SAME).tolist()
+    pairs = [(i, int(nearest[i, 0])) for i in alike]
     return [(i, row) for i, row in pairs if _difference(query.thumbnails[i], train.thumbnails[row]) <= SAME_PIXELS]
 
 
