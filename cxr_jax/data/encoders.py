@@ -106,7 +106,7 @@ def _pool(tasks: list[tuple[Path, int, str]], workers: int) -> Iterator[Iterator
 
     threads = ThreadPoolExecutor(workers, thread_name_prefix="encode")
     try:
-        yield _in_order(threads, encode, tasks, AHEAD * workers)
+        yield in_order(threads, encode, tasks, AHEAD * workers)
     finally:
         for encoder in encoders:
             encoder.kill()  # they hold nothing that could be left half done
@@ -116,7 +116,8 @@ def _pool(tasks: list[tuple[Path, int, str]], workers: int) -> Iterator[Iterator
                 encoder.communicate()
 
 
-def _in_order(threads: ThreadPoolExecutor, encode: Any, tasks: Iterable[Any], ahead: int) -> Iterator[Any]:
+def in_order(threads: ThreadPoolExecutor, encode: Any, tasks: Iterable[Any], ahead: int) -> Iterator[Any]:
+    """`encode` of each task, in the order of tasks, at most `ahead` of them given out before their turn."""
     rest = iter(tasks)
     pending: deque[Future[Any]] = deque(threads.submit(encode, task) for task in itertools.islice(rest, ahead))
     while pending:

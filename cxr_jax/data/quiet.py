@@ -2,24 +2,36 @@
 
 import contextlib
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
+
+_lock, _undo = threading.Lock(), contextlib.ExitStack()
+_within = 0
 
 
 @contextlib.contextmanager
 def quiet(*loggers: str) -> Iterator[None]:
-    """No warning is shown, and none of `loggers` writes anything."""
-    own = [logging.getLogger(name) for name in loggers]
-    levels = [logger.level for logger in own]
-    try:
-        for logger in own:
-            logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
+    """No warning is shown, and none of `loggers` writes anything.
+
+    Both are the whole process's: of threads that are within at one time, the last one to leave undoes it.
+    """
+    global _within
+    with _lock:
+        if not _within:
+            _undo.enter_context(warnings.catch_warnings())
             warnings.simplefilter("ignore")
-            yield
+        _within += 1
+        for logger in map(logging.getLogger, loggers):
+            _undo.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
     finally:
-        for logger, level in zip(own, levels, strict=True):
-            logger.setLevel(level)
+        with _lock:
+            _within -= 1
+            if not _within:
+                _undo.close()
 
 
 def one_line(text: object, longest: int = 300) -> str:

@@ -1,8 +1,9 @@
 """Streams a split through both encoders, and keeps what comes out as its index."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,8 @@ from cxr_jax.retrieval.rows import Lazily, Row, first_rows
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime import parallel, processes
 from cxr_jax.types import Image, TokenIds, TokenMask
+
+Launched = TypeVar("Launched")
 
 
 class Encoders(NamedTuple):
@@ -170,14 +173,17 @@ def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 
 def _one_ahead(outputs: Iterable[Any]) -> Iterator[Any]:
-    """What the devices compute, on the host, fetched while they are at the next batch."""
-    pending = None
-    for output in outputs:
-        if pending is not None:
-            yield parallel.unshard(pending)
-        pending = output
-    if pending is not None:
-        yield parallel.unshard(pending)
+    return map(parallel.unshard, one_ahead(outputs))
+
+
+def one_ahead(launched: Iterable[Launched]) -> Iterator[Launched]:
+    """Each once the next is under way: what the devices compute is fetched while they are at the next batch."""
+    behind: deque[Launched] = deque()
+    for output in launched:
+        behind.append(output)
+        if len(behind) > 1:
+            yield behind.popleft()
+    yield from behind
 
 
 def mean_by_study(embeddings: np.ndarray, study_ids: Sequence[str]) -> np.ndarray:

@@ -22,3 +22,16 @@ def test_whatever_is_in_a_text_it_becomes_one_line():
     assert one_line("a\nb\r\n\x00\x1b[31m  c") == "a b [31m c"
     assert one_line("x" * 400) == "x" * 300 + "…"
     assert one_line(ValueError("no")) == "no"
+
+
+def test_threads_that_are_within_together_leave_all_as_it_was():
+    logger, filters = logging.getLogger("PIL"), list(warnings.filters)
+    first, second = quiet("PIL"), quiet("PIL", "pydicom")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    warnings.warn("the second is still within", stacklevel=1)
+    assert logger.level > logging.CRITICAL
+    second.__exit__(None, None, None)
+    assert (logger.level, logging.getLogger("pydicom").level) == (0, 0)
+    assert list(warnings.filters) == filters
