@@ -12,7 +12,6 @@ from cxr_jax.evaluation.zero_shot import zero_shot_metrics
 from cxr_jax.export.folder import ExportFolder
 from cxr_jax.labels.indicators import indicators
 from cxr_jax.recipes.external_set import Asked, Embedded, Options, progress
-from cxr_jax.retrieval.external import embed_images
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.prompts import Question
 from cxr_jax.retrieval.store import SplitIndex, splits_in
@@ -35,7 +34,7 @@ def zero_shot(
     if asked.calibration is None:
         (images, val_truth, val_known), where = _of_val(run, questions), "the run's val"
     else:
-        (images, val_truth, val_known), where = _of_table(options, model, asked, embedded), options.calibrate
+        (images, val_truth, val_known), where = _of_table(options, asked, embedded), options.calibrate
     both = np.concatenate([query.image_embeddings, images])
     margin, val_margin = np.split(margins(both, questions, model.encode_text, model.scale), [len(query)])
     patients = [row.patient_id for row in query.rows]
@@ -99,10 +98,10 @@ def _of_val(run: RunFolder | ExportFolder, questions: Sequence[Question]) -> Lab
     return val.image_embeddings, indicators(labels, columns), known
 
 
-def _of_table(options: Options, model: Model, asked: Asked, embedded: Embedded) -> Labelled:
+def _of_table(options: Options, asked: Asked, embedded: Embedded) -> Labelled:
     calibration, notes = asked.calibration, Notes()
     assert calibration is not None
-    readable, images = embed_images(model, [record.image for record in calibration.records], notes, progress)
+    readable, images = embedded.embedder.images([record.image for record in calibration.records], notes, progress)
     calibration = calibration.take(readable)
     patients = {record.patient_id for record in embedded.external.records}
     shared = sum(record.patient_id in patients for record in calibration.records)

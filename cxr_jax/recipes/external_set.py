@@ -1,7 +1,7 @@
 """What the command line names, read and embedded: the set, its questions, its sample, its pool."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cxr_jax.errors import InputError
 from cxr_jax.export.folder import ExportFolder
 from cxr_jax.mappings import read_mapping
 from cxr_jax.retrieval.corpus import TRAIN, read_pool
-from cxr_jax.retrieval.external import embed_images, index_records, same_pictures
+from cxr_jax.retrieval.external import Embedder, same_pictures
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.prompts import Question, match_labels, questions_of
 from cxr_jax.retrieval.store import SplitIndex
@@ -123,6 +123,7 @@ def _of_those_there(question: Question, names: Iterable[str]) -> Question:
 class Embedded:
     """The set as the model sees it, and what it retrieves from."""
 
+    embedder: Embedder
     external: ExternalSet
     query: SplitIndex
     class_of: np.ndarray
@@ -138,10 +139,10 @@ def embed(
     Raises:
       InputError: no image can be read, or the pool is not what it should be.
     """
-    step = run.step() if isinstance(run, ExportFolder) else model.pool.step
-    readable, z_v = embed_images(model, [record.image for record in asked.external.records], notes, progress)
+    embedder = Embedder(model, run.step() if isinstance(run, ExportFolder) else model.pool.step)
+    readable, z_v = embedder.images([record.image for record in asked.external.records], notes, progress)
     external = asked.external.take(readable)
-    query = index_records(model, name, step, external.records, external.reports, z_v)
+    query = embedder.index(name, external.records, external.reports, z_v)
     barred = set(query.columns.study_ids.tolist())
     barred_ids, in_training = {study.decode() for study in barred}, {"by_id": 0, "by_picture": 0}
     if model.has_pool:
@@ -159,21 +160,24 @@ def embed(
                 )
     pool, lost = None, 0
     if model.has_pool or options.pool != (TRAIN,) or any(external.reports):
-        pool, lost = read_pool(model, options.pool, step, notes, barred_ids)
+        pool, lost = read_pool(embedder, options.pool, notes, barred_ids)
     facts = {
         "dataset": Path(options.data).name,
         "data": options.data,
         "columns": options.columns,
         "split": name,
-        "step": step,
+        "step": embedder.step,
         "n_images": len(query),
         "n_patients": len({row.patient_id for row in query.rows}),
         "in_training": in_training,
         "pool": {"of": list(options.pool), "studies": len(pool.columns.study_ids) if pool else 0, "left_out": lost},
     }
-    return Embedded(external, query, asked.class_of[readable] if options.sample else asked.class_of, pool, facts)
+    return Embedded(
+        embedder, external, query, asked.class_of[readable] if options.sample else asked.class_of, pool, facts
+    )
 
 
-def progress(batches: Iterable[Any]) -> Iterable[Any]:
+def progress(batches: Iterable[Any], count: int) -> Iterator[Any]:
     """A bar on a terminal."""
-    return tqdm(batches, desc="images", unit="batch", dynamic_ncols=True, disable=not sys.stderr.isatty())
+    terminal = sys.stderr.isatty()
+    return iter(tqdm(batches, total=count, desc="images", unit="batch", dynamic_ncols=True, disable=not terminal))

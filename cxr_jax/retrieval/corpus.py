@@ -16,11 +16,10 @@ from cxr_jax.data.sources.pairs_table import TEXTS, alike, parts_of
 from cxr_jax.data.tables import open_table
 from cxr_jax.encodings import read_text
 from cxr_jax.errors import InputError
-from cxr_jax.retrieval.external import embed_texts, taken
+from cxr_jax.retrieval.external import Embedder, taken
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.store import SplitIndex
-from cxr_jax.training.checkpoint import identity
 
 TRAIN = "train"
 TEXT_FILES = (".txt", ".text")
@@ -68,7 +67,7 @@ def read_corpus(file: Path, section: str, notes: Notes) -> list[Row]:
 
 
 def read_pool(
-    model: Model, given: Sequence[str], step: int, notes: Notes, barred: Collection[str] = ()
+    embedder: Embedder, given: Sequence[str], notes: Notes, barred: Collection[str] = ()
 ) -> tuple[SplitIndex, int]:
     """The pool that --pool names, and how many studies it lost to `barred`, the ids of those that it must not hold.
 
@@ -76,21 +75,18 @@ def read_pool(
     that stands in two of them once. Only "train" alone keeps its image embeddings, for those of other runs are not
     comparable; other texts are embedded anew.
 
-    Args:
-      step: the model's.
-
     Raises:
       InputError: a file or folder is not what it should be, the model has no training split, or nothing is left.
     """
     keys = set(map(ids.key, barred))
     if list(given) == [TRAIN]:
-        pool = model.pool
+        pool = embedder.model.pool
         kept = np.array([ids.key(study.decode()) not in keys for study in pool.columns.study_ids], bool)
         if kept.all():
             return pool, 0
         _refuse_nothing(int(kept.sum()), len(kept))
         return taken(pool, np.flatnonzero(kept[pool.columns.studies])), int((~kept).sum())
-    parts = [part for name in dict.fromkeys(given) for part in _parts(model, name, notes)]
+    parts = [part for name in dict.fromkeys(given) for part in _parts(embedder.model, name, notes)]
     left = [(row, thumbnail) for row, thumbnail in parts if ids.key(row.study_id) not in keys]
     _refuse_nothing(len(left), len(parts))
     numbers: dict[str, dict[str, int]] = {}
@@ -106,9 +102,10 @@ def read_pool(
         thumbnails.append(thumbnail)
     groups = group_ids([row.report for row in rows])
     rows = [dataclasses.replace(row, group_id=int(group)) for row, group in zip(rows, groups, strict=True)]
-    texts, checkpoint = embed_texts(model, [row.report for row in rows]), identity(model.variables)
+    texts = embedder.texts([row.report for row in rows])
     name = " + ".join(dict.fromkeys(given))
-    pool = SplitIndex(name, step, rows, np.zeros_like(texts), texts, thumbnails, checkpoint=checkpoint)
+    of_none = np.zeros_like(texts)  # images
+    pool = SplitIndex(name, embedder.step, rows, of_none, texts, thumbnails, checkpoint=embedder.checkpoint)
     return pool, len(parts) - len(left)
 
 

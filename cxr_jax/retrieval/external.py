@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,78 +13,78 @@ from cxr_jax.data.notes import Notes
 from cxr_jax.data.records import Record
 from cxr_jax.data.reports import group_ids
 from cxr_jax.errors import InputError
-from cxr_jax.retrieval.model import BATCH, Model
+from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.rows import Lazily, Row
 from cxr_jax.retrieval.search import top_k
 from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.retrieval.streaming import StreamingEncoder, collect, distinct
 from cxr_jax.training.checkpoint import identity
 
 SAME, SAME_PIXELS, SIDE = 0.995, 2.0, 64  # cosine; greys of 255; pixels
 
 
-def embed_images(
-    model: Model, files: Sequence[Path], notes: Notes, progress: Callable[[Iterable[Any]], Iterable[Any]] = iter
-) -> tuple[np.ndarray, np.ndarray]:
-    """The files that can be read, int64 (m,), and their embeddings, float32 (m, E) of unit norm.
-
-    The notes count the others, and what had to be guessed of an image.
-
-    Raises:
-      InputError: none can be read.
-    """
-
-    def read(file: Path) -> Any:
-        try:
-            return images.read(file)
-        except InputError as error:
-            return error
-
-    kept, parts, fault = [], [np.zeros((0, model.config["embed_dim"]), np.float32)], ""
-    with ThreadPoolExecutor() as threads:
-        for start in progress(range(0, len(files), BATCH)):
-            pictures = list(threads.map(read, files[start : start + BATCH]))
-            good = [i for i, picture in enumerate(pictures) if not isinstance(picture, InputError)]
-            for i, picture in enumerate(pictures):
-                if i not in good:
-                    fault = fault or str(picture)
-                    notes.add("images cannot be read, and are left out", str(files[start + i]))
-                    continue
-                for warning in picture.warnings:
-                    notes.add(f"images: {warning}", str(files[start + i]))
-            kept += [start + i for i in good]
-            if good:
-                parts.append(model.encode_image([pictures[i].grey for i in good]))
-    if not kept:
-        raise InputError(f"none of {len(files)} images can be read; the first: {fault}")
-    return np.array(kept, np.int64), np.concatenate(parts)
-
-
-def embed_texts(model: Model, texts: Sequence[str]) -> np.ndarray:
-    """float32 (n, E) of unit norm, each distinct text encoded once; zeros for a blank one."""
-    distinct = list(dict.fromkeys(text for text in texts if text.strip()))
-    embeddings = np.zeros((len(distinct) + 1, model.config["embed_dim"]), np.float32)
-    if distinct:
-        embeddings[:-1] = model.encode_text(distinct)
-    place = {text: i for i, text in enumerate(distinct)}
-    return embeddings[[place.get(text, -1) for text in texts]]
-
-
-def index_records(
-    model: Model, name: str, step: int, records: Sequence[Record], reports: Sequence[str], embeddings: np.ndarray
-) -> SplitIndex:
-    """A set's embeddings beside what is known of it, as an index has them; a thumbnail is read when asked for.
+class Embedder:
+    """A model as the encoder of sets and corpora, compiled once for all of them.
 
     Args:
-      reports: '' where there is none, whose text embedding is zero.
-      embeddings: of the images.
+      step: of its checkpoint; 0 where it does not matter.
     """
-    rows = [
-        Row(record.image_id, record.study_id, record.patient_id, report, record.labels, int(group))
-        for record, report, group in zip(records, reports, group_ids(reports), strict=True)
-    ]
-    thumbnails = Lazily(len(rows), lambda row: images.thumbnail(images.read(records[row].image).grey))
-    texts = embed_texts(model, reports)
-    return SplitIndex(name, step, rows, embeddings, texts, thumbnails, checkpoint=identity(model.variables))
+
+    def __init__(self, model: Model, step: int = 0):
+        self.model, self.step, self.checkpoint = model, step, identity(model.variables)
+        self._stream = StreamingEncoder(model)
+
+    def images(
+        self,
+        files: Sequence[Path],
+        notes: Notes,
+        progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda batches, _: batches,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The files that can be read, int64 (m,), and their embeddings, float32 (m, E) of unit norm.
+
+        The notes count the others, and what had to be guessed of an image.
+
+        Args:
+          progress: wraps the batches, of which it is told how many there are.
+
+        Raises:
+          InputError: none can be read.
+        """
+        count = -(-len(files) // self._stream.batch_size)
+        found = collect(progress(self._stream.images(files), count))
+        for row in found.faults:
+            notes.add("images cannot be read, and are left out", str(files[row]))
+        for row, warnings in found.warnings.items():
+            for warning in warnings:
+                notes.add(f"images: {warning}", str(files[row]))
+        if not len(found.rows):
+            raise InputError(f"none of {len(files)} images can be read; the first: {found.faults[0]}")
+        return found.rows, found.embeddings
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 (n, E) of unit norm, each distinct text encoded once; zeros for a blank one."""
+        each, which = distinct(texts)
+        embeddings = np.zeros((len(each), self.model.config["embed_dim"]), np.float32)
+        if each:
+            found = collect(self._stream.texts(each))
+            embeddings[found.rows] = found.embeddings
+        return embeddings[which]
+
+    def index(
+        self, name: str, records: Sequence[Record], reports: Sequence[str], image_embeddings: np.ndarray
+    ) -> SplitIndex:
+        """A set's embeddings beside what is known of it, as an index has them; a thumbnail is read when asked for.
+
+        Args:
+          reports: '' where there is none, whose text embedding is zero.
+        """
+        rows = [
+            Row(record.image_id, record.study_id, record.patient_id, report, record.labels, int(group))
+            for record, report, group in zip(records, reports, group_ids(reports), strict=True)
+        ]
+        thumbnails = Lazily(len(rows), lambda row: images.thumbnail(images.read(records[row].image).grey))
+        texts = self.texts(reports)
+        return SplitIndex(name, self.step, rows, image_embeddings, texts, thumbnails, checkpoint=self.checkpoint)
 
 
 def taken(index: SplitIndex, rows: Sequence[int] | np.ndarray) -> SplitIndex:
