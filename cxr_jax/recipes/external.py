@@ -35,6 +35,7 @@ from cxr_jax.runtime import parallel
 from cxr_jax.runtime.run_folder import RunFolder
 
 PAGE_CASES = 200
+REPORTS = "Retrieved reports"
 
 
 @dataclass
@@ -76,7 +77,7 @@ def evaluate_external(options: Options) -> Path:
         result.remarks += [*score_remarks(scores), *scores["remarks"]]
         result.metrics |= scores
         result.tables |= {
-            "Retrieved reports": score_table(scores),
+            REPORTS: score_table(scores),
             "Retrieval within the set": recall_table(scores),
         }
     if asked.questions:
@@ -152,10 +153,17 @@ def _write(
     else:
         spread = np.linspace(0, len(query) - 1, min(len(query), PAGE_CASES)).round().astype(int).tolist()
         cases = [Case(row.study_id, query.thumbnails[i], "", row.labels, []) for i in spread if (row := query.rows[i])]
-    (first, summary), *others = result.tables.items()
+    others = dict(result.tables)
+    of_reports = others.pop(REPORTS, None)
+    facts = [
+        folder.name,
+        *(f"{metrics[key]:,}" for key in ("n_images", "n_patients")),
+        f"{metrics['pool']['studies']:,}",
+    ]
+    summary = of_reports or Table(["", "images", "patients", "reports in the pool"], [facts])
     shown = "All cases are shown." if len(cases) == len(query) else f"{len(cases)} of {len(query)} cases are shown."
     pictures = [charts.score_chart(metrics)] if "scores" in metrics else []
-    heading = f"{folder.name}: {first[0].lower()}{first[1:]}"
     notes = [f"{title}.", shown, *result.remarks, *metrics["notes"]]
-    write_page(folder / "index.html", heading, summary, cases, notes, pictures, dict(others))
+    heading = f"{folder.name}: {'true and retrieved reports' if of_reports else 'labels and retrieved reports'}"
+    write_page(folder / "index.html", heading, summary, cases, notes, pictures, others)
     print(f"page: {folder / 'index.html'}")
