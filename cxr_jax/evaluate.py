@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 
 import cxr_jax
-from cxr_jax.data.label_values import BLANK_POLICIES, UNCERTAIN_POLICIES
 from cxr_jax.data.reports import group_ids
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation import comparison, predictions, scoring, tables
@@ -38,9 +37,8 @@ from cxr_jax.labels.indicators import indicators
 from cxr_jax.pages import charts
 from cxr_jax.pages.cases import cases_of
 from cxr_jax.pages.page import write_page
+from cxr_jax.recipes import external_arguments
 from cxr_jax.recipes.external import evaluate_external
-from cxr_jax.recipes.external_set import Options
-from cxr_jax.retrieval.corpus import TRAIN
 from cxr_jax.retrieval.prompts import match_labels, read_questions
 from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
@@ -267,28 +265,6 @@ def add_split_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top_k", type=int, default=3, metavar="K", help="how many to retrieve (3)")
 
 
-def add_external_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of scoring a set from elsewhere."""
-    group = parser.add_argument_group("a set from elsewhere")
-    group.add_argument(
-        "--data", default="", metavar="FILE|DIR", help="its table (CSV, JSON lines, Parquet), or its images"
-    )
-    group.add_argument("--name", default="", help="of the folder in eval/ (the table's name)")
-    group.add_argument("--columns", default="", metavar="YAML", help="which column says what (configs/labels/*.yaml)")
-    group.add_argument("--images", default="", metavar="DIR", help="where the images lie (the table's folder)")
-    group.add_argument(
-        "--pool", nargs="+", metavar="FILE|DIR|train", help="reports to retrieve: the run's (train), other runs', files"
-    )
-    group.add_argument(
-        "--calibrate", default="", metavar="FILE", help="a table to choose thresholds on (the run's val)"
-    )
-    group.add_argument("--uncertain", choices=UNCERTAIN_POLICIES, help="what -1 counts as (ignore)")
-    group.add_argument("--blank", choices=BLANK_POLICIES, help="what a blank counts as (ignore)")
-    group.add_argument("--sample", default="", metavar="CxN", help="score N images of each of C classes only: 5x200")
-    group.add_argument("--seed", type=int, default=0, help="of that sample (0)")
-    group.add_argument("--out", default="", metavar="DIR", help="where NAME goes (the run's eval/)")
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = ArgumentParser(
@@ -308,12 +284,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--zero_shot", default="", metavar="YAML", help="labels and sentences (configs/zero_shot_*.yaml)"
     )
     parser.add_argument("--labels", nargs="+", default=[], metavar="CSV", help="labels of another tool, see above")
-    add_external_arguments(parser)
+    external_arguments.add(parser)
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
     _check(arguments)
     if arguments.data:
-        given = {name: value for name, value in vars(arguments).items() if name in Options.__annotations__ and value}
-        evaluate_external(Options(**given | {"pool": tuple(arguments.pool or [TRAIN])}))
+        evaluate_external(external_arguments.options_of(arguments))
         return
     arguments.protocol = arguments.protocol or "r2gen"
     if arguments.score or arguments.annotation:
@@ -334,9 +309,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if not (arguments.workdir or arguments.annotation or arguments.score):
         raise InputError("--workdir: is missing; name a run's folder (or --annotation FILE, see --help)")
     _refuse_together(arguments)
-    for name in ("name", "columns", "images", "pool", "calibrate", "uncertain", "blank", "sample", "seed", "out"):
-        if getattr(arguments, name) and not arguments.data:
-            raise InputError(f"--{name}: is of a set from elsewhere; give --data FILE with it")
+    external_arguments.check(arguments)
     wanted = 2 if arguments.score else 1 if arguments.zero_shot and not arguments.annotation else 0
     if arguments.labels and len(arguments.labels) != wanted:
         raise InputError(

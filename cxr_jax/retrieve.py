@@ -77,7 +77,8 @@ def image_files(arguments: Sequence[str]) -> list[Path]:
 def _print_neighbours(neighbours: Sequence[Neighbour]) -> None:
     for rank, neighbour in enumerate(neighbours, start=1):
         labels = f"  [{', '.join(neighbour.row.labels)}]" if neighbour.row.labels else ""
-        print(f"{rank:3}. {neighbour.similarity:+.3f}  {neighbour.row.study_id} ({neighbour.row.image_id}){labels}")
+        image = f" ({neighbour.row.image_id})" if neighbour.row.image_id else ""  # a pool of reports alone has none
+        print(f"{rank:3}. {neighbour.similarity:+.3f}  {neighbour.row.study_id}{image}{labels}")
         print(textwrap.indent(textwrap.fill(neighbour.row.report, 100), " " * 13))
 
 
