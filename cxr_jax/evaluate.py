@@ -7,6 +7,10 @@
     python -m cxr_jax.evaluate --annotation FILE                    floors and ceiling of R2Gen's annotation.json
     python -m cxr_jax.evaluate --annotation FILE|--workdir DIR --score predictions.jsonl
                                                                     any system's reports beside the same floors
+    python -m cxr_jax.evaluate … --texts OUT                        all of these texts, for other people's metrics
+    python -m cxr_jax.evaluate … --scores NAME=FILE.csv             their numbers back: NAME is a score like the rest
+    python -m cxr_jax.evaluate --annotation FILE|--workdir DIR --probes
+                                                                    what scores, and the model, see of side and negation
 
 The run's folder is all that is needed; for --data an export's will do, or a model on the hub. Retrieved reports come
 from the training split, with --data from any --pool. A system's lines hold study_id and prediction; what a run writes
@@ -26,8 +30,10 @@ import numpy as np
 import cxr_jax
 from cxr_jax.data.reports import group_ids
 from cxr_jax.errors import ArgumentParser, InputError, run_command
-from cxr_jax.evaluation import comparison, predictions, scoring, tables
+from cxr_jax.evaluation import comparison, predictions, probes, scoring, tables
+from cxr_jax.evaluation.external_scores import NO_EXCHANGE, Exchange, add_scores, note_scores, parse_scores
 from cxr_jax.evaluation.floors import Pool
+from cxr_jax.evaluation.label_policies import UNCERTAIN
 from cxr_jax.evaluation.protocols import PROTOCOLS
 from cxr_jax.evaluation.retrieval_metrics import random_chance, tied_chance
 from cxr_jax.evaluation.zero_shot import zero_shot_metrics
@@ -50,12 +56,20 @@ PAGE_CASES = 200
 
 
 def evaluate_split(
-    workdir: str | Path, split: str = "test", protocol: str = "r2gen", top_k: int = 3, other: str = ""
+    workdir: str | Path,
+    split: str = "test",
+    protocol: str = "r2gen",
+    top_k: int = 3,
+    other: str = "",
+    uncertain: str = "positive",
+    exchange: Exchange = NO_EXCHANGE,
 ) -> Path:
     """Scores a split, prints the tables and writes metrics.json, predictions.jsonl, tables.md and index.html.
 
     Args:
       other: a run's folder that has been scored, or a predictions.jsonl, to compare with.
+      uncertain: the policy for doubt in the label scores that are named by it.
+      exchange: texts and scores by files, see `external_scores`.
 
     Returns:
       the folder that they are in, `eval/<split>`.
@@ -69,12 +83,15 @@ def evaluate_split(
     query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
     dataset, data_split = config["data"]["description"], config["data"]["split_used"]
     similarity, rows = neighbours_of(query, train, top_k)
-    metrics = scoring.evaluate(train, val, query, rows, dataset, protocol, data_split)
-
     lines = scoring.prediction_lines(query, train, similarity, rows)
+    pool = scoring.pool_of(train, val)
+    external = exchange.of(lines, pool, protocol, scoring.labels_of(query))
+    metrics = scoring.evaluate(train, val, query, rows, dataset, protocol, data_split, uncertain=uncertain)
+    add_scores(metrics, external, [line["patient_id"] for line in lines])
+    note_scores(lines, external)
     if others:
-        reports = [train.rows[i].report for i in train.one_row_per_study()]
-        metrics["comparison"] = {"with": other, "scores": comparison.compare(lines, others, protocol, reports)}
+        compared = comparison.compare(lines, others, protocol, pool.train, uncertain=uncertain)
+        metrics["comparison"] = {"with": other, "scores": compared}
 
     scores, recall = tables.score_table(metrics), tables.recall_table(metrics)
     title = (
@@ -82,7 +99,9 @@ def evaluate_split(
         f"pool of {len(train)} training reports"
     )
     remarks = tables.score_remarks(metrics)
-    print("\n".join([title, "", tables.format_table(*scores), *remarks, "", tables.format_table(*recall), ""]))
+    labels = tables.policy_table(metrics)
+    parts = [tables.format_table(*scores), *remarks, "", tables.format_table(*labels), "", tables.format_table(*recall)]
+    print("\n".join([title, "", *parts, ""]))
     if others:
         difference = tables.comparison_table(metrics["comparison"]["scores"])
         print(f"{run.root} minus {other}\n{tables.format_table(*difference)}\n")
@@ -123,7 +142,14 @@ def predictions_file(given: str, split: str) -> Path:
 
 
 def score_file(
-    file: str, workdir: str, annotation: str, split: str, protocol: str, labels: tuple[str, str] | None = None
+    file: str,
+    workdir: str,
+    annotation: str,
+    split: str,
+    protocol: str,
+    labels: tuple[str, str] | None = None,
+    uncertain: str = "positive",
+    exchange: Exchange = NO_EXCHANGE,
 ) -> None:
     """Scores any system's reports beside floors and ceiling, which come alone where `file` is empty.
 
@@ -131,6 +157,7 @@ def score_file(
 
     Args:
       labels: CSVs of the references' labels and of the predictions', see `predictions.label_scores`.
+      uncertain, exchange: as in `evaluate_split`.
 
     Raises:
       InputError: a file is not what it should be, or does not answer every study of the split.
@@ -138,25 +165,23 @@ def score_file(
     if not workdir and not annotation:
         run_folder, split = _run_around(Path(file))
         workdir = str(run_folder)
-    if annotation:
-        (pool, reports), source = predictions.read_annotation(Path(annotation), split), annotation
-    else:
-        run = RunFolder(workdir)
-        query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
-        first = [train.rows[i] for i in train.one_row_per_study()]
-        pool, source = Pool([row.report for row in first], [row.report for row in val.rows]), workdir
-        reports = {row.study_id: row.report for row in query.rows}
+    pool, reports, source = _pool_and_reports(workdir, annotation, split)
     if not file:
-        metrics = scoring.score_system(pool, list(reports.values()), None, protocol)
+        lines: list[predictions.Line] = [{"study_id": name, "reference": text} for name, text in reports.items()]
+        external = exchange.of(lines, pool, protocol)
+        metrics = scoring.score_system(pool, list(reports.values()), None, protocol, uncertain=uncertain)
     else:
         lines = predictions.read_predictions(Path(file))
         references = predictions.references_of(lines, reports, file)
-        of_labels = predictions.label_scores(lines, reports, labels, file) if labels else None
-        metrics = scoring.score_system(pool, references, [line["prediction"] for line in lines], protocol)
+        of_labels = predictions.label_scores(lines, reports, labels, file, uncertain) if labels else None
+        answered = [{**line, "reference": text} for line, text in zip(lines, references, strict=True)]
+        external = exchange.of(answered, pool, protocol)
+        answers = [line["prediction"] for line in lines]
+        metrics = scoring.score_system(pool, references, answers, protocol, uncertain=uncertain)
+    add_scores(metrics, external)
     print(f"{source}: {split} split, {metrics['n']} reports, protocol {protocol}, {len(pool.train)} training reports\n")
-    print(
-        "\n".join([tables.format_table(*tables.score_table(metrics, Path(file).name)), *tables.score_remarks(metrics)])
-    )
+    shown = tables.format_table(*tables.score_table(metrics, Path(file).name)), *tables.score_remarks(metrics)
+    print("\n".join([*shown, "", tables.format_table(*tables.policy_table(metrics))]))
     if not file:
         groups = group_ids(list(reports.values()))
         chances = {"in random order": random_chance, "with equal reports tied": tied_chance}
@@ -176,6 +201,15 @@ def score_file(
         print(f"\nscores: {written}")
 
 
+def _pool_and_reports(workdir: str, annotation: str, split: str) -> tuple[Pool, dict[str, str], str]:
+    """What floors and ceiling are drawn from, the split's true reports by study, and where both are from."""
+    if annotation:
+        return *predictions.read_annotation(Path(annotation), split), annotation
+    run = RunFolder(workdir)
+    query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
+    return scoring.pool_of(train, val), {row.study_id: row.report for row in query.rows}, workdir
+
+
 def _run_around(file: Path) -> tuple[Path, str]:
     """The run's folder and the split that a predictions file lies in."""
     folders = file.absolute().parents
@@ -185,6 +219,49 @@ def _run_around(file: Path) -> tuple[Path, str]:
             "(--workdir) or R2Gen's annotation.json (--annotation)"
         )
     return folders[2], folders[0].name
+
+
+def probe_annotation(annotation: str, split: str = "test", protocol: str = "r2gen") -> None:
+    """Prints what each score loses when the reports of R2Gen's split, and of what answers them, are perturbed.
+
+    Raises:
+      InputError: the file cannot be read, or is not in R2Gen's form.
+    """
+    pool, reports = predictions.read_annotation(Path(annotation), split)
+    references = list(reports.values())
+    results = probes.probe_scores(references, probes.probed_systems(references, None, pool, protocol), pool, protocol)
+    print(f"{annotation}: {split} split, {len(references)} reports, protocol {protocol}\n")
+    print(probes.text_of(results))
+
+
+def probe_split(workdir: str | Path, split: str = "test", protocol: str = "r2gen") -> Path:
+    """The same of a run, whose model is probed as well; writes `eval/<split>/probes.json`, which it returns.
+
+    Raises:
+      InputError: the folder holds no finished run, or the run no such split.
+    """
+    run = RunFolder(workdir)
+    config = run.load_config()
+    query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
+    _, rows = neighbours_of(query, train, 1)
+    parallel.cache_compilations(Path(config["data"]["cache"]).expanduser() / "compiled")
+    model = cxr_jax.load(workdir)
+    query.check_checkpoint(model.pool.step, model.pool.checkpoint, "the model")
+    pool = scoring.pool_of(train, val)
+    references, patients = ([getattr(row, name) for row in query.rows] for name in ("report", "patient_id"))
+    answers = [train.rows[line[0]].report for line in rows]
+    systems = probes.probed_systems(references, answers, pool, protocol)
+    results = probes.probe_scores(references, systems, pool, protocol, patients)
+    preferred = probes.preferences(query.image_embeddings, references, model.encode_text, patients)
+    data = f"{config['data']['description']}, split by {config['data']['split_used']}"
+    print(f"{data}: {split} split, {len(query)} images of {len(set(patients))} patients, protocol {protocol}\n")
+    print(probes.text_of(results, preferred))
+    folder = run.evaluation(split)
+    folder.mkdir(parents=True, exist_ok=True)
+    head = {"split": split, "step": query.step, "protocol": protocol, "n": len(query)}
+    write_json(folder / "probes.json", {**head, "scores": results, "model": preferred})
+    print(f"\nprobes: {folder / 'probes.json'}")
+    return folder / "probes.json"
 
 
 def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test", labels_from: str = "") -> Path:
@@ -284,22 +361,55 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--zero_shot", default="", metavar="YAML", help="labels and sentences (configs/zero_shot_*.yaml)"
     )
     parser.add_argument("--labels", nargs="+", default=[], metavar="CSV", help="labels of another tool, see above")
+    parser.add_argument(
+        "--uncertain",
+        choices=UNCERTAIN,
+        help="what a doubt is: in the label F1 (positive), of a set from elsewhere (ignore)",
+    )
+    parser.add_argument("--texts", default="", metavar="OUT", help="a folder for all systems' texts, for other metrics")
+    parser.add_argument("--scores", nargs="+", default=[], metavar="NAME=FILE.csv", help="other metrics of these texts")
+    parser.add_argument(
+        "--higher_is_better", nargs="+", default=[], choices=("yes", "no"), help="of --scores: once, or once for each"
+    )
+    parser.add_argument(
+        "--probes", action="store_true", help="what the scores, and the model, see of side and negation"
+    )
     external_arguments.add(parser)
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
     _check(arguments)
     if arguments.data:
         evaluate_external(external_arguments.options_of(arguments))
         return
-    arguments.protocol = arguments.protocol or "r2gen"
-    if arguments.score or arguments.annotation:
+    arguments.protocol, arguments.uncertain = arguments.protocol or "r2gen", arguments.uncertain or "positive"
+    exchange = Exchange(arguments.texts, parse_scores(arguments.scores, arguments.higher_is_better))
+    if arguments.probes and arguments.annotation:
+        probe_annotation(arguments.annotation, arguments.split, arguments.protocol)
+    elif arguments.probes:
+        probe_split(arguments.workdir, arguments.split, arguments.protocol)
+    elif arguments.score or arguments.annotation:
         labels = (arguments.labels[0], arguments.labels[1]) if arguments.labels else None
         score_file(
-            arguments.score, arguments.workdir, arguments.annotation, arguments.split, arguments.protocol, labels
+            arguments.score,
+            arguments.workdir,
+            arguments.annotation,
+            arguments.split,
+            arguments.protocol,
+            labels,
+            arguments.uncertain,
+            exchange,
         )
     elif arguments.zero_shot:
         zero_shot_split(arguments.workdir, arguments.zero_shot, arguments.split, *arguments.labels)
     else:
-        evaluate_split(arguments.workdir, arguments.split, arguments.protocol, arguments.top_k, arguments.compare)
+        evaluate_split(
+            arguments.workdir,
+            arguments.split,
+            arguments.protocol,
+            arguments.top_k,
+            arguments.compare,
+            arguments.uncertain,
+            exchange,
+        )
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -320,10 +430,11 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _refuse_together(arguments: argparse.Namespace) -> None:
     for name, others in (
-        ("data", ("annotation", "score", "compare", "labels")),
+        ("data", ("annotation", "score", "compare", "labels", "texts", "scores", "probes")),
         ("annotation", ("workdir", "compare", "zero_shot")),
         ("score", ("compare", "zero_shot")),
-        ("zero_shot", ("compare",)),
+        ("zero_shot", ("compare", "texts", "scores")),
+        ("probes", ("score", "zero_shot", "compare", "labels", "texts", "scores")),
     ):
         for other in others:
             if getattr(arguments, name) and getattr(arguments, other):

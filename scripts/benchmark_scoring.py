@@ -30,10 +30,10 @@ from cxr_jax.evaluation.text_metrics import ReportScorer, sample_scores, score_i
 
 PARTS = {
     "preparing": [(text_metrics, "report_preparers"), (text_metrics, "prepare_all")],
-    "BLEU": [(text_metrics, "ngram_overlap")],
+    "n-grams": [(text_metrics, "ngram_overlap"), (text_metrics, "bleu_2_rexrank")],
     "ROUGE-L": [(text_metrics, "rouge_l")],
     "METEOR": [(meteor, "meteor_statistics"), (meteor_jar, "jar_statistics")],
-    "rules": [(text_metrics, "rule_labels"), (text_metrics, "indicators")],
+    "rules": [(text_metrics, "rule_statuses"), (text_metrics, "label_matrices")],
     "intervals": [(sys.modules[__name__], "score_intervals")],
 }
 
@@ -53,10 +53,10 @@ def timed_parts() -> Iterator[dict[str, float]]:
     seconds = dict.fromkeys(PARTS, 0.0)
 
     def timed(part: str, function: Callable) -> Callable:
-        def run(*arguments):
+        def run(*arguments, **options):
             start = time.perf_counter()
             try:
-                return function(*arguments)
+                return function(*arguments, **options)
             finally:
                 seconds[part] += time.perf_counter() - start
 

@@ -106,6 +106,13 @@ def test_a_reader_that_has_enough_is_no_fault(tmp_path):
         (["--workdir", "x", "--top_k", "0"], "--top_k 0: must be at least 1"),
         (["--workdir", "x", "--image", "a.png"], "--image"),
         (["--workdir", "x", "--labels", "a.csv"], "--labels: got 1 files"),
+        (["--workdir", "x", "--uncertain", "maybe"], "--uncertain"),
+        (["--workdir", "x", "--scores", "chrf"], "--scores chrf: is no NAME=FILE"),
+        (["--workdir", "x", "--higher_is_better", "no"], "--higher_is_better: goes with --scores"),
+        (["--workdir", "x", "--probes", "--compare", "y"], "--probes and --compare: do not go together"),
+        (["--workdir", "x", "--probes", "--scores", "a=b"], "--probes and --scores: do not go together"),
+        (["--workdir", "x", "--zero_shot", "y", "--texts", "z"], "--zero_shot and --texts: do not go together"),
+        (["--probes"], "--workdir: is missing"),
     ],
 )
 def test_arguments_that_cannot_be_understood(arguments, message):
@@ -121,3 +128,29 @@ def test_help_explains_every_use(capsys):
     text = capsys.readouterr().out
     for word in ("--split", "--protocol", "--compare DIR|FILE", "--score", "--annotation", "--zero_shot", "--labels"):
         assert word in text
+    for word in ("--uncertain", "--texts OUT", "--scores NAME=FILE.csv", "--higher_is_better", "--probes"):
+        assert word in text
+
+
+def test_doubt_is_scored_by_the_policy_that_is_asked_for(workdir, capsys):
+    run = RunFolder(workdir)
+    for number, (name, count) in enumerate({"train": 20, "val": 6, "test": 5}.items()):
+        random_split(name, count, number, 100 * number).save(run.index)
+    evaluate.main(["--workdir", workdir, "--uncertain", "ignore"])
+    metrics = json.loads((run.evaluation("test") / "metrics.json").read_text())
+    named = {name for name in metrics["scores"] if "[" in name}
+    assert {name.partition("[")[2] for name in named} == {"uncertain=ignore,blank=negative]"}
+    assert named <= metrics["intervals"].keys() & metrics["ceiling"].keys() & metrics["floors"]["random_report"].keys()
+    assert "rule F1, uncertain=ignore, blank=negative" in capsys.readouterr().out
+    assert "prior_share" in metrics["scores"].keys() - metrics["skill"].keys()
+
+
+def test_the_scores_of_r2gens_split_are_probed(tmp_path, capsys):
+    texts = ["Left effusion. No edema.", "Right nodule. The heart is enlarged.", "Clear lungs."]
+    entries = [{"id": f"CXR{i}", "report": texts[i % 3]} for i in range(12)]
+    (tmp_path / "a.json").write_text(json.dumps({"train": entries[:4], "val": entries[4:6], "test": entries[6:]}))
+    evaluate.main(["--annotation", str(tmp_path / "a.json"), "--protocol", "raw", "--probes"])
+    text = capsys.readouterr().out
+    assert "side swapped: the true report" in text
+    assert "negation flipped: the true report" in text
+    assert "the retrieved report" not in text

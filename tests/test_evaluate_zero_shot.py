@@ -1,4 +1,4 @@
-"""`evaluate --zero_shot` on a tiny run: what it writes agrees with the Python API and with counting pairs."""
+"""`evaluate --zero_shot` and `--probes` on a tiny run: what they write agrees with the Python API and with counting."""
 
 import json
 
@@ -10,6 +10,7 @@ from cxr_jax import evaluate
 from cxr_jax.data import images, pipeline
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.zero_shot import SCORES
+from cxr_jax.labels.perturbations import swap_sides
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.train import train
 from tests.evaluation.test_zero_shot import naive_auroc, naive_average_precision, naive_f1
@@ -157,3 +158,23 @@ def test_the_apis_probabilities_of_opposite_questions_add_up_to_one(run):
     chances = model.zero_shot(grey, {"yes": sides, "no": sides[::-1]})
     np.testing.assert_allclose(chances["yes"] + chances["no"], 1, atol=1e-6)
     assert model.zero_shot([], ["Edema"])["Edema"].shape == (0,)
+
+
+def test_the_models_preferences_agree_with_the_api(run, splits, capsys):
+    evaluate.main(["--workdir", str(run.root), "--probes"])
+    printed = capsys.readouterr().out
+    probes = json.loads((run.evaluation("test") / "probes.json").read_text())
+    test, model = splits["test"], cxr_jax.load(run.root)
+    embedded = model.encode_image([images.decode(test.encoded_image(row)) for row in range(len(test))])
+    won = []
+    for image, report in zip(embedded, test.reports, strict=True):
+        if twin := swap_sides(report):
+            true, other = model.encode_text([report, twin]) @ image
+            won.append(0.5 if abs(true - other) <= 1e-6 else float(true > other))
+    entry = probes["model"]["side_swapped"]
+    assert (entry["n"], entry["without"]) == (len(won), len(test) - len(won))
+    assert entry["accuracy"] == pytest.approx(np.mean(won), abs=1e-9)
+    assert entry["interval"][0] <= entry["accuracy"] <= entry["interval"][1]
+    assert probes["scores"]["sentences_shuffled"]["system"]["n"] == len(test)
+    assert "sentences shuffled: the retrieved report" in printed
+    assert "the true report preferred to its twin" in printed

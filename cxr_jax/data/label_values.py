@@ -15,7 +15,7 @@ from cxr_jax.labels.csv_files import PRESENT, UNCERTAIN
 YES, NO, DOUBT, BLANK = 1, 0, -1, -2
 DENIED = {"0", "0.0"}
 NO_MASK = {"-1", "-1.0"}
-UNCERTAIN_POLICIES, BLANK_POLICIES = ("ignore", "positive", "negative"), ("ignore", "negative")
+BLANK_POLICIES = ("ignore", "negative")
 
 
 def value_of(cell: str) -> int | None:

@@ -132,7 +132,8 @@ def _sampled(first: Run, members: Sequence[Run], weights: np.ndarray) -> dict[st
         scores = resampled_system(lines, weights, run.metrics["protocol"], run.train_reports)
         recalls = zip(run.recalls, resampled_means(run.recalls, weights).T, strict=True)
         parts.append(scores | dict(recalls))
-    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    shared = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: np.stack([part[name] for part in parts]) for name in shared}
 
 
 def _essence(config: Mapping[str, Any]) -> str:

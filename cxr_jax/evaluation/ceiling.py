@@ -1,7 +1,7 @@
 """The ceiling: what retrieval would score that knew the true report; and how far towards it a system comes."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from scipy import sparse
@@ -56,16 +56,23 @@ def share_with_copies(references: Sequence[str], train_reports: Sequence[str]) -
     return sum(report in in_train for report in words[0]) / len(words[0])
 
 
-def skill(scores: Mapping[str, float], floor: Mapping[str, float], ceiling: Mapping[str, float]) -> dict[str, float]:
+def skill(
+    scores: Mapping[str, float],
+    floor: Mapping[str, float],
+    ceiling: Mapping[str, float],
+    lower_is_better: Collection[str] = (),
+) -> dict[str, float]:
     """(score - floor) / (ceiling - floor) of each score that all three have: 0 is chance, 1 the ceiling.
 
-    A score whose ceiling is not above its floor says nothing here and is left out.
+    A score whose ceiling is not above its floor (below, of those that are better where lower) says nothing here and is
+    left out, as is the share that speaks of a prior study, which is no merit.
     """
-    return {
-        name: (score - floor[name]) / (ceiling[name] - floor[name])
-        for name, score in scores.items()
-        if name in floor and name in ceiling and ceiling[name] > floor[name]
+    gains = {
+        name: (ceiling[name] - floor[name]) * (-1 if name in lower_is_better else 1)
+        for name in scores
+        if name in floor and name in ceiling and name != "prior_share"
     }
+    return {name: (scores[name] - floor[name]) / (ceiling[name] - floor[name]) for name in gains if gains[name] > 0}
 
 
 def _word_sets(reports: Sequence[Sequence[str]], number: Mapping[str, int]) -> sparse.csr_matrix:

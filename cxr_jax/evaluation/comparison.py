@@ -7,6 +7,7 @@ import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import sample_and_resamples
+from cxr_jax.evaluation.external_scores import scores_of_lines
 from cxr_jax.evaluation.label_metrics import finding_matrices, resampled_macro
 from cxr_jax.evaluation.predictions import Line
 from cxr_jax.evaluation.text_metrics import ReportScorer, resampled_scores
@@ -20,6 +21,7 @@ def compare(
     resamples: int = 1000,
     seed: int = 0,
     meteor: str = "auto",
+    uncertain: str = "positive",
 ) -> dict[str, dict[str, Any]]:
     """Paired bootstrap, over patients where the lines name them, of two systems on the same images.
 
@@ -34,7 +36,9 @@ def compare(
     others = paired(lines, others)
     clusters = [line.get("patient_id") or _key(line) for line in lines]
     weights = sample_and_resamples(len(lines), clusters, resamples, seed)
-    first, second = (resampled_system(system, weights, protocol, train_reports, meteor) for system in (lines, others))
+    first, second = (
+        resampled_system(system, weights, protocol, train_reports, meteor, uncertain) for system in (lines, others)
+    )
     return {name: difference(first[name] - second[name]) for name in first if name in second}
 
 
@@ -58,15 +62,23 @@ def paired(lines: Sequence[Line], others: Sequence[Line]) -> list[Line]:
 
 
 def resampled_system(
-    lines: Sequence[Line], weights: np.ndarray, protocol: str, train_reports: Sequence[str], meteor: str = "auto"
+    lines: Sequence[Line],
+    weights: np.ndarray,
+    protocol: str,
+    train_reports: Sequence[str],
+    meteor: str = "auto",
+    uncertain: str = "positive",
 ) -> dict[str, np.ndarray]:
     """Each score of a system in each resample, float64 (resamples,); weights: (resamples, lines).
 
-    The other arguments, and the errors, are those of `text_metrics.score_reports`.
+    The lines' own scores, other people's metrics (`external_scores`), are among them where every line has one. The
+    other arguments, and the errors, are those of `text_metrics.score_reports`.
     """
     references, predictions = ([line[side] for line in lines] for side in ("reference", "prediction"))
-    statistics = ReportScorer(references, protocol, train_reports, meteor).statistics(predictions)
+    statistics = ReportScorer(references, protocol, train_reports, meteor, uncertain).statistics(predictions)
     scores = dict(zip(statistics.names, resampled_scores(statistics, weights).T, strict=True))
+    for name, values in scores_of_lines(lines).items():
+        scores[name] = weights @ values / weights.sum(axis=1)
     labels = [line.get("labels") or () for line in lines]
     if any(labels):
         predicted = [line.get("predicted_labels") or () for line in lines]

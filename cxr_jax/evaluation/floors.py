@@ -17,6 +17,7 @@ from cxr_jax.evaluation.text_metrics import ReportScorer, bleu_from_sums, rouge_
 _CANDIDATES = 5000
 _VAL_REFERENCES = 500
 _FINALISTS = 200
+CONSTANT = ("constant_report", "most_frequent_report")  # floors that answer every image alike
 
 
 @dataclass(frozen=True)
@@ -58,39 +59,49 @@ def floors(
 
     Raises InputError for labels of another number than the references.
     """
+    labels = pool.train_labels if reference_labels is not None else None
+
+    def score(name: str, rows: np.ndarray) -> dict[str, float]:
+        scores = scorer.scores([pool.train[row] for row in rows])
+        if labels is not None and reference_labels is not None:
+            once = _usual_labels(pool.train[rows[0]], scorer, pool.train, labels) if name in CONSTANT else None
+            chosen = [labels[row] if once is None else once for row in rows]
+            scores["finding_f1_macro"] = macro_f1(reference_labels, chosen)
+        return scores
+
+    result = {}
+    for name, draws in floor_rows(scorer, pool, reference_labels, seeds).items():
+        all_scores = [score(name, rows) for rows in draws]
+        result[name] = {key: float(np.mean([scores[key] for scores in all_scores])) for key in all_scores[0]}
+    return result
+
+
+def floor_rows(
+    scorer: ReportScorer, pool: Pool, reference_labels: Labels | None = None, seeds: int = 5
+) -> dict[str, list[np.ndarray]]:
+    """The training reports that each of `floors` answers with: {name: draws}, a draw int64 (references,) of rows.
+
+    Arguments and errors as there.
+    """
     count = len(scorer.references)
     _check_labels("reference_labels", reference_labels, count)
-    train_labels = pool.train_labels
-    labels = None if train_labels is None or reference_labels is None else (train_labels, reference_labels)
     train = prepare_all(scorer.prepare_prediction, pool.train)
     scorer.expect(train)
     first_row = {report: row for row, report in reversed(list(enumerate(train)))}
 
-    def score(chosen: Sequence[str], chosen_labels: Labels | None) -> dict[str, float]:
-        scores = scorer.scores(chosen)
-        if labels is not None and chosen_labels is not None:
-            scores["finding_f1_macro"] = macro_f1(labels[1], chosen_labels)
-        return scores
+    def draws(train_classes: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
+        return [_draw(train_classes, classes, seed) for seed in range(seeds)]
 
-    def score_constant(report: str) -> dict[str, float]:
-        study = None if labels is None else _usual_labels(report, train, labels[0])
-        return score([pool.train[first_row[report]]] * count, None if study is None else [study] * count)
-
-    def score_random(train_classes: np.ndarray, classes: np.ndarray) -> dict[str, float]:
-        draws = [_draw(train_classes, classes, seed) for seed in range(seeds)]
-        all_scores = [
-            score([pool.train[i] for i in d], None if labels is None else [labels[0][i] for i in d]) for d in draws
-        ]
-        return {name: float(np.mean([scores[name] for scores in all_scores])) for name in all_scores[0]}
-
-    result = {"random_report": score_random(np.zeros(len(train), bool), np.zeros(count, bool))}
-    if labels is not None:
-        abnormal = [np.array([bool(len(study)) for study in side]) for side in labels]
-        result["random_same_class_report"] = score_random(*abnormal)
-    constant = best_constant(train, [scorer.prepare_reference(report) for report in pool.val])
+    result = {"random_report": draws(np.zeros(len(train), bool), np.zeros(count, bool))}
+    if pool.train_labels is not None and reference_labels is not None:
+        abnormal = [np.array([bool(len(study)) for study in side]) for side in (pool.train_labels, reference_labels)]
+        result["random_same_class_report"] = draws(*abnormal)
+    constants = (
+        best_constant(train, [scorer.prepare_reference(report) for report in pool.val]),
+        Counter(train).most_common(1)[0][0],
+    )
     return result | {
-        "constant_report": score_constant(constant),
-        "most_frequent_report": score_constant(Counter(train).most_common(1)[0][0]),
+        name: [np.full(count, first_row[report])] for name, report in zip(CONSTANT, constants, strict=True)
     }
 
 
@@ -161,8 +172,10 @@ def _ngrams(tokens: list[str], order: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(tokens[start:] for start in range(order)), strict=False))
 
 
-def _usual_labels(report: str, train: Sequence[str], train_labels: Labels) -> frozenset[str]:
-    own = (frozenset(labels) for text, labels in zip(train, train_labels, strict=True) if text == report)
+def _usual_labels(report: str, scorer: ReportScorer, train: Sequence[str], train_labels: Labels) -> frozenset[str]:
+    prepared = prepare_all(scorer.prepare_prediction, train)
+    wanted = scorer.prepare_prediction(report)
+    own = (frozenset(labels) for text, labels in zip(prepared, train_labels, strict=True) if text == wanted)
     return Counter(own).most_common(1)[0][0]
 
 

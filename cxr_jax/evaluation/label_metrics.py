@@ -92,8 +92,15 @@ def resampled_macro(reference: np.ndarray, predicted: np.ndarray, weights: np.nd
     """
     # Float products go through BLAS; counts this small are exact in them.
     weights = weights.astype(np.float64)
-    supports = weights @ reference
-    f1 = ratio(2 * (weights @ (reference & predicted)), supports + weights @ predicted)
+    return macro_from_sums(weights @ (reference & predicted), weights @ reference, weights @ predicted)
+
+
+def macro_from_sums(hits: np.ndarray, supports: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """`resampled_macro` from what of each finding is in both, in the references and in the predictions: (r, findings).
+
+    Macro is over the findings that occur in the references.
+    """
+    f1 = ratio(2 * hits, supports + predictions)
     occurring = (supports > 0).sum(axis=1)
     # A finding without support has no hits, so its F1 adds nothing to the sum.
     return ratio(f1.sum(axis=1), occurring, over_nothing=np.nan)

@@ -7,8 +7,11 @@ and ceiling are drawn from come from a run's index or from an annotation.json in
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cxr_jax import ids
 from cxr_jax.data.json_objects import is_text, name_of, read_values
@@ -17,9 +20,12 @@ from cxr_jax.data.sections import cut_report
 from cxr_jax.data.sources.annotation import Homes, read_lists, refuse_twice
 from cxr_jax.data.tables import PARQUET, open_table
 from cxr_jax.errors import InputError
+from cxr_jax.evaluation.bootstrap import interval
 from cxr_jax.evaluation.floors import Pool
 from cxr_jax.evaluation.label_metrics import finding_f1
-from cxr_jax.labels.csv_files import read_labels
+from cxr_jax.evaluation.label_policies import label_matrices, label_names, resampled_label_f1
+from cxr_jax.labels.csv_files import read_statuses
+from cxr_jax.labels.phrases import OBSERVATIONS
 
 Line = Mapping[str, Any]
 TABLES = (".csv", ".tsv", ".txt", ".gz", *PARQUET)
@@ -159,42 +165,61 @@ def references_of(lines: Sequence[Line], references: Mapping[str, str], source: 
 
 
 def label_scores(
-    lines: Sequence[Line], references: Mapping[str, str], files: tuple[str, str], source: str
+    lines: Sequence[Line],
+    references: Mapping[str, str],
+    files: tuple[str, str],
+    source: str,
+    uncertain: str = "positive",
 ) -> dict[str, Any]:
-    """F1 of another tool's labels of the predictions against its labels of the references; its doubt counts as there.
+    """F1 of another tool's labels of the predictions against its labels of the references.
 
     Args:
       references: by study, in the split's order; lines, source: as `references_of`.
-      files: CSVs (see `csv_files.read_labels`; the case of labels does not matter) of the references, by the split's
+      files: CSVs (see `csv_files.read_statuses`; the case of labels does not matter) of the references, by the split's
         studies, and of the predictions, by the lines'. Without a column study_id: a row a study of the split, and a
         row a line, in their orders.
+      uncertain: the policy for doubt (`label_policies.label_matrices`) of the scores that are named by it.
 
     Returns:
-      "scores", "intervals": of label_f1_micro, _macro and _example, over patients where the lines name them;
+      "scores", "intervals", over patients where the lines name them: of label_f1_micro, _macro and _example, of all the
+      file's labels, doubt counting as there; and, where any of them is CheXpert's, `label_policies.label_names`;
       "references", "predictions": the files; "per_finding": as `finding_f1`.
 
     Raises:
       InputError: a file is not in that form, lacks a study, or the references have no label at all.
     """
     true_file, predicted_file = files
-    of_study = dict(zip(references, read_labels(Path(true_file), list(references)), strict=True))
+    of_study = dict(zip(references, read_statuses(Path(true_file), list(references)), strict=True))
     if not any(of_study.values()):
         raise InputError(f"{true_file}: no study of the split has a label; is it the right file?")
     spelt = {label.casefold(): label for of_one in of_study.values() for label in of_one}
-    predicted = [
-        frozenset(spelt.get(label.casefold(), label) for label in of_line)
-        for of_line in read_labels(Path(predicted_file), _ids_of_predictions(lines))
-    ]
-    true = [of_study[name] for name in references_of(lines, {name: name for name in references}, source)]
-    f1 = finding_f1(true, predicted, patients_of(lines))
+    spelt |= {observation.casefold(): observation for observation in OBSERVATIONS}
+    predicted = _spelt(read_statuses(Path(predicted_file), _ids_of_predictions(lines)), spelt)
+    found = references_of(lines, {name: name for name in references}, source)
+    true = _spelt([of_study[name] for name in found], spelt)
+    patients = patients_of(lines)
+    f1 = finding_f1([*map(set, true)], [*map(set, predicted)], patients)
     kinds = ("micro", "macro", "example")
+    scores = {f"label_f1_{kind}": f1[kind] for kind in kinds}
+    intervals = {f"label_f1_{kind}": list(f1["intervals"][kind]) for kind in kinds}
+    if set(OBSERVATIONS) & {label for of_one in true for label in of_one}:
+        names = label_names(uncertain, "label")
+        score = partial(resampled_label_f1, *label_matrices(true, predicted, uncertain))
+        low, high = interval(score, len(true), patients)
+        scores |= dict(zip(names, score(np.ones((1, len(true)), np.int64))[0].tolist(), strict=True))
+        intervals |= {name: [float(low[i]), float(high[i])] for i, name in enumerate(names)}
     return {
-        "scores": {f"label_f1_{kind}": f1[kind] for kind in kinds},
-        "intervals": {f"label_f1_{kind}": list(f1["intervals"][kind]) for kind in kinds},
+        "scores": scores,
+        "intervals": intervals,
         "references": true_file,
         "predictions": predicted_file,
         "per_finding": f1["per_finding"],
     }
+
+
+def _spelt(statuses: Sequence[Mapping[str, str]], spelt: Mapping[str, str]) -> list[dict[str, str]]:
+    """The same, each label in the spelling that is known of it."""
+    return [{spelt.get(label.casefold(), label): of for label, of in of_one.items()} for of_one in statuses]
 
 
 def patients_of(lines: Sequence[Line]) -> list[str]:

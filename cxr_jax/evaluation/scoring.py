@@ -21,6 +21,7 @@ from cxr_jax.evaluation.retrieval_metrics import (
     tied_chance,
 )
 from cxr_jax.evaluation.text_metrics import ReportScorer, sample_scores, score_intervals
+from cxr_jax.labels.priors import speaks_of_prior
 from cxr_jax.labels.rules import OBSERVATIONS
 from cxr_jax.retrieval.store import SplitIndex
 
@@ -34,6 +35,7 @@ def evaluate(
     protocol: str,
     data_split: str,
     meteor: str = "auto",
+    uncertain: str = "positive",
 ) -> dict[str, Any]:
     """What metrics.json holds.
 
@@ -41,32 +43,39 @@ def evaluate(
       rows: of `train`, from `neighbours_of`; the first of each line is the prediction.
       dataset: its name, and what kind of images it has.
       data_split: how the data set was split: "paper", "r2gen", "strict", "patient" or "column".
-      meteor: which one, see `text_metrics.score_reports`.
+      meteor, uncertain: which METEOR, which policy for doubt, see `text_metrics.score_reports`.
     """
-    studies, labels = train.one_row_per_study(), [row.labels for row in query.rows]
     nearest = [train.rows[line[0]] for line in rows]
-    pool = Pool(
-        [train.rows[i].report for i in studies],
-        [row.report for row in val.rows],
-        [train.rows[i].labels for i in studies],
-    )
     return {
         "dataset": dataset,
         "data_split": data_split,
         "split": query.name,
         "step": query.step,
         **score_system(
-            pool,
+            pool_of(train, val),
             [row.report for row in query.rows],
             [row.report for row in nearest],
             protocol,
-            labels if any(labels) else None,
+            labels_of(query),
             [row.labels for row in nearest],
             [row.patient_id for row in query.rows],
             meteor,
+            uncertain,
         ),
         "retrieval": recall_both_ways(query),
     }
+
+
+def pool_of(train: SplitIndex, val: SplitIndex) -> Pool:
+    """The reports, and labels, that a run's floors and ceiling are drawn from: a study's of train once, all of val."""
+    first = [train.rows[i] for i in train.one_row_per_study()]
+    return Pool([row.report for row in first], [row.report for row in val.rows], [row.labels for row in first])
+
+
+def labels_of(query: SplitIndex) -> Labels | None:
+    """The data's own labels of each image, where any has some."""
+    labels = [row.labels for row in query.rows]
+    return labels if any(labels) else None
 
 
 def score_system(
@@ -78,6 +87,7 @@ def score_system(
     predicted_labels: Labels | None = None,
     patients: Clusters | None = None,
     meteor: str = "auto",
+    uncertain: str = "positive",
 ) -> dict[str, Any]:
     """Any system's reports: their scores, intervals, floors, ceiling, skill over the random floor, and findings.
 
@@ -85,25 +95,28 @@ def score_system(
       predictions: None for floors and ceiling alone.
       labels, predicted_labels: of references and predictions, where the data have them: finding F1 beside the rest.
       patients: what the bootstrap draws; single pairs where it is None.
-      meteor: which one, see `text_metrics.score_reports`.
+      meteor, uncertain: which METEOR, which policy for doubt, see `text_metrics.score_reports`.
 
     Returns:
-      part of what metrics.json holds; "copied_references" is the share of true reports that stand in the pool too, and
-      "distinct_reports" how many different ones there are, once normalised, of the "true" and the "predicted".
+      part of what metrics.json holds; "copied_references" is the share of true reports that stand in the pool too,
+      "distinct_reports" how many different ones there are, once normalised, of the "true" and the "predicted", and
+      "true_prior_share" the share of true reports that speak of a prior study.
 
     Raises:
       InputError: as `text_metrics.score_reports`, and for labels that do not fit.
     """
-    scorer = ReportScorer(references, protocol, pool.train, meteor)
+    scorer = ReportScorer(references, protocol, pool.train, meteor, uncertain)
     blind = floors(scorer, pool, None if predicted_labels is None else labels)
     highest = ceiling(scorer, pool.train)
     result: dict[str, Any] = {
         "protocol": protocol,
         "n": len(references),
+        "uncertain": uncertain,
         "floors": blind,
         "ceiling": highest,
         "copied_references": share_with_copies(references, pool.train),
         "distinct_reports": {"true": _distinct(references)},
+        "true_prior_share": sum(map(speaks_of_prior, references)) / len(references),
     }
     if predictions is None:
         return result

@@ -1,5 +1,6 @@
 """What is printed of an evaluation: scores beside their floors and ceiling, recall beside chance."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ SCORE_NAMES = {
     "rouge_l": "ROUGE-L",
     "meteor": "METEOR",
     "meteor_exact_stem": "METEOR (e+s)",
+    "cider": "CIDEr",
+    "bleu_2_rexrank": "BLEU-2 (ReXrank)",
     "rule_f1_micro": "rule F1 micro",
     "rule_f1_macro": "rule F1 macro",
     "finding_f1_macro": "finding F1",
@@ -45,7 +48,7 @@ PUBLISHED = (
 
 def score_table(metrics: Mapping[str, Any], system: str = "retrieved report (top 1)") -> Table:
     """The system and its intervals, where there is one, then floors, ceiling, and skill."""
-    names = [name for name in SCORE_NAMES if name in metrics["floors"]["random_report"]]
+    names = shown_scores(metrics)
     rows: list[list[str]] = []
 
     def add(label: str, scores: Mapping[str, float]) -> None:
@@ -60,7 +63,37 @@ def score_table(metrics: Mapping[str, Any], system: str = "retrieved report (top
     add("ceiling: nearest by the true text", metrics["ceiling"])
     if "skill" in metrics:
         add("skill, 0 random to 1 ceiling", metrics["skill"])
-    return Table(["", *(SCORE_NAMES[name] for name in names)], rows)
+    return Table(["", *names.values()], rows)
+
+
+def shown_scores(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """The scores of `score_table` and how each is called: ours, then other people's, lower being better with ↓."""
+    ours = {name: label for name, label in SCORE_NAMES.items() if name in metrics["floors"]["random_report"]}
+    external = metrics.get("external", {})
+    return ours | {name: name if of["higher_is_better"] else f"{name} ↓" for name, of in external.items()}
+
+
+def policy_table(metrics: Mapping[str, Any]) -> Table:
+    """F1 of CheXpert's observations as `label_policies` has it, in the rows of `score_table`; its title is the policy.
+
+    What a system's labels are read from, rules or another tool's table, is in the names of its scores.
+    """
+    columns = {"14": "of 14", "5": "of 5"}
+    names = {
+        name: f"{columns[count]}, {kind}"
+        for name in metrics["floors"]["random_report"]
+        if (parts := name.partition("["))[1]
+        for count, kind in [parts[0].split("_")[2:]]
+    }
+    policy = next(iter(names)).partition("[")[2].rstrip("]").replace(",", ", ")
+    rows = []
+    if "scores" in metrics:
+        rows.append(["retrieved report", *(f"{metrics['scores'][name]:.3f}" for name in names)])
+        rows.append(["  95 % interval", *("{:.3f}-{:.3f}".format(*metrics["intervals"][name]) for name in names)])
+    limits = {FLOOR_NAMES[name]: metrics["floors"][name] for name in FLOOR_NAMES if name in metrics["floors"]}
+    for label, scores in (limits | {"ceiling: nearest by the true text": metrics["ceiling"]}).items():
+        rows.append([label, *(f"{scores[name]:.3f}" for name in names)])
+    return Table([f"rule F1, {policy}", *names.values()], rows)
 
 
 def score_remarks(metrics: Mapping[str, Any]) -> list[str]:
@@ -72,11 +105,17 @@ def score_remarks(metrics: Mapping[str, Any]) -> list[str]:
             f"{distinct['predicted']:,} distinct reports answer {metrics['n']:,} images, whose true reports are "
             f"{distinct['true']:,} distinct ones."
         )
+    if "prior_share" in metrics.get("scores", {}):
+        low, high = metrics["intervals"]["prior_share"]
+        remarks.append(
+            f"{metrics['scores']['prior_share']:.1%} of the answers speak of a prior study (95 %: {low:.1%}-{high:.1%})"
+            f", which nobody has for another patient; {metrics['true_prior_share']:.1%} of the true reports do."
+        )
     for name, label in SCORE_NAMES.items():
         above = {
             floor: scores[name]
             for floor, scores in metrics["floors"].items()
-            if scores.get(name, 0) > metrics["ceiling"].get(name, 1) and not floor.startswith("own_")
+            if scores.get(name, 0) > metrics["ceiling"].get(name, math.inf) and not floor.startswith("own_")
         }
         if above:
             floor, score = max(above.items(), key=lambda item: item[1])
@@ -99,21 +138,26 @@ def _why_under(name: str, metrics: Mapping[str, Any]) -> str:
 
 def comparison_table(comparison: Mapping[str, Mapping[str, Any]]) -> Table:
     """Columns and rows of `comparison.compare`."""
-    names = [name for name in SCORE_NAMES if name in comparison]
+    names = {name: label for name, label in SCORE_NAMES.items() if name in comparison}
+    names |= {name: name for name in comparison if name not in names and "[" not in name and name != "prior_share"}
     rows = [
         ["difference", *(f"{comparison[name]['difference']:+.3f}" for name in names)],
         ["  95 % interval", *("{:+.3f} to {:+.3f}".format(*comparison[name]["interval"]) for name in names)],
         ["  p, two-sided", *(f"{comparison[name]['p']:.3f}" for name in names)],
     ]
-    return Table(["paired bootstrap", *(SCORE_NAMES[name] for name in names)], rows)
+    return Table(["paired bootstrap", *names.values()], rows)
 
 
 def label_table(scores: Mapping[str, Any]) -> Table:
     """Columns and rows of `predictions.label_scores`: the means with their intervals, then each label."""
     rows = [
-        [kind, "", "", "", f"{scores['scores'][name]:.3f}", "{:.3f}-{:.3f}".format(*scores["intervals"][name])]
-        for kind in ("micro", "macro", "example")
-        if (name := f"label_f1_{kind}")
+        [
+            name.removeprefix("label_f1_"),
+            *[""] * 3,
+            f"{score:.3f}",
+            "{:.3f}-{:.3f}".format(*scores["intervals"][name]),
+        ]
+        for name, score in scores["scores"].items()
     ]
     for label, f1 in scores["per_finding"].items():
         rows.append([label, str(f1["support"]), *(f"{f1[key]:.3f}" for key in ("precision", "recall", "f1")), ""])
@@ -165,7 +209,7 @@ def markdown(metrics: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], exa
     """
     columns, scores = score_table(metrics)
     rows = list(scores)
-    names = [name for name in SCORE_NAMES if name in metrics["floors"]["random_report"]]
+    names = shown_scores(metrics)
     if metrics["dataset"].startswith("IU X-ray ("):
         for source, published in PUBLISHED:
             rows.append([source, *(f"{published[name]:.3f}" if name in published else "" for name in names)])
@@ -178,6 +222,7 @@ def markdown(metrics: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], exa
     return (
         f"{where}, protocol {metrics['protocol']}, checkpoint of step {metrics['step']}.\n\n"
         f"{markdown_table(columns, rows)}\n\n"
+        f"{markdown_table(*policy_table(metrics))}\n\n"
         f"{''.join(f'{remark}{chr(10)}{chr(10)}' for remark in score_remarks(metrics))}"
         f"{markdown_table(['study', 'indexed as', 'true report', 'retrieved report'], pairs)}\n"
     )

@@ -15,7 +15,12 @@ _KEY = "study_id"
 
 
 def read_labels(file: Path, study_ids: Sequence[str]) -> list[frozenset[str]]:
-    """The labels of each study, in the order of `study_ids`; what is uncertain counts as positive.
+    """The labels of each study, in the order of `study_ids`; what is uncertain counts as positive: `read_statuses`."""
+    return [frozenset(of_study) for of_study in read_statuses(file, study_ids)]
+
+
+def read_statuses(file: Path, study_ids: Sequence[str]) -> list[dict[str, str]]:
+    """The labels that each study has, "positive" or "uncertain", in the order of `study_ids`.
 
     Args:
       file: one of two layouts. Wide: a column a label, whose cells are 1 (positive), -1 or u (uncertain), 0 or nothing;
@@ -51,7 +56,7 @@ def read_labels(file: Path, study_ids: Sequence[str]) -> list[frozenset[str]]:
     return [labels[ids.key(study)] for study in study_ids]
 
 
-def _long(table: CsvTable, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
+def _long(table: CsvTable, rows: Sequence[Row]) -> dict[str, dict[str, str]]:
     listed = "labels" in table.columns
     labels: dict[str, set[str]] = {}
     first: dict[str, str] = {}
@@ -67,11 +72,11 @@ def _long(table: CsvTable, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
                 f"{table.file} {row.where}: {study} has {min(repeated)!r} a second time; keep one row of it"
             )
         labels.setdefault(study, set()).update(of_row)
-    return {study: frozenset(of_study) for study, of_study in labels.items()}
+    return {study: dict.fromkeys(of_study, "positive") for study, of_study in labels.items()}
 
 
-def _by_study(table: CsvTable, rows: Sequence[Row]) -> dict[str, frozenset[str]]:
-    labels: dict[str, frozenset[str]] = {}
+def _by_study(table: CsvTable, rows: Sequence[Row]) -> dict[str, dict[str, str]]:
+    labels: dict[str, dict[str, str]] = {}
     first: dict[str, str] = {}
     for row, of_row in zip(rows, _wide(table, rows), strict=True):
         study = _study(table, row)
@@ -82,7 +87,7 @@ def _by_study(table: CsvTable, rows: Sequence[Row]) -> dict[str, frozenset[str]]
     return labels
 
 
-def _wide(table: CsvTable, rows: Sequence[Row]) -> list[frozenset[str]]:
+def _wide(table: CsvTable, rows: Sequence[Row]) -> list[dict[str, str]]:
     columns = [name for name in table.columns if name != _KEY and name.lower() not in TEXT_COLUMNS]
     if not columns:
         raise InputError(f"{table.file} row 1: names no label; give a column a label, or the columns {_KEY} and label")
@@ -95,7 +100,8 @@ def _wide(table: CsvTable, rows: Sequence[Row]) -> list[frozenset[str]]:
                     f"{table.file} {row.where}, column {name}: {cell[:40]!r} is unknown; write 1, -1 or u where "
                     "uncertain, 0 or nothing"
                 )
-        labels.append(frozenset(name for name, cell in cells.items() if cell not in ABSENT))
+        there = {name: cell for name, cell in cells.items() if cell not in ABSENT}
+        labels.append({name: "uncertain" if cell in UNCERTAIN else "positive" for name, cell in there.items()})
     return labels
 
 

@@ -5,15 +5,25 @@ labeller, only takes their observations. `docs/labels.md` says how far it agrees
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 from cxr_jax.labels.language import is_english
 from cxr_jax.labels.phrases import OBSERVATIONS
 from cxr_jax.labels.reader import Mention, read_sentence
 from cxr_jax.labels.sentences import sentences_of_findings, split_sentences
 
-__all__ = ["OBSERVATIONS", "Mention", "find_mentions", "is_read", "label_report", "rule_labels", "split_sentences"]
+__all__ = [
+    "OBSERVATIONS",
+    "Mention",
+    "find_mentions",
+    "is_read",
+    "label_report",
+    "rule_labels",
+    "rule_statuses",
+    "split_sentences",
+]
 
 _RANK = {"negative": 0, "uncertain": 1, "positive": 2}
 
@@ -50,14 +60,22 @@ def label_report(report: str) -> dict[str, str]:
 
 def rule_labels(reports: Iterable[str]) -> list[frozenset[str]]:
     """Each report's observations that are positive or uncertain, for F1: uncertain counts as positive."""
+    return [
+        frozenset(observation for observation, status in statuses.items() if status != "negative")
+        for statuses in rule_statuses(reports)
+    ]
+
+
+def rule_statuses(reports: Iterable[str]) -> list[Mapping[str, str]]:
+    """`label_report` of each report, of one that stands there again the same object."""
     reports = list(reports)
-    labels = {report: _rule_labels_of(report) for report in dict.fromkeys(reports)}
-    return [labels[report] for report in reports]
+    statuses = {report: _statuses_of(report) for report in dict.fromkeys(reports)}
+    return [statuses[report] for report in reports]
 
 
 @lru_cache(maxsize=1 << 15)  # the floors of an evaluation repeat reports as often as it has references
-def _rule_labels_of(report: str) -> frozenset[str]:
-    return frozenset(observation for observation, status in label_report(report).items() if status != "negative")
+def _statuses_of(report: str) -> Mapping[str, str]:
+    return MappingProxyType(label_report(report))
 
 
 # Blanks of the same length, so that mentions stay where they are.

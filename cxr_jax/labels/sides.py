@@ -4,10 +4,12 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+# What stands behind a "left" or "right" that is part of a name and no side of the patient.
+NO_SIDE = r" (?:spine|heart|atri|ventric|main|brachiocephalic|paratracheal|of (?:the )?midline)"
 _SIDE = re.compile(
     r"\b(?:(?P<both>bilateral(?:ly)?|both|biapical(?:ly)?|bibas(?:al|ilar)(?:ly)?)|(?P<left>left|lt|l|lll|lul)"
     r"|(?P<right>right|rt|r|rll|rml|rul))\b"
-    r"(?! (?:spine|heart|atri|ventric|main|brachiocephalic|paratracheal|of (?:the )?midline))"
+    rf"(?!{NO_SIDE})"
 )
 _AFTER = re.compile(
     r"(?: (?!(?:and|with|or)\b)\S+){0,5} (?:in|at|on|within|along|over|involving|overlying|of|throughout|to)\b"

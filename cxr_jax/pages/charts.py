@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cxr_jax.evaluation.tables import FLOOR_NAMES, SCORE_NAMES
+from cxr_jax.evaluation.tables import FLOOR_NAMES, shown_scores
 from cxr_jax.runtime.curves import LOSS, RECALL, curves_of
 
 # Paths about (0, 0), in CSS pixels.
@@ -36,11 +36,12 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 262, 12, 160  # of the plot in it; the curves
 def score_chart(metrics: Mapping[str, Any]) -> str:
     """A figure: each score on a track from 0 to 1, the system and its 95 % interval among floors and ceiling.
 
-    metrics: what `evaluate.score_system` returns. Positions are per cent of the width, so that the words keep their
-    size on a phone.
+    A score that passes 0 or 1, CIDEr say, has a track of its own from the least to the greatest of these, which it
+    names. metrics: what `scoring.score_system` returns. Positions are per cent of the width, so that the words keep
+    their size on a phone.
     """
-    names = [name for name in SCORE_NAMES if name in metrics["floors"]["random_report"]]
-    rows = "".join(_track(name, metrics, _ROW * row) for row, name in enumerate(names))
+    names = shown_scores(metrics)
+    rows = "".join(_track(name, label, metrics, _ROW * row) for row, (name, label) in enumerate(names.items()))
     bottom = _ROW * len(names)
     ticks = "".join(
         f'<line class="grid" x1="{_place(x)}" x2="{_place(x)}" y1="26" y2="{bottom + 4}"/>'
@@ -92,39 +93,49 @@ def heat_png(attention: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def _track(name: str, metrics: Mapping[str, Any], top: int) -> str:
+def _track(name: str, label: str, metrics: Mapping[str, Any], top: int) -> str:
     y = top + 32
-    label = escape(SCORE_NAMES[name])
+    marks = [scores[name] for scores in (*metrics["floors"].values(), metrics["ceiling"]) if name in scores]
+    if name in metrics.get("scores", {}):
+        marks += [metrics["scores"][name], *metrics["intervals"][name]]
+    low, high = (0.0, 1.0) if min(marks) >= 0 and max(marks) <= 1 else (min(0.0, *marks), max(marks))
+
+    def share(score: int | float) -> float:
+        return (score - low) / ((high - low) or 1.0)
+
+    scale = "" if (low, high) == (0, 1) else f' <tspan class="quiet">{low:.3g} to {high:.3g}</tspan>'
     parts = [
-        f'<text x="{_place(0)}" y="{top + 16}">{label}</text>',
+        f'<text x="{_place(0)}" y="{top + 16}">{escape(label)}{scale}</text>',
         f'<line class="track" x1="{_place(0)}" x2="{_place(1)}" y1="{y}" y2="{y}"/>',
     ]
-    for floor, mark in _FLOOR_MARKS.items():
+
+    def mark(kind: str, path: str, score: int | float, text: str) -> None:
+        parts.append(
+            f'<svg x="{_place(share(score))}" y="{y}" overflow="visible"><path class="{kind}" d="{path}">'
+            f"<title>{escape(text)}: {score:.3f}</title></path></svg>"
+        )
+
+    for floor, path in _FLOOR_MARKS.items():
         if name in metrics["floors"].get(floor, {}):
-            parts.append(_mark("floor", mark, metrics["floors"][floor][name], y, FLOOR_NAMES[floor]))
+            mark("floor", path, metrics["floors"][floor][name], FLOOR_NAMES[floor])
     if name in metrics["ceiling"]:
-        parts.append(_mark("ceiling", _CEILING_MARK, metrics["ceiling"][name], y, "ceiling"))
+        mark("ceiling", _CEILING_MARK, metrics["ceiling"][name], "ceiling")
     if name in metrics.get("scores", {}):
-        score, (low, high) = metrics["scores"][name], metrics["intervals"][name]
+        score, ends = metrics["scores"][name], metrics["intervals"][name]
+        interval = "{:.3f}-{:.3f}".format(*ends)
         parts.append(
             f'<text x="{_place(1)}" y="{top + 16}" text-anchor="end"><tspan class="value">{score:.3f}</tspan> '
-            f'<tspan class="quiet">{low:.3f}-{high:.3f}</tspan></text>'
+            f'<tspan class="quiet">{interval}</tspan></text>'
         )
-        parts.append(f'<line class="interval" x1="{_place(low)}" x2="{_place(high)}" y1="{y}" y2="{y}"/>')
-        parts.append(_mark("system", _SYSTEM_MARK, score, y, f"retrieved report, 95 % {low:.3f}-{high:.3f}"))
+        x1, x2 = (_place(share(end)) for end in ends)
+        parts.append(f'<line class="interval" x1="{x1}" x2="{x2}" y1="{y}" y2="{y}"/>')
+        mark("system", _SYSTEM_MARK, score, f"retrieved report, 95 % {interval}")
     return "".join(parts)
 
 
-def _place(score: int | float) -> str:
+def _place(share: int | float) -> str:
     """From 1.5 % to 98.5 % of the width, so that marks at 0 and 1 are whole."""
-    return f"{1.5 + 97 * min(max(score, 0), 1):.2f}%"
-
-
-def _mark(kind: str, path: str, score: int | float, y: int, text: str) -> str:
-    return (
-        f'<svg x="{_place(score)}" y="{y}" overflow="visible"><path class="{kind}" d="{path}">'
-        f"<title>{escape(text)}: {score:.3f}</title></path></svg>"
-    )
+    return f"{1.5 + 97 * min(max(share, 0), 1):.2f}%"
 
 
 def _ticks(low: float, high: float) -> list[float]:

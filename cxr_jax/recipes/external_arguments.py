@@ -3,12 +3,12 @@
 import argparse
 import dataclasses
 
-from cxr_jax.data.label_values import BLANK_POLICIES, UNCERTAIN_POLICIES
+from cxr_jax.data.label_values import BLANK_POLICIES
 from cxr_jax.errors import InputError
 from cxr_jax.recipes.external_set import Options
 from cxr_jax.retrieval.corpus import TRAIN
 
-OF_A_SET = ("name", "columns", "images", "pool", "calibrate", "uncertain", "blank", "sample", "seed", "out")
+OF_A_SET = ("name", "columns", "images", "pool", "calibrate", "blank", "sample", "seed", "out")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,6 @@ def add(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--calibrate", default="", metavar="FILE", help="a table to choose thresholds on (the run's val)"
     )
-    group.add_argument("--uncertain", choices=UNCERTAIN_POLICIES, help="what -1 counts as (ignore)")
     group.add_argument("--blank", choices=BLANK_POLICIES, help="what a blank counts as (ignore)")
     group.add_argument("--sample", default="", metavar="CxN", help="score N images of each of C classes only: 5x200")
     group.add_argument("--seed", type=int, default=0, help="of that sample (0)")

@@ -34,7 +34,9 @@ def test_the_difference_is_that_of_the_scores_and_changes_sign_with_the_order():
         assert differences[name]["difference"] == pytest.approx(scores[0][name] - scores[1][name])
         assert differences[name]["difference"] == pytest.approx(-swapped[name]["difference"])
         assert differences[name]["interval"] == pytest.approx([-x for x in swapped[name]["interval"][::-1]])
-        assert differences[name]["interval"][0] < differences[name]["difference"] < differences[name]["interval"][1]
+        low, high = differences[name]["interval"]
+        # The rules read one observation here, an effusion, and none of its reports speaks of a prior study.
+        assert low < differences[name]["difference"] < high or low == high == 0
     labels = [line["labels"] for line in a]
     f1 = [macro_f1(labels, [line["predicted_labels"] for line in system]) for system in (a, b)]
     assert differences["finding_f1_macro"]["difference"] == pytest.approx(f1[0] - f1[1])

@@ -7,6 +7,7 @@ import pytest
 
 from cxr_jax import evaluate
 from cxr_jax.errors import InputError
+from cxr_jax.evaluation.label_policies import label_names
 from cxr_jax.evaluation.predictions import label_scores, read_annotation, read_predictions, references_of
 from cxr_jax.evaluation.text_metrics import score_reports
 
@@ -76,7 +77,10 @@ def test_labels_of_another_tool_add_their_f1(annotation, tmp_path, capsys, predi
     metrics = json.loads((tmp_path / "system.metrics.json").read_text())
     # By hand: {Edema, Effusion} read as {Effusion}; nothing read as {Edema}; {Cardiomegaly} read as nothing.
     expected = {"label_f1_micro": 2 / (3 + 2), "label_f1_macro": 1 / 3, "label_f1_example": (2 / 3 + 0 + 0) / 3}
+    policies = {name: metrics["scores"].pop(name) for name in label_names("positive", "label")}
     assert metrics["scores"] == pytest.approx(without["scores"] | expected)
+    # Of the fourteen the tables name Edema and Cardiomegaly; "Effusion" is none of them.
+    assert policies["label_f1_14_micro[uncertain=positive,blank=negative]"] == 0
     assert all(metrics["intervals"][name][0] <= expected[name] <= metrics["intervals"][name][1] for name in expected)
     assert [metrics["labels"][side] for side in ("references", "predictions")] == tables[1:]
     assert metrics["labels"]["per_finding"]["Effusion"] == {"precision": 1, "recall": 1, "f1": 1, "support": 1}

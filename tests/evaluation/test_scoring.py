@@ -34,7 +34,8 @@ def test_each_part_is_its_scorers():
 
 def test_floors_and_ceiling_come_alone_without_predictions():
     metrics = score_system(POOL, REFERENCES, None, "raw", meteor="exact_stem")
-    assert metrics.keys() == {"protocol", "n", "floors", "ceiling", "copied_references", "distinct_reports"}
+    shared = {"copied_references", "distinct_reports", "true_prior_share"}
+    assert metrics.keys() == {"protocol", "n", "uncertain", "floors", "ceiling"} | shared
 
 
 def test_nothing_of_a_system_is_computed_twice(monkeypatch):
@@ -50,7 +51,7 @@ def test_nothing_of_a_system_is_computed_twice(monkeypatch):
         return count
 
     monkeypatch.setattr(text_metrics, "rouge_l", counted("rouge_l", text_metrics.rouge_l))
-    monkeypatch.setattr(text_metrics, "rule_labels", counted("labels", text_metrics.rule_labels))
+    monkeypatch.setattr(text_metrics, "rule_statuses", counted("labels", text_metrics.rule_statuses))
     monkeypatch.setattr(meteor, "meteor_statistics", counted("meteor", meteor.meteor_statistics))
     score_system(POOL, references, predictions, "raw", meteor="exact_stem")
     assert counts == {"rouge_l": 1, "meteor": 1, "labels": 2}  # labels: of the references and of the predictions

@@ -1,10 +1,13 @@
 import pytest
 
 from cxr_jax.evaluation import tables
+from cxr_jax.evaluation.label_policies import label_names
+
+POLICY = dict.fromkeys(label_names("ignore"), 0.125)
 
 
 def metrics_of(dataset):
-    scores = {"bleu_1": 0.5, "rouge_l": 0.25}
+    scores = {"bleu_1": 0.5, "rouge_l": 0.25} | POLICY
     return {
         "dataset": dataset,
         "data_split": "r2gen",
@@ -14,8 +17,8 @@ def metrics_of(dataset):
         "n": 4,
         "scores": scores,
         "intervals": {name: [0.1, 0.6] for name in scores},
-        "floors": {"random_report": {"bleu_1": 0.3, "rouge_l": 0.2}},
-        "ceiling": {"bleu_1": 0.7, "rouge_l": 0.4},
+        "floors": {"random_report": {"bleu_1": 0.3, "rouge_l": 0.2} | POLICY},
+        "ceiling": {"bleu_1": 0.7, "rouge_l": 0.4} | POLICY,
         "skill": {"bleu_1": 0.5},
     }
 
@@ -38,8 +41,9 @@ def test_markdown_holds_the_scores_and_examples_of_both_kinds():
     assert "| R2Gen as published, protocol r2gen | 0.470 | 0.371 |" in text
     assert "| s1 | normal | True \\| of s1. | Found here. |" in text
     assert [study for study in ("s1", "s2", "s3", "s4", "s5") if f"| {study} |" in text] == ["s1", "s2", "s3", "s5"]
-    widths = {line.replace("\\|", "").count("|") for line in text.splitlines() if "BLEU" in line or "random" in line}
-    assert widths == {4}
+    lines = [line for line in text.splitlines() if "BLEU" in line or "random" in line]
+    assert [line.replace("\\|", "").count("|") for line in lines] == [4, 4, 4, 10]
+    assert "| rule F1, uncertain=ignore, blank=negative | of 14, micro | of 14, macro |" in text
 
 
 @pytest.mark.parametrize("dataset", ["phantom (drawn images, not patients)", "IU X-ray reports with drawn images"])
@@ -51,7 +55,7 @@ def test_remarks_tell_how_many_reports_are_distinct_and_why_a_ceiling_is_low():
     metrics = metrics_of("pairs (a.csv)")
     assert tables.score_remarks(metrics) == []
     metrics["distinct_reports"] = {"true": 3, "predicted": 2}
-    metrics["floors"]["most_frequent_report"] = {"bleu_1": 0.9, "rouge_l": 0.3, "rule_f1_macro": 0.6}
+    metrics["floors"]["most_frequent_report"] = POLICY | {"bleu_1": 0.9, "rouge_l": 0.3, "rule_f1_macro": 0.6}
     metrics["ceiling"]["rule_f1_macro"] = 0.4
     metrics["copied_references"] = 0.5
     distinct, bleu, rule = tables.score_remarks(metrics)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_jax.errors import InputError
-from cxr_jax.labels.csv_files import read_labels
+from cxr_jax.labels.csv_files import read_labels, read_statuses
 
 NAMES = ["Cardiomegaly", "Lung Opacity", "No Finding"]
 
@@ -113,3 +113,13 @@ def test_unreadable_files_are_named(tmp_path, write):
     for file, fault in ((tmp_path / "absent.csv", "no such file"), (latin, "cannot be read as CSV")):
         with pytest.raises(InputError, match=f"{file.name}: {fault}"):
             read_labels(file, ["a"])
+
+
+def test_doubt_is_told_from_what_is_there(write):
+    file = write("study_id,Edema,Fracture\na,-1,1\nb,u,0\nc,,\n")
+    assert read_statuses(file, ["a", "b", "c"]) == [
+        {"Edema": "uncertain", "Fracture": "positive"},
+        {"Edema": "uncertain"},
+        {},
+    ]
+    assert read_labels(file, ["b"]) == [{"Edema"}]

@@ -61,6 +61,18 @@ def test_marks_differ_without_their_colours():
     assert not re.search(r"#[0-9a-f]{3,6}|rgb", charts.score_chart(METRICS))
 
 
+def test_a_score_beyond_one_has_a_track_of_its_own():
+    metrics = METRICS | {"external": {"m": {"higher_is_better": False}}}
+    metrics["floors"] = {name: scores | {"m": -1.0} for name, scores in FLOORS.items()}
+    for part, value in (("ceiling", 3.0), ("scores", 1.0), ("intervals", [0.0, 2.0])):
+        metrics[part] = METRICS[part] | {"m": value}
+    html = charts.score_chart(metrics)
+    assert "m ↓" in html
+    assert "-1 to 3" in html
+    places = [place for title, place in placed(html).items() if title.endswith(("-1.000", " 3.000", ": 1.000"))]
+    assert {round(place, 3) for place in places} >= {0, 0.5, 1}
+
+
 def test_floors_and_ceiling_alone():
     html = charts.score_chart({"floors": FLOORS, "ceiling": METRICS["ceiling"]})
     assert 'class="system"' not in html
