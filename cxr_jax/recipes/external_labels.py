@@ -32,7 +32,7 @@ def zero_shot(
     questions, query = asked.questions, embedded.query
     truth, known = truth_of(embedded.external, questions, options.uncertain, options.blank)
     if asked.calibration is None:
-        (images, val_truth, val_known), where = _of_val(run, questions), "the run's val"
+        (images, val_truth, val_known), where = _of_val(run, query, questions), "the run's val"
     else:
         (images, val_truth, val_known), where = _of_table(options, asked, embedded), options.calibrate
     both = np.concatenate([query.image_embeddings, images])
@@ -82,11 +82,12 @@ def truth_of(
     return truth, known
 
 
-def _of_val(run: RunFolder | ExportFolder, questions: Sequence[Question]) -> Labelled:
+def _of_val(run: RunFolder | ExportFolder, query: SplitIndex, questions: Sequence[Question]) -> Labelled:
     """The run's val where it knows the labels: under the same name, whatever the case, on either side."""
     if "val" not in splits_in(run.index):
-        return _nothing(run.load_config()["embed_dim"], len(questions))
+        return _nothing(query.image_embeddings.shape[1], len(questions))
     val = SplitIndex.load(run.index, "val")
+    val.check_checkpoint(query.step, query.checkpoint, "the model")
     labels = [row.labels for row in val.rows]
     own = {label for of_row in labels for label in of_row}
     columns = [

@@ -165,8 +165,10 @@ def embed(
         "dataset": Path(options.data).name,
         "data": options.data,
         "columns": options.columns,
+        "data_split": "none",
         "split": name,
         "step": embedder.step,
+        "n": len(query),  # of scores of reports: of the images that have one
         "n_images": len(query),
         "n_patients": len({row.patient_id for row in query.rows}),
         "in_training": in_training,

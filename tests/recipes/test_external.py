@@ -96,6 +96,7 @@ def test_labels_alone_by_default_sentences_and_thresholds_of_another_table(run, 
     evaluate.main([*arguments, "--uncertain", "positive", "--blank", "negative"])
     metrics, lines, place = written(run, "by c")
     assert "scores" not in metrics
+    assert metrics["n"] == 10
     zero_shot = json.loads((place / "zero_shot.json").read_text())
     assert zero_shot["thresholds"] == f"highest F1 on {other}"
     assert zero_shot["policy"] == {"uncertain": "positive", "blank": "negative"}
