@@ -1,5 +1,6 @@
 """What the command line names, read and embedded: the set, its questions, its sample, its pool."""
 
+import dataclasses
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -106,17 +107,11 @@ def _questions(options: Options, external: ExternalSet) -> list[Question]:
         # A map serves all of a data set's tables, of which some lack a label.
         known = {name.casefold() for name in external.names}
         asked = questions_of(stated, f"{source}: prompts")
-        questions = [q for q in asked if any(label.casefold() in known for label in q.labels)]
-        return [_of_those_there(q, external.names) for q in questions]
+        there = [tuple(label for label in q.labels if label.casefold() in known) for q in asked]
+        questions = [dataclasses.replace(q, labels=labels) for q, labels in zip(asked, there, strict=True) if labels]
     else:
         questions = questions_of({name: {} for name in external.names}, source)
     return match_labels(questions, external.names, source)
-
-
-def _of_those_there(question: Question, names: Iterable[str]) -> Question:
-    known = {name.casefold() for name in names}
-    there = tuple(label for label in question.labels if label.casefold() in known)
-    return match_labels([Question(question.name, question.positive, question.negative, there)], set(names), "")[0]
 
 
 @dataclass(frozen=True)

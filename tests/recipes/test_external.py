@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from cxr_jax import evaluate
 from cxr_jax.data import images
 from cxr_jax.errors import InputError
 from cxr_jax.export.folder import ExportFolder
+from cxr_jax.recipes.external import output_folder
+from cxr_jax.recipes.external_set import Options
 from cxr_jax.retrieval.prompts import as_questions
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.zero_shot import margins
@@ -213,3 +216,24 @@ def test_no_image_can_be_read(run, folder):
     (folder / "gone.csv").write_text("image,Edema\nx.png,1\ny.png,0\n")
     with pytest.raises(InputError, match=r"none of 2 images can be read; the first: .*x\.png"):
         evaluate.main(["--workdir", str(run.root), "--data", str(folder / "gone.csv")])
+
+
+def test_where_the_results_go(run, tmp_path):
+    """Beside the model, but for one on the hub, whose folder is the hub's client's."""
+    of = [
+        output_folder(Options(workdir, "a/b.c.csv", **options), run)
+        for workdir, options in (
+            (str(run.root), {}), ("owner/name", {}), ("owner/name", {"out": str(tmp_path), "name": "x"}),
+            (str(run.root), {"sample": "5x200"}),
+        )
+    ]  # fmt: skip
+    assert of == [run.evaluation("b"), Path("eval/b"), tmp_path / "x", run.evaluation("b_5x200")]
+
+
+def test_the_prompts_of_a_map_are_asked_of_the_labels_that_are_there(run, folder):
+    columns = "{prompts: {Effusion: {}, Mass: {labels: [mass, Nodule], positive: [A mass.], negative: [No mass.]}}}"
+    evaluate.main(["--workdir", str(run.root), "--data", str(table_of(folder, "p.csv", False)), "--columns", columns])
+    labels = json.loads((run.evaluation("p") / "zero_shot.json").read_text())["labels"]
+    assert {name: (entry["counts_as"], entry["positive"]) for name, entry in labels.items()} == {
+        "Mass": (["Mass"], ["A mass."])
+    }
