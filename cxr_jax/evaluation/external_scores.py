@@ -24,40 +24,28 @@ from cxr_jax import ids
 from cxr_jax.csv_table import CsvTable, Row, listed
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import Clusters, interval
-from cxr_jax.evaluation.ceiling import nearest_by_text, skill
-from cxr_jax.evaluation.floors import Pool, floor_rows
+from cxr_jax.evaluation.ceiling import skill
+from cxr_jax.evaluation.floors import Pool
 from cxr_jax.evaluation.label_metrics import Labels
 from cxr_jax.evaluation.predictions import Line
+from cxr_jax.evaluation.systems import CEILING, SYSTEM, Systems, floor_of, systems_of
 from cxr_jax.evaluation.text_metrics import ReportScorer
 from cxr_jax.files import write_json, write_text
 
 COLUMNS = ("system", "study_id", "image_id", "reference", "hypothesis")
-SYSTEM, CEILING = "system", "ceiling"
 _NAME = re.compile(r"[A-Za-z][\w.-]*")
-_DRAW = re.compile(r"_\d+$")
-
-Systems = Mapping[str, Sequence[str]]
-
-
-def systems_of(
-    scorer: ReportScorer, pool: Pool, predictions: Sequence[str] | None, labels: Labels | None = None
-) -> dict[str, list[str]]:
-    """The reports that each system answers the scorer's references with.
-
-    "system": `predictions`, where there are some; the floors by their names, of random ones each draw as a system of
-    its own, "random_report_1" to "_5"; "ceiling".
-    """
-    systems = {} if predictions is None else {SYSTEM: list(predictions)}
-    for name, draws in floor_rows(scorer, pool, labels).items():
-        for number, rows in enumerate(draws, start=1):
-            systems[name if len(draws) == 1 else f"{name}_{number}"] = [pool.train[row] for row in rows]
-    systems[CEILING] = [pool.train[row] for row in nearest_by_text(scorer.references, pool.train)]
-    return systems
 
 
 def write_texts(folder: Path, lines: Sequence[Line], references: Sequence[str], systems: Systems) -> None:
-    """Writes texts.csv and a folder for each system, as the module says; lines: whose ids are written."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes texts.csv and a folder for each system, as the module says; lines: whose ids are written.
+
+    Raises:
+      InputError: the folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--texts {folder}: cannot be made a folder ({error.strerror}); name another") from error
     rows = [
         [system, line["study_id"], line.get("image_id", ""), reference, hypothesis]
         for system, hypotheses in systems.items()
@@ -218,7 +206,7 @@ def add_scores(
         if score.name in metrics["ceiling"]:
             raise InputError(f"--scores {score.name}: is the name of a score of ours; give it another")
         for floor, scores in metrics["floors"].items():
-            draws = [of for system, of in score.values.items() if floor in (system, _DRAW.sub("", system))]
+            draws = [of for system, of in score.values.items() if floor == floor_of(system)]
             scores[score.name] = float(np.mean(draws))
         metrics["ceiling"][score.name] = float(score.values[CEILING].mean())
         metrics.setdefault("external", {})[score.name] = {

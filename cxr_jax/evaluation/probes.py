@@ -12,9 +12,9 @@ import numpy as np
 
 from cxr_jax.evaluation.bootstrap import Clusters, interval, sample_and_resamples
 from cxr_jax.evaluation.comparison import difference
-from cxr_jax.evaluation.external_scores import systems_of
 from cxr_jax.evaluation.floors import Pool
 from cxr_jax.evaluation.overlap import common_subsequences
+from cxr_jax.evaluation.systems import systems_of
 from cxr_jax.evaluation.tables import SCORE_NAMES, Table, format_table
 from cxr_jax.evaluation.text_metrics import ReportScorer, resampled_scores
 from cxr_jax.labels.perturbations import PERTURBATIONS
@@ -51,7 +51,7 @@ def twins_of(reports: Sequence[str]) -> dict[str, list[str | None]]:
 def probed_systems(
     references: Sequence[str], predictions: Sequence[str] | None, pool: Pool, protocol: str
 ) -> dict[str, Sequence[str]]:
-    """The systems of SYSTEM_NAMES that there are: the true reports, `predictions`, and `external_scores.systems_of`."""
+    """The systems of SYSTEM_NAMES that there are: the true reports, `predictions`, and `systems.systems_of`."""
     systems = systems_of(ReportScorer(references, protocol, pool.train), pool, predictions)
     return {"true": references} | {name: systems[name] for name in SYSTEM_NAMES if name in systems}
 

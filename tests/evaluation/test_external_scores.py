@@ -16,11 +16,11 @@ from cxr_jax.evaluation.external_scores import (
     parse_scores,
     read_scores,
     scores_of_lines,
-    systems_of,
     write_texts,
 )
 from cxr_jax.evaluation.floors import Pool
 from cxr_jax.evaluation.scoring import score_system
+from cxr_jax.evaluation.systems import systems_of
 from cxr_jax.evaluation.text_metrics import ReportScorer
 from tests.evaluation.runs import make_run, metrics
 
@@ -76,6 +76,12 @@ def test_texts_are_of_every_system_as_two_tools_read_them(texts):
         ("0", "Effusion."), ("1", ""), ("2", "Heart enlarged.")
     ]  # fmt: skip
     assert references[0] == {"study_id": "0", "report": LINES[0]["reference"]}
+
+
+def test_a_file_in_the_folders_place_is_named(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match=r"--texts .*out: cannot be made a folder \(File exists\); name another"):
+        write_texts(tmp_path / "out", LINES, [], {})
 
 
 def test_scores_are_read_whatever_their_order_and_other_columns(texts, tmp_path):
@@ -216,7 +222,7 @@ def test_a_runs_way_out_and_back_with_a_paired_test_and_its_page(tmp_path, capsy
         return len(words & set(row["hypothesis"].split())) / len(words)
 
     for name, noise in (("a", 0.5), ("b", 1.5)):
-        run = make_run(tmp_path / name, noise)
+        run = make_run(tmp_path / name, noise, count=30)
         evaluate.main(["--workdir", str(run), "--protocol", "raw", "--texts", str(tmp_path / f"texts_{name}")])
         write_scores(tmp_path / f"{name}.csv", rows_of(tmp_path / f"texts_{name}" / "texts.csv"), overlap)
     for name, more in (("b", []), ("a", ["--compare", str(tmp_path / "b")])):
