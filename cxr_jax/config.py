@@ -91,6 +91,9 @@ SCHEMA = {
     "data.columns": Key(
         dict, "pairs: what the table calls these columns, where it calls them otherwise: image=Path,report=Text"
     ),
+    "data.sentences": Key(
+        str, "pairs: YAML of labels and sentences, which stand for the reports that the table need not have"
+    ),
     "data.root": Key(str, "pairs: folder that images' relative paths start from; empty: the table's"),
     "data.placeholders": Key(
         str, "pairs: what becomes of rows whose report is nothing, nan, None, N/A, …", ("refuse", "drop")
@@ -196,12 +199,12 @@ MIN_TOKENS = 3  # [CLS], one word, [SEP]
 YOUNGER_KEYS = {
     "remat": "none", "data.unreadable": "refuse", "micro_batch": 0, "loss.kind": "softmax", "loss.positives": "pair",
     "loss.target_temperature": 0.1, "loss.bias": -10.0, "data.augment_text": [], "data.sampler": "shuffle",
-    "data.one_view": False, "text.length_buckets": 1,
+    "data.one_view": False, "text.length_buckets": 1, "data.sentences": "",
 }  # fmt: skip
 # What may change between a run and its continuation without changing what is computed.
 FREE_KEYS = ("remat", "log_every", "checkpoint_every", "checkpoint_minutes", "nan", "profile_steps", "tensorboard",
-             "wandb", "data.path", "data.download", "data.csv", "data.root", "data.annotation", "data.cache",
-             "data.cache_local", "data.num_threads", "data.unreadable")  # fmt: skip
+             "wandb", "data.path", "data.download", "data.csv", "data.sentences", "data.root", "data.annotation",
+             "data.cache", "data.cache_local", "data.num_threads", "data.unreadable")  # fmt: skip
 # What may change all the same, and changes the rest of the run: its folder records it.
 CHANGEABLE_KEYS = ("num_steps", "eval_every")
 

@@ -23,8 +23,9 @@ from transformers import PreTrainedTokenizerBase
 import cxr_jax
 from cxr_jax import config as configuration
 from cxr_jax.data import pipeline
+from cxr_jax.data.length_buckets import part_lengths
 from cxr_jax.data.records import SourceConfig
-from cxr_jax.data.text_augmentation import TextAugmentation
+from cxr_jax.data.text_augmentation import TextAugmentation, alternatives, draws_texts
 from cxr_jax.data.tokens import TextFeatures, Tokens, tokenize, whole_lengths
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation.retrieval_metrics import retrieval_metrics
@@ -33,6 +34,7 @@ from cxr_jax.models.dual_encoder import inverse_temperature
 from cxr_jax.models.text import has_fixed_features
 from cxr_jax.retrieval.embedding import (
     Encoders,
+    Texts,
     compiled_encoders,
     embed_split,
     features_of_all,
@@ -114,9 +116,11 @@ def train(
         announce(run, config, splits, recipe, start)
         with stopper.losing_nothing("compiling"):
             state = parallel.replicate(start.state)
-            buckets = buckets_of(config, tokens["train"].token_mask.sum(axis=1))
+            counts = tokens["train"].token_mask.sum(axis=1)
+            buckets = buckets_of(config, counts)
             train_step, cost = compile_step(recipe, config, state, buckets)
-            encoders = compiled_encoders(recipe.model, config, variables_of(state))
+            lengths = part_lengths(counts, config["text"]["length_buckets"])
+            encoders = compiled_encoders(recipe.model, config, variables_of(state), lengths)
         if dry_run:
             describe_step(recipe, config, start, cost)
             return run
@@ -124,7 +128,7 @@ def train(
             texts: Tokens | TextFeatures = tokens["train"]
             if reads_features(config):
                 texts = features_of_all(encoders, variables_of(state), tokens["train"], config)
-            augmentation = text_augmentation(tokenizer, splits["train"], config)
+            augmentation = TextAugmentation(tokenizer, splits["train"], config) if draws_texts(config) else None
         shard = processes.index(), processes.count()
         batches = pipeline.train_batches(splits["train"], texts, config, shard, augmentation, buckets)
         if start.iterator is not None:
@@ -173,7 +177,8 @@ def read_texts(
 ) -> tuple[dict[str, Tokens], PreTrainedTokenizerBase, dict[str, Any]]:
     """Every split's tokens, the tokenizer, the configuration resolved; whoever `writes` keeps the latter two."""
     with processes.primary_first("tokenizer"):
-        tokenizer = find_tokenizer(run, config, splits["train"].reports)
+        texts = [text for parts in alternatives(splits["train"], config) for part in parts for text in part]
+        tokenizer = find_tokenizer(run, config, texts)
         config = resolve(config, tokenizer, source)
         if writes:
             facts = {"processes": processes.count(), "devices": parallel.describe(), "version": cxr_jax.__version__}
@@ -188,15 +193,6 @@ def read_texts(
         f"{max(int(counts.max()) for counts in lengths.values())} tokens"
     )
     return tokens, tokenizer, config
-
-
-def text_augmentation(
-    tokenizer: PreTrainedTokenizerBase, split: pipeline.Split, config: Mapping[str, Any]
-) -> TextAugmentation | None:
-    """What data.augment_text asks for; None where it asks for nothing."""
-    if not config["data"]["augment_text"]:
-        return None
-    return TextAugmentation(tokenizer, split.reports, split.sections, config)
 
 
 def variables_of(state: TrainState) -> dict[str, Any]:
@@ -219,7 +215,7 @@ class Validation:
 
     def __init__(self, encoders: Encoders, split: pipeline.Split, tokens: Tokens, config: Mapping[str, Any]):
         rows = np.arange(min(VALIDATION_ROWS, len(split)))
-        self.split, self.tokens = split.take(rows), tokens.take(rows)
+        self.split, self.texts = split.take(rows), Texts.of(tokens.take(rows))
         self.encoders, self.config, self.objective = encoders, config, make_objective(config)
         self._features: np.ndarray | None = None
 
@@ -239,9 +235,9 @@ class Validation:
         given = self.encoders, variables_of(state)
         features = self._features
         if features is None:
-            features = text_features(*given, self.tokens, self.config, checked)
+            features = text_features(*given, self.texts, self.config, checked)
             self._features = features if has_fixed_features(self.config["text"]) else None
-        split, z_v, z_t, _ = embed_split(*given, self.split, self.tokens, self.config, checked, features)
+        split, z_v, z_t, _ = embed_split(*given, self.split, self.texts, self.config, checked, features)
         metrics = retrieval_metrics(z_v @ z_t.T, split.group_ids, split.group_ids)
         recall = {f"val_recall@{k}": metrics[f"recall@{k}"] for k in RECALL_RANKS}
         learnt = {name: state.params[name] for name in ("log_scale", "bias") if name in state.params}
@@ -278,7 +274,7 @@ def build_index(
     variables = parallel.replicate(parallel.from_primary(variables))
     for name, split in splits.items():
         progress = partial(tqdm, desc=f"indexing {name}", unit="batch", leave=False, disable=None)
-        embedded = embed_split(encoders, variables, split, tokens[name], config, progress)
+        embedded = embed_split(encoders, variables, split, Texts.of(tokens[name]), config, progress)
         if primary:
             index_split(step, checkpoint, *embedded).save(run.index)
     if primary:

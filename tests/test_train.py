@@ -515,3 +515,30 @@ def test_each_distinct_text_of_a_tower_that_stays_as_it_is_is_read_once(cache, t
         with pytest.raises(CrashError):
             train(config, tmp_path / "crashed")
     assert_same_outcome(train(config, tmp_path / "crashed"), whole)
+
+
+def test_labels_alone_can_be_trained_on(tmp_path, cache):
+    """Sentences of the labels stand for reports, and the vocabulary has all those that may be drawn."""
+    lines = []
+    for number in range(40):
+        finding = ("normal", "edema")[number % 2]
+        pixels = np.random.default_rng(number).integers(0, 128, (40, 40), np.uint8) + 127 * (number % 2)
+        (tmp_path / f"{number}.png").write_bytes(images.encode_png(pixels.astype(np.uint8)))
+        lines.append(f"{number}.png,p{number},{finding}")
+    (tmp_path / "table.csv").write_text("\n".join(["image,patient_id,finding", *lines]))
+    (tmp_path / "sentences.yaml").write_text("normal: [Clear lungs., Unremarkable.]\nedema: [Wet lungs., Oedema.]")
+    config = tiny_config(
+        *("data.dataset=pairs", "data.split=auto", f"data.csv={tmp_path / 'table.csv'}", f"data.cache={cache}"),
+        *(f"data.sentences={tmp_path / 'sentences.yaml'}", "data.columns=labels=finding", "loss.positives=group"),
+        *("data.section=findings", "image.block_sizes=(1,)", "num_steps=2"),
+    )
+    run = train(config, tmp_path / "run")
+    words = json.loads((run.tokenizer / "tokenizer.json").read_text())["model"]["vocab"]
+    assert {"unremarkable", "wet", "clear"} <= set(words)
+    rows = SplitIndex.load(run.index, "train").rows
+    assert {(row.report, row.labels) for row in rows} == {("Clear lungs.", ()), ("Wet lungs.", ("edema",))}
+    floors = [line["loss_floor"] for line in run.metrics() if "loss_floor" in line]
+    assert min(floors) > 0
+    (tmp_path / "sentences.yaml").write_text("normal: [Clear lungs.]\nedema: [Wet lungs.]")
+    with pytest.raises(InputError, match=r"data\.fingerprint"):
+        train(config | {"num_steps": 3}, run.root)

@@ -24,7 +24,7 @@ from typing import Any
 from cxr_jax.csv_table import listed
 from cxr_jax.data.sources.pairs_table import TEXTS, alike
 from cxr_jax.errors import InputError
-from cxr_jax.mappings import read_mapping
+from cxr_jax.yaml_file import read_mapping
 
 CELLS = ("image", "patient_id", "study_id", "view", *TEXTS, "labels", "readers")
 LISTS = ("normal", "leave_out", "classes")
@@ -69,7 +69,7 @@ def read_column_map(given: str) -> ColumnMap:
     Raises:
       InputError: it cannot be read, or is not in that form; the line names the entry.
     """
-    content = read_mapping(given, "columns")
+    content = read_mapping(given, "columns", "image: Path")
     for key in content:
         if key not in KEYS:
             raise InputError(f"{given}: has no key {key}; there are {', '.join(KEYS)}")

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int8
 from cxr_jax.csv_table import Row
 from cxr_jax.data.column_maps import ColumnMap
 from cxr_jax.data.placeholders import is_placeholder
-from cxr_jax.data.sources.pairs import listed_names
+from cxr_jax.data.sources.pairs_table import listed_names
 from cxr_jax.errors import InputError
 from cxr_jax.labels.csv_files import PRESENT, UNCERTAIN
 

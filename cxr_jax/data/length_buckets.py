@@ -44,6 +44,16 @@ def make_buckets(counts: np.ndarray, config: Mapping[str, Any], shares: int) -> 
     return LengthBuckets(tuple(min(-(-int(length) // 8) * 8, max_tokens) for length in longest), shares)
 
 
+def part_lengths(counts: np.ndarray, parts: int) -> tuple[int, ...]:
+    """Multiples of 8, ascending, that hold the shortest 1/parts of texts, 2/parts, and so on, all but the longest part.
+
+    Args:
+      counts: int (n,), the tokens of every text.
+    """
+    ends = np.sort(counts)[len(counts) * np.arange(1, parts) // parts - 1] if len(counts) >= parts else counts[:0]
+    return tuple(sorted({-(-int(count) // 8) * 8 for count in ends}))
+
+
 class ByLength(Share):
     """A `Share` of which each of the step's shares is sorted by length.
 

@@ -34,6 +34,7 @@ class Split:
     views: list[str]  # "frontal", "lateral" or "" where nothing says
     reports: list[str]
     sections: list[tuple[str, str]]  # findings and impression, of which `reports` is what data.section asks for
+    terms: list[tuple[str, ...]]  # the labels as they are written
     labels: list[frozenset[str]]
     normal: list[bool]  # whether the source says so; no label may also mean that nobody looked
     group_ids: np.ndarray
@@ -241,6 +242,7 @@ def _read_split(
         views=[row["view"] for row in kept],
         reports=texts,
         sections=[(row["findings"], row["impression"]) for row in kept],
+        terms=[tuple(row["labels"]) for row in kept],
         labels=[reports.finding_labels(row["labels"]) for row in kept],
         normal=[reports.says_normal(row["labels"]) for row in kept],
         group_ids=np.zeros(len(kept), np.int32),

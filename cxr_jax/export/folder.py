@@ -128,4 +128,4 @@ def _load_export(export: ExportFolder) -> Model:
     pool = SplitIndex.load(export.index, "train") if export.index.is_dir() else None
     if pool is not None:
         pool.check_checkpoint(export.step(), "", "the weights beside it")
-    return Model(config, variables, load_tokenizer(export.tokenizer), pool)
+    return Model(config, variables, load_tokenizer(export.tokenizer), pool, export.step())

@@ -16,13 +16,13 @@ from cxr_jax.data.external import ExternalSet, read_external
 from cxr_jax.data.notes import Notes, say
 from cxr_jax.errors import InputError
 from cxr_jax.export.folder import ExportFolder
-from cxr_jax.mappings import read_mapping
 from cxr_jax.retrieval.corpus import TRAIN, read_pool
 from cxr_jax.retrieval.external import Embedder, same_pictures
 from cxr_jax.retrieval.model import Model
-from cxr_jax.retrieval.prompts import Question, match_labels, questions_of
+from cxr_jax.retrieval.prompts import EXAMPLE, Question, match_labels, questions_of
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime.run_folder import RunFolder
+from cxr_jax.yaml_file import read_mapping
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _questions(options: Options, external: ExternalSet) -> list[Question]:
         return []
     source, stated = options.zero_shot or external.columns.source, external.columns.prompts
     if options.zero_shot and options.zero_shot.strip() != "{}":
-        questions = questions_of(read_mapping(source, "labels and sentences"), source)
+        questions = questions_of(read_mapping(source, "labels and sentences", EXAMPLE), source)
     elif stated and not options.zero_shot:
         # A map serves all of a data set's tables, of which some lack a label.
         known = {name.casefold() for name in external.names}

@@ -25,12 +25,27 @@ class Encoders(NamedTuple):
 
     `image`: (variables, uint8 (B, S, S, 1)) → (float32 (B, E) of unit norm, A_s of Eq. (11), float32 (B, h, w), 0 × 0
     without it). `text_features`: (variables, token ids, mask) → h of Eq. (5), (B, D). `text`: (variables, h) → float32
-    (B, E) of unit norm.
+    (B, E) of unit norm. `lengths`: those, ascending, to the shortest of which that holds them texts are cut.
     """
 
     image: Any
     text_features: Any
     text: Any
+    lengths: tuple[int, ...] = ()
+
+
+class Texts(NamedTuple):
+    """Reports as tokens, a row a report; and each distinct text's first row, (m,), the number of every row's text."""
+
+    tokens: Tokens
+    first: np.ndarray
+    numbers: np.ndarray
+
+    @classmethod
+    def of(cls, tokens: Tokens) -> "Texts":
+        """Texts that repeat, also at a study's images, found."""
+        _, first, numbers = np.unique(tokens.token_ids, axis=0, return_index=True, return_inverse=True)
+        return cls(tokens, first, numbers.reshape(-1))
 
 
 def make_encoders(model: DualEncoder) -> Encoders:
@@ -39,19 +54,28 @@ def make_encoders(model: DualEncoder) -> Encoders:
     return Encoders(*(parallel.pmap_locally(partial(function, model)) for function in functions))
 
 
-def compiled_encoders(model: DualEncoder, config: Mapping[str, Any], variables: Any) -> Encoders:
-    """`make_encoders`, compiled for replicated variables like these, and batches of `batch_size`."""
-    size, side, length = batch_size(config), config["image_size"], config["text"]["max_tokens"]
-    width, dtype = config["text"]["bert"]["hidden_size"], jnp.dtype(config["compute_dtype"])
-    image, tokens, h = (
-        parallel.shard(np.zeros(shape, dtype))
-        for shape, dtype in (((size, side, side, 1), np.uint8), ((size, length), np.int32), ((size, width), dtype))
-    )
+def compiled_encoders(
+    model: DualEncoder, config: Mapping[str, Any], variables: Any, lengths: tuple[int, ...] = ()
+) -> Encoders:
+    """`make_encoders`, compiled for replicated variables like these, and batches of `batch_size`.
+
+    Args:
+      lengths: of texts, beside text.max_tokens.
+    """
+    size, side, width = batch_size(config), config["image_size"], config["text"]["bert"]["hidden_size"]
+    longest = config["text"]["max_tokens"]
+    lengths = (*sorted(length for length in set(lengths) if length < longest), longest)
     encoders = make_encoders(model)
+
+    def compiled(encoder: Any, dtype: Any, *shape: int, inputs: int = 1) -> Any:
+        return parallel.compiled(encoder, variables, *[parallel.shard(np.zeros((size, *shape), dtype))] * inputs)[0]
+
+    readers = {length: compiled(encoders.text_features, np.int32, length, inputs=2) for length in lengths}
     return Encoders(
-        parallel.compiled(encoders.image, variables, image)[0],
-        parallel.compiled(encoders.text_features, variables, tokens, tokens)[0],
-        parallel.compiled(encoders.text, variables, h)[0],
+        compiled(encoders.image, np.uint8, side, side, 1),
+        lambda variables, ids, mask: readers[ids.shape[-1]](variables, ids, mask),
+        compiled(encoders.text, jnp.dtype(config["compute_dtype"]), width),
+        lengths,
     )
 
 
@@ -78,7 +102,7 @@ def embed_split(
     encoders: Encoders,
     variables: Any,
     split: pipeline.Split,
-    tokens: Tokens,
+    texts: Texts,
     config: Mapping[str, Any],
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     features: np.ndarray | None = None,
@@ -91,16 +115,16 @@ def embed_split(
     Args:
       variables: replicated.
       progress: wraps the batches, of images and of texts.
-      features: `text_features` of these tokens, where they are at hand.
+      features: `text_features` of these texts, where they are at hand.
     """
     rows = parallel.own_rows(len(split))
-    part = split.take(rows), tokens.take(rows)
+    part = split.take(rows), texts.tokens.take(rows)
     z_v, A_s = _embed_images(encoders, variables, *part, config, progress)
     attention = np.round(255 * np.nan_to_num(A_s)).astype(np.uint8)
     z_v, attention = (parallel.gather_rows(x, len(split)) for x in (z_v, attention))
     if features is None:
-        features = text_features(encoders, variables, tokens, config, progress)
-    z_t = _embed_texts(encoders, variables, tokens, config, features)
+        features = text_features(encoders, variables, texts, config, progress)
+    z_t = _embed_texts(encoders, variables, texts, config, features)
     if config["data"]["view"] != "mean":
         return split, z_v, z_t, attention
     first = first_rows(split.study_ids)
@@ -131,45 +155,48 @@ def _embed_images(
 def text_features(
     encoders: Encoders,
     variables: Any,
-    tokens: Tokens,
+    texts: Texts,
     config: Mapping[str, Any],
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> np.ndarray:
-    """h of Eq. (5), (m, D), of this process's share of the distinct texts: reports repeat, also at a study's images."""
-    first, _ = _distinct(tokens)
-    rows = first[parallel.own_rows(len(first))]
-    batches = zip(*(_batches(part[rows], batch_size(config)) for part in tokens), strict=True)
-    outputs = (encoders.text_features(variables, *batch) for batch in progress(batches))
-    return np.concatenate(list(_one_ahead(outputs)))[: len(rows)]
+    """h of Eq. (5), (m, D), of this process's share of the distinct texts, each read once, the shortest first."""
+    own = texts.tokens.take(texts.first[parallel.own_rows(len(texts.first))])
+    lengths = own.token_mask.sum(axis=1)
+    by_length = np.argsort(lengths, kind="stable")
+    size = batch_size(config)
+
+    def batches() -> Iterator[Tokens]:
+        for start in range(0, len(by_length), size):
+            rows = by_length[start : start + size]
+            longest = lengths[rows[-1]]
+            cut = next((length for length in encoders.lengths if length >= longest), own.token_ids.shape[1])
+            yield Tokens(*(parallel.shard(_filled(part[rows, :cut], size)) for part in own))
+
+    outputs = (encoders.text_features(variables, *batch) for batch in progress(batches()))
+    h = np.concatenate(list(_one_ahead(outputs)))[: len(by_length)]
+    return h[np.argsort(by_length)]
 
 
 def features_of_all(encoders: Encoders, variables: Any, tokens: Tokens, config: Mapping[str, Any]) -> TextFeatures:
     """`text_features` of every row, in every process."""
-    first, text = _distinct(tokens)
-    h = text_features(encoders, variables, tokens, config).astype(np.float32)
-    return TextFeatures(parallel.gather_rows(h, len(first))[text])
+    texts = Texts.of(tokens)
+    h = text_features(encoders, variables, texts, config).astype(np.float32)
+    return TextFeatures(parallel.gather_rows(h, len(texts.first))[texts.numbers])
 
 
 def _embed_texts(
-    encoders: Encoders, variables: Any, tokens: Tokens, config: Mapping[str, Any], features: np.ndarray
+    encoders: Encoders, variables: Any, texts: Texts, config: Mapping[str, Any], features: np.ndarray
 ) -> np.ndarray:
-    first, text = _distinct(tokens)
-    outputs = (encoders.text(variables, h) for h in _batches(features, batch_size(config)))
+    size = batch_size(config)
+    batches = (features[start : start + size] for start in range(0, len(features), size))
+    outputs = (encoders.text(variables, parallel.shard(_filled(h, size))) for h in batches)
     z_t = np.concatenate(list(_one_ahead(outputs)))[: len(features)]
-    return parallel.gather_rows(z_t, len(first))[text]
+    return parallel.gather_rows(z_t, len(texts.first))[texts.numbers]
 
 
-def _distinct(tokens: Tokens) -> tuple[np.ndarray, np.ndarray]:
-    """(Each distinct text's first row, the number of every row's text)."""
-    _, first, text = np.unique(tokens[0], axis=0, return_index=True, return_inverse=True)
-    return first, text.reshape(-1)
-
-
-def _batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Sharded batches of a size, the last filled up."""
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        yield parallel.shard(np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)]))
+def _filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """The rows, and copies of the last one up to a size."""
+    return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
 
 def _one_ahead(outputs: Iterable[Any]) -> Iterator[Any]:

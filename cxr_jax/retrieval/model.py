@@ -43,14 +43,23 @@ class Model:
 
     The pool's embeddings are put on the device by the first search and stay there.
 
+    Args:
+      step: the checkpoint's, where there is no pool that knows it.
+
     Raises:
       InputError: the pool is of another checkpoint.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], variables: Any, tokenizer: PreTrainedTokenizerBase, pool: SplitIndex | None
+        self,
+        config: Mapping[str, Any],
+        variables: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        pool: SplitIndex | None,
+        step: int = 0,
     ):
         self.config, self.variables, self.tokenizer, self._pool = config, variables, tokenizer, pool
+        self.step = step if pool is None else pool.step
         self._encode = jax.jit(build_model(config).apply)
         if pool is not None and pool.checkpoint:
             pool.check_checkpoint(pool.step, identity(variables), "the model")

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from cxr_jax.errors import InputError
-from cxr_jax.mappings import read_mapping
+from cxr_jax.yaml_file import label_of, read_mapping, texts_of
 
 POSITIVE = ("There is {label}.", "{label} is present.", "{label}.")
 NEGATIVE = ("There is no {label}.", "No {label}.", "No evidence of {label}.")
 SIDES = ("right", "left", "bilateral")
+EXAMPLE = "Cardiomegaly: {}"  # a line of a labels.yaml
 SIDE_KEYS = ("positive", "negative")
 Prompts = Mapping[str, Sequence[Sequence[str]]] | Sequence[str]  # label: (sentences that affirm, that deny)
 
@@ -40,17 +41,15 @@ def read_questions(file: Path) -> list[Question]:
     Raises:
       InputError: it cannot be read, is not YAML, or not in that form; the line names the entry.
     """
-    return questions_of(read_mapping(str(file), "labels and sentences"), str(file))
+    return questions_of(read_mapping(file, "labels and sentences", EXAMPLE), str(file))
 
 
 def questions_of(content: Mapping[Any, Any], source: str) -> list[Question]:
     """The questions of a mapping in labels.yaml's form, which `source` names.
 
     Raises:
-      InputError: it is empty, or an entry is not in that form.
+      InputError: an entry is not in that form.
     """
-    if not content:
-        raise InputError(f"{source}: holds no mapping of labels to sentences; write lines such as Cardiomegaly: {{}}")
     return [_question(name, entry, source) for name, entry in content.items()]
 
 
@@ -117,8 +116,7 @@ def spoken(label: str) -> str:
 
 
 def _question(name: Any, entry: Any, source: str) -> Question:
-    if not isinstance(name, str) or not name.strip():
-        raise InputError(f"{source}: label {reprlib.repr(name)} is no text; put it in quotes")
+    label = label_of(name, source)
     where = f"{source}: {name}"
     entry = {} if entry is None else entry
     if not isinstance(entry, dict):
@@ -129,27 +127,14 @@ def _question(name: Any, entry: Any, source: str) -> Question:
         if key not in (*SIDE_KEYS, "labels"):
             raise InputError(f"{where}: has no key {key}; there are positive, negative and labels")
     positive, negative = (
-        _texts(entry[key], f"{where}: {key}") if key in entry else tuple(_sentence(t, name) for t in templates)
+        texts_of(entry[key], f"{where}: {key}") if key in entry else tuple(_sentence(t, name) for t in templates)
         for key, templates in zip(SIDE_KEYS, (POSITIVE, NEGATIVE), strict=True)
     )
     both = set(positive) & set(negative)
     if both:
         raise InputError(f"{where}: {min(both)!r} stands under positive and under negative; it can only be one")
-    labels = _texts(entry["labels"], f"{where}: labels") if "labels" in entry else (name.strip(),)
-    return Question(name.strip(), positive, negative, labels)
-
-
-def _texts(value: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value:
-        raise InputError(f'{where}: holds {reprlib.repr(value)}; write a list of one or more texts, such as ["…"]')
-    for text in value:
-        if not isinstance(text, str) or not text.strip():
-            raise InputError(f"{where}: {reprlib.repr(text)} is no text; write it in quotes, or take it out")
-    texts = tuple(" ".join(text.split()) for text in value)
-    twice = {text for text in texts if [t.casefold() for t in texts].count(text.casefold()) > 1}
-    if twice:
-        raise InputError(f"{where}: {min(twice)!r} is there twice; write it once")
-    return texts
+    labels = texts_of(entry["labels"], f"{where}: labels") if "labels" in entry else (label,)
+    return Question(label, positive, negative, labels)
 
 
 def _sentence(template: str, label: str) -> str:

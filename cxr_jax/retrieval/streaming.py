@@ -28,6 +28,7 @@ SHORTEST = 16  # tokens that texts are padded to at least: 16, 32, 64, … and t
 class Batch:
     """What became of a run of inputs, by their numbers among all: each has an embedding or a fault."""
 
+    start: int  # the first of the run
     rows: np.ndarray  # int64 (n,), ascending
     embeddings: np.ndarray  # float32 (n, E) of unit norm, of these rows
     faults: dict[int, str]  # the line that says which input cannot be read, why, and what to do
@@ -43,8 +44,8 @@ class StreamingEncoder:
     """A model's encoders over this process's devices, for streams of inputs.
 
     Inputs are encoded `batch_size` at a time over all devices, the last ones filled up to 1, 2, 4, … rows a device,
-    so that few programs are compiled; which rows share a batch depends on their place in the stream alone. A stream
-    that begins `window` rows later, or a multiple of it, gives the same batches from there on.
+    so that few programs are compiled. A stream that starts at a multiple of `window` gives, from there on, the batches
+    of one that started at 0.
 
     Args:
       batch_size: filled up to a multiple of the devices; 0 for PER_DEVICE on each.
@@ -58,21 +59,24 @@ class StreamingEncoder:
         self._encoders = make_encoders(build_model(model.config))
         self._variables = parallel.replicate(model.variables)
 
-    def images(self, files: Sequence[Path]) -> Iterator[Batch]:
+    def images(self, files: Sequence[Path], start: int = 0) -> Iterator[Batch]:
         """Radiographs' embeddings, `batch_size` files at a time, equal to `Model.encode_image`'s.
 
         Files are read by threads, two batches ahead at most. What cannot be read is a fault of its batch.
+
+        Args:
+          start: the first file to encode.
         """
         threads = ThreadPoolExecutor(cores(), thread_name_prefix="read")
         try:
-            squares = in_order(threads, self._square, files, 2 * self.batch_size)
-            for rows, output, faults, warned in one_ahead(self._launched(squares)):
-                yield Batch(rows, self._fetched(output, len(rows)), faults, warned)
+            squares = in_order(threads, self._square, itertools.islice(files, start, None), 2 * self.batch_size)
+            for first, rows, output, faults, warned in one_ahead(self._launched(squares, start)):
+                yield Batch(first, rows, self._fetched(output, len(rows)), faults, warned)
         finally:
             threads.shutdown(cancel_futures=True)
 
-    def _launched(self, squares: Iterator[Any]) -> Iterator[Any]:
-        start, side = 0, self._config["image_size"]
+    def _launched(self, squares: Iterator[Any], start: int) -> Iterator[Any]:
+        side = self._config["image_size"]
         while read := list(itertools.islice(squares, self.batch_size)):
             good = [row for row, (square, _) in enumerate(read) if square is not None]
             faults = {start + row: said for row, (square, said) in enumerate(read) if square is None}
@@ -81,7 +85,7 @@ class StreamingEncoder:
             if good:
                 pixels = np.stack([read[row][0] for row in good]).reshape(-1, side, side, 1)
                 output = self._encoders.image(self._variables, self._filled(pixels))[0]
-            yield start + np.array(good, np.int64), output, faults, warned
+            yield start, start + np.array(good, np.int64), output, faults, warned
             start += len(read)
 
     def _square(self, file: Path) -> tuple[np.ndarray | None, Any]:
@@ -92,21 +96,24 @@ class StreamingEncoder:
             return None, str(error)
         return images.fit_square(picture.grey, self._config["image_size"]), picture.warnings
 
-    def texts(self, texts: Sequence[str]) -> Iterator[Batch]:
+    def texts(self, texts: Sequence[str], start: int = 0) -> Iterator[Batch]:
         """Texts' embeddings, a window at a time, equal to `Model.encode_text`'s.
 
         Within a window texts are sorted by length and padded to the longest of their batch, up to a power of two. A
         blank text is a fault. Equal texts are encoded as often as they come: give `distinct` ones.
+
+        Args:
+          start: the first text to encode.
         """
-        for rows, outputs, faults in one_ahead(self._launched_texts(texts)):
+        for first, rows, outputs, faults in one_ahead(self._launched_texts(texts, start)):
             embeddings = np.zeros((len(rows), self._config["embed_dim"]), np.float32)
             for places, output in outputs:
                 embeddings[places] = self._fetched(output, len(places))
-            yield Batch(rows, embeddings, faults, {})
+            yield Batch(first, rows, embeddings, faults, {})
 
-    def _launched_texts(self, texts: Sequence[str]) -> Iterator[Any]:
+    def _launched_texts(self, texts: Sequence[str], first: int) -> Iterator[Any]:
         longest, xxxx = self._config["text"]["max_tokens"], self._config["data"]["xxxx"]
-        for start in range(0, len(texts), self.window):
+        for start in range(first, len(texts), self.window):
             part = texts[start : start + self.window]
             good = [row for row, text in enumerate(part) if text.strip()]
             faults = {
@@ -123,7 +130,7 @@ class StreamingEncoder:
                 ids, mask = (self._filled(x[places, :length]) for x in tokens)
                 h = self._encoders.text_features(self._variables, ids, mask)
                 outputs.append((places, self._encoders.text(self._variables, h)))
-            yield start + np.array(good, np.int64), outputs, faults
+            yield start, start + np.array(good, np.int64), outputs, faults
 
     def _filled(self, rows: np.ndarray) -> Any:
         """Sharded, and filled up with the last one."""
@@ -142,6 +149,7 @@ def collect(batches: Iterable[Batch]) -> Batch:
     """All of a stream of at least one batch as one."""
     parts = list(batches)
     return Batch(
+        parts[0].start,
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.embeddings for part in parts]),
         {row: said for part in parts for row, said in part.faults.items()},

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from cxr_jax.data.length_buckets import LengthBuckets, make_buckets
 from cxr_jax.data.pipeline import label_columns
 from cxr_jax.data.records import SourceConfig
+from cxr_jax.data.text_augmentation import draws_texts
 from cxr_jax.errors import InputError
 from cxr_jax.files import whole
 from cxr_jax.models.text import has_fixed_features
@@ -28,11 +29,11 @@ from cxr_jax.weights.towers import load_towers
 RESOLVED = ("text.bert", "data.fingerprint", "data.description", "data.split_used")
 
 
-def find_tokenizer(run: RunFolder, config: Mapping[str, Any], train_reports: Sequence[str]) -> PreTrainedTokenizerBase:
-    """The run's own tokenizer, the pretrained BERT's, or one learnt from the training reports."""
+def find_tokenizer(run: RunFolder, config: Mapping[str, Any], train_texts: Sequence[str]) -> PreTrainedTokenizerBase:
+    """The run's own tokenizer, the pretrained BERT's, or one learnt from all that training can draw."""
     if run.config_file.is_file() and run.tokenizer.is_dir():
         return load_tokenizer(run.tokenizer)
-    return tokenizer_of(config, train_reports)
+    return tokenizer_of(config, train_texts)
 
 
 def resolve(config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, source: SourceConfig) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def _fresh(recipe: Recipe, config: Mapping[str, Any], shapes: TrainState) -> tup
 
 def reads_features(config: Mapping[str, Any]) -> bool:
     """Whether training is given h of Eq. (5), computed once for each distinct report: no step changes it."""
-    return has_fixed_features(config["text"]) and not config["data"]["augment_text"]
+    return has_fixed_features(config["text"]) and not draws_texts(config)
 
 
 def buckets_of(config: Mapping[str, Any], counts: np.ndarray) -> LengthBuckets:
@@ -125,7 +126,7 @@ def buckets_of(config: Mapping[str, Any], counts: np.ndarray) -> LengthBuckets:
     """
     devices = parallel.num_devices()
     shares = devices * micro_batches(config["micro_batch"], config["batch_size"] // devices)
-    if reads_features(config) or config["data"]["augment_text"]:
+    if reads_features(config) or draws_texts(config):
         config = {**config, "text": config["text"] | {"length_buckets": 1}}
     return make_buckets(counts, config, shares)
 

@@ -18,6 +18,7 @@ def make_data(cache, **changes):
         "csv": "",
         "columns": {},
         "root": "",
+        "sentences": "",
         "placeholders": "refuse",
         "unreadable": "refuse",
         "split": "auto",

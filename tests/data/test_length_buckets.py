@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cxr_jax.data import pipeline
-from cxr_jax.data.length_buckets import LengthBuckets, cut, make_buckets
+from cxr_jax.data.length_buckets import LengthBuckets, cut, make_buckets, part_lengths
 from cxr_jax.data.tokens import Tokens
 from tests.data.settings import SIDE, make_config
 from tests.data.test_pipeline import write_pairs
@@ -131,3 +131,18 @@ def test_processes_share_what_one_process_gets_and_resume(split, count):
                 np.testing.assert_array_equal(a, b)
         else:
             np.testing.assert_array_equal(np.concatenate(joined), one["token_ids"])
+
+
+@pytest.mark.parametrize(
+    ("counts", "parts", "lengths"),
+    [
+        ([5, 12, 30, 61], 4, (8, 16, 32)),
+        ([5, 6, 7, 61], 4, (8,)),
+        ([61, 30, 12, 5], 2, (16,)),
+        ([61, 30, 12, 5], 1, ()),
+        ([9], 4, ()),
+        ([], 4, ()),
+    ],
+)
+def test_lengths_of_parts(counts, parts, lengths):
+    assert part_lengths(np.array(counts, np.int64), parts) == lengths

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from cxr_jax.data.pipeline import Split
+from cxr_jax.data.reports import group_ids
 from cxr_jax.data.text_augmentation import TextAugmentation, draw_sentences
 from cxr_jax.data.tokens import learn_wordpiece, tokenize
 
@@ -39,10 +41,33 @@ def test_the_only_sentence_stays(text):
     assert set(draws(["leave_out", "shuffle"], 20, text)) == {text}
 
 
+def split_of(reports, sections, terms=None):
+    count = len(reports)
+    return Split(
+        name="train",
+        source=[],
+        record=np.arange(count),
+        image_ids=[f"{row}.png" for row in range(count)],
+        study_ids=[f"s{row}" for row in range(count)],
+        patient_ids=[f"p{row}" for row in range(count)],
+        views=[""] * count,
+        reports=list(reports),
+        sections=list(sections),
+        terms=terms or [()] * count,
+        labels=[frozenset()] * count,
+        normal=[False] * count,
+        group_ids=group_ids(reports),
+    )
+
+
+def config_of(kinds=(), longest=16, sentences="", positives="pair"):
+    data = {"augment_text": kinds, "xxxx": "keep", "sentences": str(sentences)}
+    return {"data": data, "text": {"max_tokens": longest}, "loss": {"positives": positives}}
+
+
 def make(kinds, reports=REPORTS, sections=SECTIONS, longest=16):
     tokenizer = learn_wordpiece([part for parts in SECTIONS for part in parts] * 2)
-    config = {"data": {"augment_text": kinds, "xxxx": "keep"}, "text": {"max_tokens": longest}}
-    return TextAugmentation(tokenizer, reports, sections, config), tokenizer
+    return TextAugmentation(tokenizer, split_of(reports, sections), config_of(kinds, longest)), tokenizer
 
 
 def test_a_drawn_text_is_tokenized_as_any_other():
@@ -77,3 +102,28 @@ def test_sections_are_drawn_and_equal_ones_share_a_group():
     assert len(groups[0]) == 3
     assert groups[1] < groups[0]  # "No acute disease." and "NO ACUTE disease" are equal
     assert not groups[2] & (groups[0] | groups[1])
+
+
+@pytest.mark.parametrize("positives", ["pair", "group", "soft"])
+def test_a_sentence_of_each_label_is_drawn_and_equal_labels_are_equal_but_under_pair(tmp_path, positives):
+    file = tmp_path / "sentences.yaml"
+    file.write_text(
+        "normal: [Clear lungs., Normal chest.]\nedema: [Pulmonary edema., Wet lungs., Edema.]\nmass: [A mass.]"
+    )
+    # The third is of a study whose first image's labels stand for it.
+    terms = [("Edema", "mass"), ("mass", "edema"), ("normal",), ("normal",)]
+    reports = ["Pulmonary edema. A mass."] * 3 + ["Clear lungs."]
+    tokenizer = learn_wordpiece([file.read_text()] * 2)
+    split = split_of(reports, [(report, "") for report in reports], terms)
+    drawn = TextAugmentation(tokenizer, split, config_of(sentences=file, positives=positives))
+    texts: dict[str, set[int]] = {}
+    for row in range(4):
+        for seed in range(40):
+            found = drawn(row, np.random.default_rng(seed))
+            assert found["group_id"].dtype == np.int32
+            text = tokenizer.decode(found["token_ids"][1 : found["token_mask"].sum() - 1])
+            texts.setdefault(text, set()).add(int(found["group_id"]))
+    assert len(texts) == 3 + 2
+    assert all("a mass" in text for text in texts if "edema" in text or "wet" in text)
+    assert all(len(groups) == 1 for groups in texts.values())
+    assert len(set.union(*texts.values())) == (5 if positives == "pair" else 2)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from cxr_jax.data import pipeline
 from cxr_jax.data.tokens import Tokens
 from cxr_jax.retrieval import embedding
+from cxr_jax.retrieval.embedding import Texts
 from cxr_jax.retrieval.rows import first_rows
 from cxr_jax.runtime import parallel, processes
 from cxr_jax.training.step import init_state, make_recipe
@@ -76,7 +77,9 @@ def test_embed_split(drawn, view):
     config, split = drawn[view]
     tokens = Tokens(np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2), np.ones((len(split), 2), np.int32))
     encoders, _ = counting_encoders()
-    embedded, z_v, z_t, attention = embedding.embed_split(encoders, parallel.replicate({}), split, tokens, config)
+    embedded, z_v, z_t, attention = embedding.embed_split(
+        encoders, parallel.replicate({}), split, Texts.of(tokens), config
+    )
     assert len(embedded) == len(z_v) == len(z_t) == len(set(split.study_ids)) * (1 if view == "mean" else 2)
     assert view == "all" or embedded.study_ids == sorted(set(split.study_ids), key=split.study_ids.index)
     np.testing.assert_allclose(np.linalg.norm(z_v, axis=1), 1, atol=1e-6)
@@ -99,7 +102,7 @@ def test_each_distinct_text_is_encoded_once(drawn):
         encoders,
         parallel.replicate({}),
         split,
-        Tokens(ids, np.ones_like(ids)),
+        Texts.of(Tokens(ids, np.ones_like(ids))),
         config,
         lambda batches: map_seen(batches, seen),
     )
@@ -120,6 +123,7 @@ def map_seen(batches, seen):
 def test_what_is_raised_between_batches_ends_it(drawn):
     config, split = drawn["all"]
     ids = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2)
+    texts = Texts.of(Tokens(ids, np.ones_like(ids)))
     encoders, given = counting_encoders()
 
     def one(batches):
@@ -129,7 +133,7 @@ def test_what_is_raised_between_batches_ends_it(drawn):
             yield batch
 
     with pytest.raises(KeyError, match="stop"):
-        embedding.embed_split(encoders, parallel.replicate({}), split, Tokens(ids, np.ones_like(ids)), config, one)
+        embedding.embed_split(encoders, parallel.replicate({}), split, texts, config, one)
     assert (len(given["image"]), len(given["tokens"]), len(given["h"])) == (1, 0, 0)
 
 
@@ -138,13 +142,37 @@ def test_features_at_hand_are_not_computed(drawn):
     ids = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2) % 14
     tokens = Tokens(ids, np.ones_like(ids))
     encoders, given = counting_encoders()
-    features = embedding.text_features(encoders, parallel.replicate({}), tokens, config)
+    features = embedding.text_features(encoders, parallel.replicate({}), Texts.of(tokens), config)
     assert features.dtype == jnp.bfloat16
     assert len(features) == 7
     count = len(given["tokens"])
-    *_, z_t, _ = embedding.embed_split(encoders, parallel.replicate({}), split, tokens, config, features=features)
+    *_, z_t, _ = embedding.embed_split(
+        encoders, parallel.replicate({}), split, Texts.of(tokens), config, features=features
+    )
     np.testing.assert_array_equal(z_t, 2 * ids)
     assert len(given["tokens"]) == count > 0
+
+
+def test_short_texts_are_read_without_the_padding_of_long_ones():
+    """Compiled for three lengths, each batch is padded to the shortest that holds it, and h is as it is without."""
+    config = tiny_resolved("image.block_sizes=(1,)", "text.max_tokens=16", "compute_dtype=float32")
+    recipe = make_recipe(config)
+    state = init_state(recipe, config)
+    variables = parallel.replicate({"params": state.params, "batch_stats": state.batch_stats})
+    rng = np.random.default_rng(0)
+    lengths = rng.permutation(np.repeat([3, 7, 8, 9, 16], [8, 8, 8, 8, 3]))
+    mask = (np.arange(16) < lengths[:, None]).astype(np.int32)
+    texts = Texts.of(Tokens(rng.integers(1, 20, mask.shape).astype(np.int32) * mask, mask))
+    plain = embedding.text_features(embedding.make_encoders(recipe.model), variables, texts, config)
+    encoders = embedding.compiled_encoders(recipe.model, config, variables, (8, 4, 24))
+    assert encoders.lengths == (4, 8, 16)
+    read = []
+    counting = encoders._replace(text_features=lambda *given: read.append(given[1]) or encoders.text_features(*given))
+    np.testing.assert_allclose(embedding.text_features(counting, variables, texts, config), plain, atol=1e-5)
+    assert [ids.shape[-1] for ids in read] == [4, 8, 8, 16, 16]
+    # Every row has its own text's features, wherever the order by length has put it.
+    everyone = embedding.features_of_all(counting, variables, texts.tokens, config).text_features
+    np.testing.assert_allclose(everyone, plain[texts.numbers], atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -153,7 +181,7 @@ def test_processes_share_the_rows(drawn, monkeypatch, count):
     config, split = drawn["all"]
     ids = np.arange(2 * len(split), dtype=np.int32).reshape(-1, 2) % 14
     tokens = Tokens(ids, np.ones_like(ids))
-    alone = embedding.embed_split(counting_encoders()[0], parallel.replicate({}), split, tokens, config)
+    alone = embedding.embed_split(counting_encoders()[0], parallel.replicate({}), split, Texts.of(tokens), config)
     config = config | {"batch_size": 8 * count}
     monkeypatch.setattr(processes, "count", lambda: count)
     gathered = []
@@ -163,7 +191,7 @@ def test_processes_share_the_rows(drawn, monkeypatch, count):
     for index in range(count):
         monkeypatch.setattr(processes, "index", lambda index=index: index)
         encoders, given = counting_encoders()
-        embedding.embed_split(encoders, parallel.replicate({}), split, tokens, config)
+        embedding.embed_split(encoders, parallel.replicate({}), split, Texts.of(tokens), config)
         assert len(np.concatenate(given["image"])) < len(split) / count + 8
     for kind, whole in ((0, alone[1]), (1, alone[3])):  # images' embeddings, attention
         parts = [rows for rows, total in gathered[kind::2]]

@@ -72,11 +72,16 @@ def test_a_batch_of_nothing_readable_is_no_forward_pass(model, files, tmp_path, 
     assert got.embeddings.shape == (0, 16)
 
 
-def test_a_later_begin_gives_the_same_to_the_last_bit(model, files):
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_a_later_start_gives_the_same_to_the_last_bit(model, files, kind, monkeypatch):
+    monkeypatch.setattr(streaming, "WINDOW", 2)
     encoder = StreamingEncoder(model, 4)
-    whole, rest = collect(encoder.images(files)), collect(encoder.images(files[8:]))
+    stream, inputs = getattr(encoder, kind), files if kind == "images" else drawn_texts(21)
+    whole, rest = collect(stream(inputs)), collect(stream(inputs, 8))
+    assert (whole.start, rest.start, whole.count, rest.count) == (0, 8, 21, 13)
     np.testing.assert_array_equal(whole.embeddings[whole.rows >= 8], rest.embeddings)
-    assert (rest.rows + 8).tolist() == whole.rows[whole.rows >= 8].tolist()
+    assert rest.rows.tolist() == whole.rows[whole.rows >= 8].tolist()
+    assert {row for row in whole.faults if row >= 8} == rest.faults.keys()
 
 
 def test_no_more_is_read_ahead_than_two_batches(model, files, monkeypatch):

@@ -1,21 +1,21 @@
 """Images and reports from a table: columns image and report; optional patient_id, study_id, view, split, labels.
 
-A CSV, JSON lines or Parquet; `findings` and `impression` may stand in columns of their own.
+A CSV, JSON lines or Parquet; `findings` and `impression` may stand in columns of their own. With data.sentences no
+report is needed: sentences of the labels stand for it.
 """
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxr_jax.csv_table import Row
 from cxr_jax.data import ids
+from cxr_jax.data.label_sentences import LabelSentences
 from cxr_jax.data.notes import Notes
-from cxr_jax.data.placeholders import is_placeholder
 from cxr_jax.data.records import Record, SourceConfig, fingerprint
 from cxr_jax.data.reports import choose_section
-from cxr_jax.data.sources.pairs_table import PairsTable, images_of, read_table
+from cxr_jax.data.sources.pairs_table import PairsTable, image_file, images_of, read_table
 from cxr_jax.data.sources.published import into_splits, one_report_a_study, studies_of_their_own
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.data.views import view_of
@@ -24,7 +24,6 @@ from cxr_jax.errors import InputError
 SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "validate": "val", "dev": "val",
                "testing": "test"}  # fmt: skip
 UNKNOWN_VIEW = "views are neither frontal nor lateral, and count as frontal"
-_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
 READING = 3  # goes up when the same table is read as other records
 
 
@@ -41,7 +40,9 @@ def describe(data: Mapping[str, Any]) -> SourceConfig:
     split = _split_in_use(data["split"], columns, file)
     settings = split, data["seed"] if split == "patient" else 0, data["stored_size"], data["stored_format"]
     # Not data.placeholders: where it is of account, the set is refused or there is one only.
-    reading = READING, sorted(data["columns"].items())
+    reading: tuple[Any, ...] = READING, sorted(data["columns"].items())
+    if data["sentences"]:
+        reading += (LabelSentences(data["sentences"]).content,)
     return SourceConfig(
         name=fingerprint(
             "pairs",
@@ -94,7 +95,6 @@ def _read(data: Mapping[str, Any], table: PairsTable, notes: Notes) -> list[Reco
     by_column = _split_in_use(data["split"], table.columns, file) == "column"
     people = _patients_and_studies(file, table, _studies_by_name(data, files), notes)
     _refuse_shared_images(file, table.rows, files, [patient for patient, _ in people])
-    labels = _labels(table.rows, notes)
     pairs = []
     home: dict[str, tuple[str, str]] = {}  # a patient's split, and its id as it is written there
     for number, row in enumerate(table.rows):
@@ -120,7 +120,7 @@ def _read(data: Mapping[str, Any], table: PairsTable, notes: Notes) -> list[Reco
                 view=view,
                 findings=row.cells["findings"],
                 impression=row.cells["impression"],
-                labels=labels[number],
+                labels=table.labels[number],
                 split=split,
             )
         )
@@ -134,14 +134,7 @@ def _read(data: Mapping[str, Any], table: PairsTable, notes: Notes) -> list[Reco
 
 def _files(data: Mapping[str, Any], rows: Sequence[Row], notes: Notes) -> list[Path]:
     """Each row's image, its path without detours."""
-    root, files = _root(data), []
-    for row in rows:
-        name = row.cells["image"]
-        if "\\" in name and not (root / name).exists():
-            notes.add("images' paths are written with \\, as Windows has them", repr(name))
-            name = name.replace("\\", "/")
-        files.append(Path(os.path.normpath(root / name)))
-    return files
+    return [image_file(_root(data), row.cells["image"], notes) for row in rows]
 
 
 def _studies_by_name(data: Mapping[str, Any], files: Sequence[Path]) -> list[str]:
@@ -210,32 +203,6 @@ def _refuse_shared_images(file: Path, rows: Sequence[Row], files: Sequence[Path]
 
 def _who(patient: str) -> str:
     return patient.replace("study:", "study ", 1) if patient.startswith("study:") else f"patient {patient}"
-
-
-def _labels(rows: Sequence[Row], notes: Notes) -> list[tuple[str, ...]]:
-    """Each row's labels, as they are written."""
-    spellings: dict[str, dict[str, None]] = {}
-    labels = []
-    for row in rows:
-        parts = [label.strip() for label in listed_names(row.cells.get("labels", ""))]
-        kept = tuple(label for label in parts if label and not is_placeholder(label))
-        for label in kept:
-            spellings.setdefault(label.casefold(), {})[label] = None
-            if "," in label or ";" in label:
-                notes.add("labels hold , or ; which do not separate: | does", repr(label), check="label_forms")
-        labels.append(kept)
-    for forms in spellings.values():
-        if len(forms) > 1:
-            shown = " and ".join(map(repr, forms))
-            notes.add("labels differ from another in case alone, and count as others", shown, check="label_forms")
-    return labels
-
-
-def listed_names(cell: str) -> list[str]:
-    """The labels in a cell: separated by |, or as a program prints a list of them, "['Edema', 'Mass']"."""
-    if cell.startswith("[") and cell.endswith("]"):
-        return [single or double for single, double in _QUOTED.findall(cell)] or [cell.strip("[]")]
-    return cell.split("|")
 
 
 def _named_split(row: Row, file: Path) -> str:

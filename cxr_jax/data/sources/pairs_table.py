@@ -1,11 +1,13 @@
 """The table of `pairs`: which of its columns is which, and what of its cells counts."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cxr_jax.csv_table import Row, listed
+from cxr_jax.data.label_sentences import LabelSentences
 from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_no_report, is_placeholder
 from cxr_jax.data.sections import Report, cut_report, plain_text
@@ -15,6 +17,7 @@ from cxr_jax.errors import InputError
 TEXTS = ("report", "findings", "impression")
 COLUMNS = ("image", *TEXTS, "patient_id", "study_id", "view", "split", "labels")
 SHOWN = 10  # rows that a message names
+_QUOTED = re.compile(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"")
 
 
 class PairsTable(NamedTuple):
@@ -25,6 +28,7 @@ class PairsTable(NamedTuple):
 
     columns: tuple[str, ...]
     rows: list[Row]
+    labels: list[tuple[str, ...]]  # of each row, as they are written
     first_row: int  # the first row's number
 
 
@@ -35,20 +39,20 @@ def images_of(file: Path, data: Mapping[str, Any]) -> tuple[tuple[str, ...], lis
       InputError: the table cannot be read, lacks a column or has it twice.
     """
     table = open_table(file)
-    columns = _columns(table, data["columns"])
+    columns = _columns(table, data)
     rows = table.rows({"image": columns["image"]})
     return tuple(columns), [row.cells["image"] for row in rows if not is_placeholder(row.cells["image"])]
 
 
 def read_table(file: Path, data: Mapping[str, Any], notes: Notes) -> PairsTable:
-    """The rows that have an image and a report.
+    """The rows that have an image and a report; with data.sentences, an image and a label, and no report is read.
 
     Raises:
       InputError: the table cannot be read, lacks a column or has it twice, has no rows, or a row has no image; or it
-        has no report, and data.placeholders is not "drop".
+        has no report, and data.placeholders is not "drop"; or data.sentences has none for a label.
     """
     table = open_table(file)
-    columns = _columns(table, data["columns"])
+    columns = _columns(table, data)
     rows = list(table.rows(columns))
     if not rows:
         raise InputError(f"{file}: has no rows; add one a pair of image and report")
@@ -60,12 +64,26 @@ def read_table(file: Path, data: Mapping[str, Any], notes: Notes) -> PairsTable:
             raise InputError(f"{file} {row.where}: image is empty; fill it in or leave the row out")
         if not Path(row.cells["image"]).name:
             raise InputError(f"{file} {row.where}: image is {row.cells['image']!r}, which names no file; mend the path")
-    return PairsTable(tuple(columns), _with_reports(file, rows, data["placeholders"], notes), table.first_row)
+    if data["sentences"]:
+        labels = _labels(rows, notes)
+        rows, labels = _with_sentences(file, rows, labels, LabelSentences(data["sentences"]), notes)
+    else:
+        rows = _with_reports(file, rows, data["placeholders"], notes)
+        labels = _labels(rows, notes)
+    return PairsTable(tuple(columns), rows, labels, table.first_row)
 
 
-def _columns(table: PlainTable | ObjectTable, given: Mapping[str, str]) -> dict[str, str]:
+def image_file(root: Path, name: str, notes: Notes) -> Path:
+    """The file that a cell names, from `root` on where it is relative, its path without detours."""
+    if "\\" in name and not (root / name).exists():
+        notes.add("images' paths are written with \\, as Windows has them", repr(name))
+        name = name.replace("\\", "/")
+    return Path(os.path.normpath(root / name))
+
+
+def _columns(table: PlainTable | ObjectTable, data: Mapping[str, Any]) -> dict[str, str]:
     """Our names to the table's: by data.columns, or where only case, blanks, "_" and "-" differ."""
-    columns: dict[str, str] = {}
+    given, columns = data["columns"], dict[str, str]()
     for name, column in given.items():
         if name not in COLUMNS:
             # Written the other way round, {"Path": "image"}, there is no doubt either.
@@ -95,7 +113,11 @@ def _columns(table: PlainTable | ObjectTable, given: Mapping[str, str]) -> dict[
             )
         if there:
             columns[name] = there[0]
-    needed = ["image"] if set(TEXTS) & columns.keys() else ["image", "report"]
+    if data["sentences"]:
+        columns = {name: column for name, column in columns.items() if name not in TEXTS}
+        needed = ["image", "labels"]
+    else:
+        needed = ["image"] if set(TEXTS) & columns.keys() else ["image", "report"]
     for name in needed:
         if name not in columns:
             there_are = listed(table.columns) or "an empty line"
@@ -172,3 +194,45 @@ def parts_of(texts: Mapping[str, str]) -> tuple[str, str, bool]:
     # Without headings a report is no part of what stands in columns of their own, but the whole of it.
     of_report = cut or Report("" if impression else report, "")
     return findings or of_report.findings, impression or of_report.impression, cut is not None
+
+
+def _with_sentences(
+    file: Path, rows: Sequence[Row], labels: Sequence[tuple[str, ...]], sentences: LabelSentences, notes: Notes
+) -> tuple[list[Row], list[tuple[str, ...]]]:
+    """The rows with a label, the sentences of theirs as their findings; and the labels of those."""
+    kept = []
+    for row, of_row in zip(rows, labels, strict=True):
+        if of_row:
+            texts = {"findings": sentences.report(of_row), "impression": ""}
+            kept.append((row._replace(cells=row.cells | texts), of_row))
+        else:
+            notes.add("rows have no label, of which data.sentences makes a report, and are left out", row.where)
+    if not kept:
+        raise InputError(f"{file}: none of its {len(rows)} rows has a label; is it the right column?")
+    return [row for row, _ in kept], [of_row for _, of_row in kept]
+
+
+def _labels(rows: Sequence[Row], notes: Notes) -> list[tuple[str, ...]]:
+    """Each row's labels, as they are written."""
+    spellings: dict[str, dict[str, None]] = {}
+    labels = []
+    for row in rows:
+        parts = [label.strip() for label in listed_names(row.cells.get("labels", ""))]
+        kept = tuple(label for label in parts if label and not is_placeholder(label))
+        for label in kept:
+            spellings.setdefault(label.casefold(), {})[label] = None
+            if "," in label or ";" in label:
+                notes.add("labels hold , or ; which do not separate: | does", repr(label), check="label_forms")
+        labels.append(kept)
+    for forms in spellings.values():
+        if len(forms) > 1:
+            shown = " and ".join(map(repr, forms))
+            notes.add("labels differ from another in case alone, and count as others", shown, check="label_forms")
+    return labels
+
+
+def listed_names(cell: str) -> list[str]:
+    """The labels in a cell: separated by |, or as a program prints a list of them, "['Edema', 'Mass']"."""
+    if cell.startswith("[") and cell.endswith("]"):
+        return [single or double for single, double in _QUOTED.findall(cell)] or [cell.strip("[]")]
+    return cell.split("|")

@@ -532,3 +532,64 @@ def test_labels_may_be_a_list_as_programs_print_it(tmp_path, cell, labels):
     records, notes = records_and_notes(table)
     assert [r.labels for r in records] == [labels] * 2
     assert notes == []
+
+
+SENTENCES = "normal: [Lungs are clear., Normal chest.]\nedema: [Wet lungs.]\nmass: [A mass.]\n"
+
+
+def with_sentences(folder, rows, sentences=SENTENCES, **columns):
+    table = write_table(folder, rows)
+    (folder / "sentences.yaml").write_text(sentences)
+    return data_of(table) | {"sentences": str(folder / "sentences.yaml"), "columns": columns}
+
+
+def test_sentences_of_the_labels_stand_for_reports(tmp_path):
+    labels = ["normal", "mass|EDEMA", "", "edema", "nan", "edema"]
+    rows = [{"image": f"{i}.png", "view": "PA", "labels": text, "split": "train"} for i, text in enumerate(labels)]
+    notes = Notes()
+    records = pairs.records(with_sentences(tmp_path, rows), notes)
+    assert [(r.image.stem, r.findings, r.labels) for r in records] == [
+        ("0", "Lungs are clear.", ("normal",)),
+        ("1", "Wet lungs. A mass.", ("mass", "EDEMA")),
+        ("3", "Wet lungs.", ("edema",)),
+        ("5", "Wet lungs.", ("edema",)),
+    ]
+    assert [note.count for note in notes.all if "have no label" in note.what] == [2]
+
+
+def test_with_sentences_reports_are_not_read(tmp_path):
+    rows = plain_rows(3, labels=lambda i: "normal", impression=lambda i: "nan")
+    data = with_sentences(tmp_path, rows, labels="labels")
+    assert {(r.findings, r.impression) for r in pairs.records(data, Notes())} == {("Lungs are clear.", "")}
+    assert {r.findings for r in pairs.records(data | {"sentences": ""}, Notes())} == {
+        "Report 0.",
+        "Report 1.",
+        "Report 2.",
+    }
+
+
+def test_other_sentences_are_another_set(tmp_path):
+    rows = plain_rows(3, labels=lambda i: "normal")
+    names = {pairs.describe(with_sentences(tmp_path, rows)).name}
+    # Comments and the file's place are of no account, and each sentence is.
+    moved = with_sentences(tmp_path, rows, "# a comment\n" + SENTENCES)
+    (tmp_path / "sentences.yaml").rename(tmp_path / "other.yaml")
+    names.add(pairs.describe(moved | {"sentences": str(tmp_path / "other.yaml")}).name)
+    assert len(names) == 1
+    names.add(pairs.describe(with_sentences(tmp_path, rows, SENTENCES.replace("Normal chest", "Normal"))).name)
+    names.add(pairs.describe(moved | {"sentences": ""}).name)
+    assert len(names) == 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        (plain_rows(3, labels=lambda i: ["normal", "mass", "tumour"][i]), "no sentences for the label 'tumour'"),
+        (plain_rows(3, labels=lambda i: ""), "none of its 3 rows has a label"),
+        (plain_rows(3), "has no column labels"),
+    ],
+)
+def test_labels_that_sentences_need(tmp_path, rows, match):
+    with pytest.raises(InputError, match=match) as error:
+        pairs.records(with_sentences(tmp_path, rows), Notes())
+    assert "\n" not in str(error.value)

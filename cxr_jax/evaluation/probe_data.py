@@ -1,0 +1,167 @@
+"""What a probe learns from: each row's labels and patient, and which split it is in."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from cxr_jax.data import ids
+from cxr_jax.data.notes import Notes
+from cxr_jax.data.placeholders import is_placeholder
+from cxr_jax.data.sources.pairs import SPLIT_NAMES
+from cxr_jax.data.sources.pairs_table import listed_names
+from cxr_jax.data.splits import SHARES, SPLITS
+from cxr_jax.errors import InputError
+from cxr_jax.labels.csv_files import ABSENT, PRESENT, UNCERTAIN
+
+POLICIES = ("ignore", "positive", "negative")
+Columns = Mapping[str, Sequence[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Of n rows and L labels: whether each is there, and whether that is known."""
+
+    names: tuple[str, ...]
+    present: Bool[np.ndarray, "N L"]
+    known: Bool[np.ndarray, "N L"]
+
+
+def labels_of(columns: Columns, names: Sequence[str], uncertain: str, source: str) -> Labels:
+    """The labels in a table's columns.
+
+    A column of 1, 0, -1 (or u) and blanks is a label, by the column's name. Any other holds names, one or, separated by
+    |, several: each of them is a label. A blank says that there is none.
+
+    Args:
+      columns: cells by name.
+      names: of the columns to read.
+      uncertain: one of POLICIES, what becomes of -1; "ignore" leaves the row out for that label.
+      source: what messages call the table.
+
+    Raises:
+      InputError: there is no such column, or nothing in it.
+    """
+    present: dict[str, np.ndarray] = {}
+    known: dict[str, np.ndarray] = {}
+    for name in names:
+        if name not in columns:
+            raise InputError(f"{source}: has no column {name}, only {', '.join(columns)}; name one by --label_column")
+        cells = [cell.strip().lower() for cell in columns[name]]
+        if set(cells) <= PRESENT | UNCERTAIN | ABSENT:
+            doubtful = np.array([cell in UNCERTAIN for cell in cells])
+            present[name] = np.array([cell in PRESENT for cell in cells]) | (doubtful & (uncertain == "positive"))
+            known[name] = ~doubtful | (uncertain != "ignore")
+            continue
+        of_rows = [{one.strip() for one in listed_names(cell)} for cell in columns[name]]
+        for label in sorted({one for row in of_rows for one in row if one and not is_placeholder(one)}):
+            if label in present:
+                raise InputError(f"{source}: label {label!r} stands in two columns; name one by --label_column")
+            present[label] = np.array([label in row for row in of_rows])
+            known[label] = np.ones(len(of_rows), bool)
+    if not present:
+        raise InputError(f"{source}: column {', '.join(names)} holds no label; name another by --label_column")
+    return Labels(tuple(present), np.stack([*present.values()], axis=1), np.stack([*known.values()], axis=1))
+
+
+def patients_of(columns: Columns, notes: Notes) -> list[str]:
+    """Each row's patient: as patient_id has it, or else its study, or else the row itself.
+
+    Ids that programs wrote in several ways are one (`cxr_jax.data.ids.unify`).
+
+    Raises:
+      InputError: an image is of two patients.
+    """
+    count = len(next(iter(columns.values())))
+    patients = [f"row {row}" for row in range(count)]
+    for column in ("study_id", "patient_id"):
+        if column in columns:
+            named = ids.unify([cell.strip() for cell in columns[column]], column, notes)
+            patients = [name or before for name, before in zip(named, patients, strict=True)]
+    if alone := sum(patient.startswith("row ") for patient in patients):
+        notes.add("rows name neither patient nor study: each counts as a patient of its own", count=alone)
+    if "image" in columns:
+        first: dict[str, str] = {}
+        for image, patient in zip(columns["image"], patients, strict=True):
+            if image and first.setdefault(image, patient) != patient:
+                raise InputError(
+                    f"image {image}: is of patient {first[image]} and of patient {patient}; leave one row of it out"
+                )
+    return patients
+
+
+def split_rows(
+    columns: Columns, split: str, patients: Sequence[str], labels: Labels, seed: int, source: str
+) -> dict[str, np.ndarray]:
+    """The rows of train, val and test, int64 each; no patient is in two of them.
+
+    Args:
+      split: "column", "patient" (7:2:1 of the patients, each kind of label spread evenly), or "auto": the column where
+        there is one.
+
+    Raises:
+      InputError: there is no such column, it holds another word, a patient is in two splits, or a split is empty.
+    """
+    by_column = split == "column" or (split == "auto" and "split" in columns)
+    if by_column and "split" not in columns:
+        raise InputError(f"{source}: has no column split; add it, or deal the patients by --split patient")
+    if by_column:
+        of_rows = [SPLIT_NAMES.get(cell.strip().lower(), cell.strip().lower()) for cell in columns["split"]]
+        home: dict[str, str] = {}
+        for row, (patient, name) in enumerate(zip(patients, of_rows, strict=True)):
+            if name not in SPLITS:
+                raise InputError(
+                    f"{source}: split is {columns['split'][row]!r} in row {row + 1}; it is one of {', '.join(SPLITS)}"
+                )
+            if home.setdefault(patient, name) != name:
+                raise InputError(
+                    f"{source}: patient {patient} is in {home[patient]} and in {name}; keep a patient in one split, or "
+                    "deal the patients anew by --split patient"
+                )
+    else:
+        order = spread(patients, labels, np.arange(len(patients)), seed)
+        ends = np.cumsum([*SHARES.values()]) / sum(SHARES.values())
+        place = {patient: (number + 0.5) / len(order) for number, patient in enumerate(order)}
+        of_rows = [SPLITS[int(np.searchsorted(ends, place[patient]))] for patient in patients]
+    rows = {name: np.flatnonzero(np.array(of_rows) == name) for name in SPLITS}
+    for name, of_split in rows.items():
+        if not len(of_split):
+            raise InputError(
+                f"{source}: no row is in {name}; a probe learns on train, is chosen on val, scored on test"
+            )
+    return rows
+
+
+def spread(patients: Sequence[str], labels: Labels, rows: Int[np.ndarray, " R"], seed: int) -> list[str]:
+    """The patients of these rows in a seeded order of which any stretch has each kind of them in its share.
+
+    A patient's kind is the rarest label of its rows.
+    """
+    own: dict[str, set[int]] = {}
+    for row in rows.tolist():
+        own.setdefault(patients[row], set()).update(np.flatnonzero(labels.present[row] & labels.known[row]).tolist())
+    counts = Counter(label for of_patient in own.values() for label in of_patient)
+    kinds: dict[int, list[str]] = {}
+    for patient in sorted(own):
+        kinds.setdefault(min(own[patient], key=lambda label: (counts[label], label), default=-1), []).append(patient)
+    rng, places = np.random.default_rng([seed, 318]), []
+    for kind in sorted(kinds):
+        of_kind, shift = kinds[kind], rng.uniform()
+        for number, one in enumerate(rng.permutation(len(of_kind)).tolist()):
+            places.append(((number + shift) / len(of_kind), kind, of_kind[one]))
+    return [patient for *_, patient in sorted(places)]
+
+
+def few(order: Sequence[str], patients: Sequence[str], rows: np.ndarray, share: float) -> np.ndarray:
+    """Those of the rows that are of the first patients in `order`, as many as make up a share of the rows."""
+    of_patient: dict[str, list[int]] = {}
+    for row in rows.tolist():
+        of_patient.setdefault(patients[row], []).append(row)
+    taken: list[int] = []
+    for patient in order:
+        if len(taken) >= share * len(rows):
+            break
+        taken += of_patient[patient]
+    return np.sort(np.array(taken, np.int64))
