@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ def read_asked(options: Options, config: Mapping[str, Any], notes: Notes) -> Ask
         classes = classes_of(count, external.names, external.columns.classes, options.data)
         rows, class_of = class_sample(external.values, external.names, classes, size, options.seed)
         external = external.take(rows)
-    questions = _questions(options, external)
+    questions = _questions(options, external, classes or external.names)
     if not questions and not any(external.reports):
         raise InputError(
             f"{options.data}: has neither labels nor reports in its columns {', '.join(external.columns.cells)}; say "
@@ -94,8 +94,8 @@ def _read(options: Options, file: str, columns: ColumnMap, config: Mapping[str, 
     return read_external(Path(file).expanduser(), columns, images, data["section"], data["view"], notes)
 
 
-def _questions(options: Options, external: ExternalSet) -> list[Question]:
-    """What is asked of the images: by --zero_shot, or by the map's prompts, or else each label of the table."""
+def _questions(options: Options, external: ExternalSet, names: Sequence[str]) -> list[Question]:
+    """What is asked of the images: by --zero_shot, or by the map's prompts, or else each of the names."""
     if not external.names:
         if options.zero_shot:
             raise InputError(f"--zero_shot: {options.data} has no labels to hold it against; say where by --columns")
@@ -110,7 +110,7 @@ def _questions(options: Options, external: ExternalSet) -> list[Question]:
         there = [tuple(label for label in q.labels if label.casefold() in known) for q in asked]
         questions = [dataclasses.replace(q, labels=labels) for q, labels in zip(asked, there, strict=True) if labels]
     else:
-        questions = questions_of({name: {} for name in external.names}, source)
+        questions = questions_of({name: {} for name in names}, source)
     return match_labels(questions, external.names, source)
 
 
