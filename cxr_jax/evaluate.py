@@ -3,6 +3,7 @@
     python -m cxr_jax.evaluate --workdir DIR [--split test]         scores, predictions.jsonl and a page of cases
     python -m cxr_jax.evaluate --workdir DIR --compare DIR|FILE     the same, and a paired test against another system
     python -m cxr_jax.evaluate --workdir DIR --zero_shot YAML       labels by opposite sentences: AUROC and F1
+    python -m cxr_jax.evaluate --workdir DIR --data FILE.csv        a set from elsewhere: by its labels, its reports
     python -m cxr_jax.evaluate --annotation FILE                    floors and ceiling of R2Gen's annotation.json
     python -m cxr_jax.evaluate --annotation FILE|--workdir DIR --score predictions.jsonl
                                                                     any system's reports beside the same floors
@@ -11,10 +12,10 @@
     python -m cxr_jax.evaluate --annotation FILE|--workdir DIR --probes
                                                                     what scores, and the model, see of side and negation
 
-The run's folder is all that is needed. Retrieved reports always come from the training split. A system's lines hold
-study_id and prediction; what a run writes as predictions.jsonl holds more. Labels of another tool, CheXbert's say, are
-taken from CSVs: --labels FILE with --zero_shot, in place of the data's own; --labels REFERENCES PREDICTIONS with
---score.
+The run's folder is all that is needed; for --data an export's will do, or a model on the hub. Retrieved reports come
+from the training split, with --data from any --pool. A system's lines hold study_id and prediction; what a run writes
+as predictions.jsonl holds more. Labels of another tool, CheXbert's say, are taken from CSVs: --labels FILE with
+--zero_shot, in place of the data's own; --labels REFERENCES PREDICTIONS with --score.
 """
 
 import argparse
@@ -42,6 +43,8 @@ from cxr_jax.labels.indicators import indicators
 from cxr_jax.pages import charts
 from cxr_jax.pages.cases import cases_of
 from cxr_jax.pages.page import write_page
+from cxr_jax.recipes import external_arguments
+from cxr_jax.recipes.external import evaluate_external
 from cxr_jax.retrieval.prompts import match_labels, read_questions
 from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
@@ -333,7 +336,9 @@ def _given_labels(file: str, index: SplitIndex) -> list[frozenset[str]]:
 def add_split_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of scoring a run's split, which `retrieve` has as well."""
     parser.add_argument("--split", default="test", choices=("val", "test"), help="the split to score (test)")
-    parser.add_argument("--protocol", default="r2gen", choices=PROTOCOLS, help="how reports are scored (r2gen)")
+    parser.add_argument(
+        "--protocol", choices=PROTOCOLS, help="how reports are scored (r2gen; of a set from elsewhere raw)"
+    )
     parser.add_argument("--top_k", type=int, default=3, metavar="K", help="how many to retrieve (3)")
 
 
@@ -357,7 +362,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--labels", nargs="+", default=[], metavar="CSV", help="labels of another tool, see above")
     parser.add_argument(
-        "--uncertain", default="positive", choices=UNCERTAIN, help="what a doubt is in the label F1 (positive)"
+        "--uncertain",
+        choices=UNCERTAIN,
+        help="what a doubt is: in the label F1 (positive), of a set from elsewhere (ignore)",
     )
     parser.add_argument("--texts", default="", metavar="OUT", help="a folder for all systems' texts, for other metrics")
     parser.add_argument("--scores", nargs="+", default=[], metavar="NAME=FILE.csv", help="other metrics of these texts")
@@ -367,8 +374,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--probes", action="store_true", help="what the scores, and the model, see of side and negation"
     )
+    external_arguments.add(parser)
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
     _check(arguments)
+    if arguments.data:
+        evaluate_external(external_arguments.options_of(arguments))
+        return
+    arguments.protocol, arguments.uncertain = arguments.protocol or "r2gen", arguments.uncertain or "positive"
     exchange = Exchange(arguments.texts, parse_scores(arguments.scores, arguments.higher_is_better))
     if arguments.probes and arguments.annotation:
         probe_annotation(arguments.annotation, arguments.split, arguments.protocol)
@@ -407,6 +419,7 @@ def _check(arguments: argparse.Namespace) -> None:
     if not (arguments.workdir or arguments.annotation or arguments.score):
         raise InputError("--workdir: is missing; name a run's folder (or --annotation FILE, see --help)")
     _refuse_together(arguments)
+    external_arguments.check(arguments)
     wanted = 2 if arguments.score else 1 if arguments.zero_shot and not arguments.annotation else 0
     if arguments.labels and len(arguments.labels) != wanted:
         raise InputError(
@@ -417,6 +430,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _refuse_together(arguments: argparse.Namespace) -> None:
     for name, others in (
+        ("data", ("annotation", "score", "compare", "labels", "texts", "scores", "probes")),
         ("annotation", ("workdir", "compare", "zero_shot")),
         ("score", ("compare", "zero_shot")),
         ("zero_shot", ("compare", "texts", "scores")),

@@ -3,9 +3,12 @@
     python -m cxr_jax.retrieve --workdir DIR [--split test]         scores, predictions.jsonl and a page of cases
     python -m cxr_jax.retrieve --workdir DIR --image FILE|DIR …     the nearest training reports of each image
     python -m cxr_jax.retrieve --workdir DIR --text "…"             the training images nearest to a text
+    python -m cxr_jax.retrieve --workdir DIR --image FILE --find images [--add "…"]
+                                                                    the training images nearest to an image, and a text
 
-The run's folder is all that is needed. Retrieved reports always come from the training split. More ways to score are
-`python -m cxr_jax.evaluate`'s.
+The run's folder is all that is needed. Retrieved reports come from the training split, or from --pool: a CSV or text
+file of reports or sentences, other runs' folders, train, or several. More ways to score are `python -m
+cxr_jax.evaluate`'s.
 """
 
 import argparse
@@ -16,14 +19,22 @@ from pathlib import Path
 
 import cxr_jax
 from cxr_jax.data import folders, images
+from cxr_jax.data.notes import Notes, say
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluate import add_split_arguments, evaluate_split
+from cxr_jax.retrieval.corpus import read_pool
+from cxr_jax.retrieval.external import Embedder
 from cxr_jax.retrieval.model import BATCH, Model, Neighbour
 from cxr_jax.runtime import parallel
 
 
-def show_reports(model: Model, files: Sequence[Path], top_k: int, recall: float = 1.0) -> None:
-    """Prints the nearest training reports of each image; as many as a batch holds are encoded together.
+def show_reports(
+    model: Model, files: Sequence[Path], top_k: int, recall: float = 1.0, find: str = "reports", text: str = ""
+) -> None:
+    """Prints the nearest studies of the pool of each image; as many as a batch holds are encoded together.
+
+    Args:
+      find, text: see `Model.retrieve_each`.
 
     Raises:
       InputError: an image cannot be read; the readable ones are answered first.
@@ -36,11 +47,12 @@ def show_reports(model: Model, files: Sequence[Path], top_k: int, recall: float 
                 pictures.append((file, images.read(file)))
             except InputError as error:
                 faults.append(str(error))
-        found = model.retrieve_each([picture.grey for _, picture in pictures], top_k, recall) if pictures else []
+        greys = [picture.grey for _, picture in pictures]
+        found = model.retrieve_each(greys, top_k, recall, find, text) if greys else []
         for (file, picture), neighbours in zip(pictures, found, strict=True):
             for warning in picture.warnings:
                 print(f"{file}: warning: {warning}", file=sys.stderr)
-            print(f"\n{file}")
+            print(f"\n{file}", *([f'and "{text}"'] if text else []))
             _print_neighbours(neighbours)
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -65,8 +77,18 @@ def image_files(arguments: Sequence[str]) -> list[Path]:
 def _print_neighbours(neighbours: Sequence[Neighbour]) -> None:
     for rank, neighbour in enumerate(neighbours, start=1):
         labels = f"  [{', '.join(neighbour.row.labels)}]" if neighbour.row.labels else ""
-        print(f"{rank:3}. {neighbour.similarity:+.3f}  {neighbour.row.study_id} ({neighbour.row.image_id}){labels}")
+        image = f" ({neighbour.row.image_id})" if neighbour.row.image_id else ""  # a pool of reports alone has none
+        print(f"{rank:3}. {neighbour.similarity:+.3f}  {neighbour.row.study_id}{image}{labels}")
         print(textwrap.indent(textwrap.fill(neighbour.row.report, 100), " " * 13))
+
+
+def _with_pool(model: Model, given: Sequence[str] | None) -> Model:
+    if not given:
+        return model
+    notes = Notes()
+    pool, _ = read_pool(Embedder(model), given, notes)
+    say("--pool", notes.all)
+    return model.with_pool(pool)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,6 +100,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_split_arguments(parser)
     parser.add_argument("--image", nargs="+", metavar="FILE|DIR", help="images to find reports for")
     parser.add_argument("--text", metavar="TEXT", help="a text to find images for")
+    parser.add_argument("--find", default="reports", choices=("reports", "images"), help="for --image (reports)")
+    parser.add_argument("--add", default="", metavar="TEXT", help="what is looked for besides each --image")
+    parser.add_argument("--pool", nargs="+", metavar="FILE|DIR|train", help="where reports come from (train)")
     parser.add_argument(
         "--approximate",
         type=float,
@@ -94,14 +119,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError("--approximate: scores are of the exact search; give it with --image or --text")
     if not arguments.workdir:
         raise InputError("--workdir: is missing; name a run's folder")
+    for name in ("pool", "add"):
+        if getattr(arguments, name) and not arguments.image:
+            raise InputError(f"--{name}: is of images; give it with --image (evaluate --data has a --pool of its own)")
     if not arguments.image and arguments.text is None:
-        evaluate_split(arguments.workdir, arguments.split, arguments.protocol, arguments.top_k)
+        evaluate_split(arguments.workdir, arguments.split, arguments.protocol or "r2gen", arguments.top_k)
         return
     files = image_files(arguments.image or [])
     model = cxr_jax.load(arguments.workdir)
     parallel.cache_compilations(Path(model.config["data"]["cache"]).expanduser() / "compiled")
     if files:
-        show_reports(model, files, arguments.top_k, arguments.approximate)
+        show_reports(
+            _with_pool(model, arguments.pool), files, arguments.top_k, arguments.approximate, arguments.find,
+            arguments.add.strip(),
+        )  # fmt: skip
     if arguments.text is not None:
         print(f'\n"{arguments.text}"')
         _print_neighbours(model.retrieve_images(arguments.text, arguments.top_k, arguments.approximate))

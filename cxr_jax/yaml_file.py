@@ -9,25 +9,27 @@ import yaml
 from cxr_jax.errors import InputError
 
 
-def read_mapping(file: Path, what: str, example: str) -> dict[Any, Any]:
-    """The mapping that a YAML file holds.
+def read_mapping(file: Path | str, what: str, example: str) -> dict[Any, Any]:
+    """The mapping that a YAML file holds, or that a text is which begins with "{": as one writes it in a command.
 
     Args:
       what: it is of, for messages: "labels and their sentences".
       example: a line of it, for messages.
 
     Raises:
-      InputError: it cannot be read, is not YAML, has a key twice, or holds no mapping.
+      InputError: it cannot be read, is not YAML, has a key twice, or holds no mapping: an empty one stands in a command
+        alone.
     """
+    inline = str(file).lstrip().startswith("{")
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+        content = yaml.load(str(file) if inline else Path(file).expanduser().read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read ({error}); give a file of {what}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or error
         where = f"line {mark.line + 1}: " if mark else ""
         raise InputError(f"{file}: {where}not YAML of {what} ({problem}); mend it there") from error
-    if not isinstance(content, dict) or not content:
+    if not isinstance(content, dict) or not (content or inline):
         raise InputError(f"{file}: holds no mapping of {what}; write lines such as {example}")
     return content
 

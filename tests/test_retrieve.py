@@ -20,8 +20,9 @@ class Brightness(Model):
     def __init__(self):
         self.config, self.calls = {"data": {"cache": ""}}, []
 
-    def retrieve_each(self, images, top_k, recall):
+    def retrieve_each(self, images, top_k, recall, find="reports", text=""):
         self.calls.append((len(images), recall))
+        self.asked = find, text
         return [[self.neighbour(int(image.mean()) + rank) for rank in range(top_k)] for image in images]
 
     def retrieve_images(self, text, top_k, recall):
@@ -134,6 +135,19 @@ def test_a_text_is_answered_with_its_nearest_images(workdir, model, capsys):
     text = capsys.readouterr().out
     assert '"nodule"' in text
     assert text.count("study") == text.count("study6 ") == 1
+
+
+def test_images_are_found_by_an_image_and_what_is_added(workdir, folder, model, capsys):
+    arguments = ["--workdir", workdir, "--image", str(folder / "b.png"), "--find", "images", "--add", " left effusion "]
+    retrieve.main(arguments)
+    assert model.asked == ("images", "left effusion")
+    assert 'b.png and "left effusion"' in capsys.readouterr().out
+
+
+def test_another_pool_is_of_images(workdir):
+    for option in ("--pool", "--add"):
+        with pytest.raises(InputError, match=f"{option}: is of images; give it with --image"):
+            retrieve.main(["--workdir", workdir, option, "x", "--text", "nodule"])
 
 
 def test_images_and_text_together(workdir, folder, model, capsys):

@@ -24,3 +24,14 @@ def test_labels_and_texts():
     for key in (None, True, 1, " "):
         with pytest.raises(InputError, match=r"f: label .* is no text"):
             label_of(key, "f")
+
+
+def test_a_mapping_as_it_stands_in_a_command(tmp_path):
+    (tmp_path / "a.yaml").write_text("image: Path\nvalues: [Edema]\n")
+    wanted = {"image": "Path", "values": ["Edema"]}
+    assert read_mapping(str(tmp_path / "a.yaml"), "columns", "x") == wanted
+    assert read_mapping(" {image: Path, values: [Edema]}", "columns", "x") == wanted
+    assert read_mapping("{}", "columns", "x") == {}
+    for given, says in (("{a: 1, A: 2}", "A is there twice"), ("{a: [1}", "line 1: not YAML of columns")):
+        with pytest.raises(InputError, match=says):
+            read_mapping(given, "columns", "x")

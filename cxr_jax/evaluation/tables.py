@@ -30,6 +30,8 @@ FLOOR_NAMES = {
     "random_report": "a random training report",
     "random_same_class_report": "a random one, normal for normal",
     "most_frequent_report": "the most frequent training report",
+    "own_constant_report": "one report of this set, chosen on other patients",
+    "own_random_report": "a random report of this set's other patients",
 }
 # Published figures on IU X-ray (the second is printed with two decimals). R2Gen's METEOR is the jar's.
 PUBLISHED = (
@@ -113,7 +115,7 @@ def score_remarks(metrics: Mapping[str, Any]) -> list[str]:
         above = {
             floor: scores[name]
             for floor, scores in metrics["floors"].items()
-            if scores.get(name, 0) > metrics["ceiling"].get(name, math.inf)
+            if scores.get(name, 0) > metrics["ceiling"].get(name, math.inf) and not floor.startswith("own_")
         }
         if above:
             floor, score = max(above.items(), key=lambda item: item[1])
@@ -176,6 +178,27 @@ def recall_table(metrics: Mapping[str, Any]) -> Table:
         rows.append(["  its very own study", *(f"{scores[f'instance_recall@{k}']:.3f}" for k in ks), ""])
         rows.append(["  that one's ceiling", *(f"{scores[f'instance_ceiling@{k}']:.3f}" for k in ks), ""])
     return Table([f"among the {metrics['n']} of the split", *(f"recall@{k}" for k in ks), "median rank"], rows)
+
+
+def class_table(by_class: Mapping[str, Any]) -> Table:
+    """Columns and rows of retrieval by class: precision at K and mean average precision of each direction."""
+    names = {
+        "image_to_report": "image → report",
+        "image_to_image": "image → image",
+        "sentence_to_image": "sentence → image",
+    }
+    there = [name for name in names if name in by_class]
+    ks = [name for name in by_class["image_to_image"] if name.startswith("precision@")]
+    rows = []
+    for name in there:
+        scores = by_class[name]
+        rows.append(
+            [names[name], *(f"{scores[k]:.3f}" if k in scores else "" for k in (*ks, "map", "chance_precision"))]
+        )
+        if "intervals" in scores:
+            ends = ["{:.3f}-{:.3f}".format(*scores["intervals"][k]) if k in scores else "" for k in (*ks, "map")]
+            rows.append(["  95 % interval", *ends, ""])
+    return Table(["of the query's class", *(f"P@{k.split('@')[1]}" for k in ks), "mAP", "chance P"], rows)
 
 
 def markdown(metrics: Mapping[str, Any], lines: Sequence[Mapping[str, Any]], examples: int = 2) -> str:
@@ -249,7 +272,7 @@ def zero_shot_table(metrics: Mapping[str, Any]) -> Table:
 def _zero_shot_cells(entry: Mapping[str, Any]) -> list[str]:
     def score(name: str) -> list[str]:
         if entry[name] is None:
-            return ["none on val", ""]
+            return ["no threshold", ""]
         return [f"{entry[name]:.3f}", "{:.3f}-{:.3f}".format(*entry["intervals"][name])]
 
     return [*score("auroc"), score("average_precision")[0], *score("f1"), f"{entry['floors']['f1']:.3f}"]

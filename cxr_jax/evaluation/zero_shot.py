@@ -18,11 +18,18 @@ SCORES = ("auroc", "average_precision", "f1", "f1_at_0.5")
 class Ranking:
     """One label's truth and scores, sorted once, to be scored under any weights of the images: exact, ties included.
 
-    Weights are float64 (n, r), how often each image is drawn in each of r resamples; all ones give the sample itself.
+    Images of which the truth is not known are none of them. Weights are float64 (n, r), how often each image is drawn
+    in each of r resamples; all ones give the sample itself.
     """
 
-    def __init__(self, truth: Bool[np.ndarray, " N"], score: Float[np.ndarray, " N"]):
-        self.positive, self.negative = (rows[np.argsort(score[rows])] for rows in map(np.flatnonzero, (truth, ~truth)))
+    def __init__(
+        self,
+        truth: Bool[np.ndarray, " N"],
+        score: Float[np.ndarray, " N"],
+        known: Bool[np.ndarray, " N"] | None = None,
+    ):
+        sides = (truth, ~truth) if known is None else (truth & known, ~truth & known)
+        self.positive, self.negative = (rows[np.argsort(score[rows])] for rows in map(np.flatnonzero, sides))
         ours, theirs = score[self.positive], score[self.negative]
         # Of each positive, in ascending order: the positives and negatives below it, and the negatives up to it.
         self.ours_below = np.searchsorted(ours, ours, "left")
@@ -80,11 +87,13 @@ def score_labels(
     clusters: Clusters | None = None,
     resamples: int = 1000,
     seed: int = 0,
+    known: Bool[np.ndarray, "N L"] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """SCORES of each label and their macro means, and the ends of their 95 % bootstrap intervals.
 
     Args:
-      truth: each label with a positive and a negative in it.
+      truth: each label with a positive and a negative in it, among those that are known.
+      known: where it is not, the image does not count for that label; None where all are.
       thresholds: of the margins, for F1; NaN where there is none, and that F1 is NaN then.
       clusters: (n,), what is drawn; patient ids.
 
@@ -98,10 +107,12 @@ def score_labels(
     count, labels = truth.shape
     if np.isnan(margin).any():  # sorts as the highest of all, which would read as certainty
         raise InputError("margin: holds NaN; the embeddings are broken (a diverged run?)")
-    if not labels or not truth.any(axis=0).all() or truth.all(axis=0).any():
+    known = np.ones_like(truth) if known is None else known
+    truth = truth & known
+    if not labels or not truth.any(axis=0).all() or (truth == known).all(axis=0).any():
         raise InputError("truth: AUROC needs a positive and a negative of each label; leave out the labels without")
-    rankings = [Ranking(truth[:, i], margin[:, i]) for i in range(labels)]
-    at_threshold, at_half = margin >= thresholds, margin >= 0
+    rankings = [Ranking(truth[:, i], margin[:, i], known[:, i]) for i in range(labels)]
+    at_threshold, at_half = (margin >= thresholds) & known, (margin >= 0) & known
 
     def scores(weights: np.ndarray) -> np.ndarray:
         drawn = np.ascontiguousarray(weights.T, np.float64)  # an image a row: gathered and summed without strides
@@ -136,24 +147,35 @@ def zero_shot_metrics(
     val_margin: Float[np.ndarray, "M L"],
     clusters: Clusters | None = None,
     resamples: int = 1000,
+    known: Bool[np.ndarray, "N L"] | None = None,
+    val_known: Bool[np.ndarray, "M L"] | None = None,
 ) -> dict[str, Any]:
     """What zero_shot.json holds of the labels; thresholds are chosen on val.
 
+    Args:
+      known, val_known: where the truth is not known, the image does not count for that label; None where all are.
+
     Returns:
-      "labels": {name: its prompts, n_positive, prevalence, threshold (a probability; None where val has no positive)
-      and, where it can be measured, SCORES, "intervals" and "floors"; where not, "not_measurable" says why};
+      "labels": {name: its prompts, n_known (the images of which it is known), n_positive, prevalence among them,
+      threshold (a probability; None where val has no positive) and, where it can be measured, SCORES, "intervals" and
+      "floors"; where not, "not_measurable" says why};
       "macro": the means over those that can, or None.
     """
-    measurable = [i for i, column in enumerate(truth.T) if column.any() and not column.all()]
-    thresholds = np.array([best_threshold(val_truth[:, i], val_margin[:, i]) for i in range(len(questions))])
+    known = np.ones_like(truth) if known is None else known
+    val_known = np.ones_like(val_truth) if val_known is None else val_known
+    truth = truth & known
+    measurable = [i for i, column in enumerate(truth.T) if column.any() and (column != known[:, i]).any()]
+    chosen_on = ((val_truth[rows, i], val_margin[rows, i]) for i, rows in enumerate(val_known.T))
+    thresholds = np.array([best_threshold(*column) for column in chosen_on])
     labels: dict[str, dict[str, Any]] = {}
     for i, question in enumerate(questions):
         labels[question.name] = {
             "counts_as": list(question.labels),
             "positive": list(question.positive),
             "negative": list(question.negative),
+            "n_known": int(known[:, i].sum()),
             "n_positive": int(truth[:, i].sum()),
-            "prevalence": float(truth[:, i].mean()),
+            "prevalence": float(truth[:, i].sum() / max(known[:, i].sum(), 1)),
             "threshold": _or_none(expit(thresholds[i])),
         }
         if i not in measurable:
@@ -162,7 +184,12 @@ def zero_shot_metrics(
     macro: dict[str, Any] | None = None
     if measurable:
         score, low, high = score_labels(
-            truth[:, measurable], margin[:, measurable], thresholds[measurable], clusters, resamples
+            truth[:, measurable],
+            margin[:, measurable],
+            thresholds[measurable],
+            clusters,
+            resamples,
+            known=known[:, measurable],
         )
         entries = [labels[questions[i].name] for i in measurable]
         for entry, *columns in zip(entries, score, low, high, strict=False):

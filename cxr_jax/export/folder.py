@@ -104,15 +104,25 @@ def _dotted(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.asarray(value, order="C") for name, value in flatten_dict(dict(variables), sep=".").items()}
 
 
+def open_folder(workdir: str | Path) -> RunFolder | ExportFolder:
+    """What `load` loads the model of: a run's folder or an export's, fetched where it is on the hub.
+
+    Raises:
+      InputError: `workdir` is no folder, but reads as a model on the hub and cannot be had from there.
+    """
+    root = hub.fetch(workdir, FILES)
+    export = ExportFolder(root)
+    return export if export.is_one() else RunFolder(root)
+
+
 def load(workdir: str | Path) -> Model:
     """The model of a run's folder or of an export's, either of which may have been moved, or of an export on the hub.
 
     Raises:
       InputError: there is neither, or the run is unfinished, or a file is damaged.
     """
-    root = hub.fetch(workdir, FILES)
-    export = ExportFolder(root)
-    return _load_export(export) if export.is_one() else load_run(RunFolder(root))
+    folder = open_folder(workdir)
+    return _load_export(folder) if isinstance(folder, ExportFolder) else load_run(folder)
 
 
 def read_source(name: str) -> Source:

@@ -63,14 +63,14 @@ def findings_of(case: Case, from_data: bool) -> list[str]:
 
 def article(number: int, case: Case, findings: Sequence[str], images: Images) -> str:
     """A case as HTML; its images are left with `images`."""
-    truth = find_mentions(case.report)
+    truth, compared = find_mentions(case.report), case.rouge_l is not None
     words = _words(case.report)
     retrieved, contradictions = [], 0
     for rank, neighbour in enumerate(case.neighbours):
         mentions = find_mentions(neighbour.report)
-        judged = judge(mentions, truth)
+        judged = judge(mentions, truth) if compared else [Judged(mention, "") for mention in mentions]
         contradictions += sum(mention.verdict == CONTRADICTS for mention in judged) if rank == 0 else 0
-        missed = passed_over(mentions, truth)
+        missed = passed_over(mentions, truth)  # without a true report nothing is
         silent = f'<p class="missed">not mentioned: {escape(", ".join(missed))}</p>' if missed else ""
         retrieved.append(
             f"""<section>
@@ -83,24 +83,26 @@ def article(number: int, case: Case, findings: Sequence[str], images: Images) ->
         )
     similarity = max((neighbour.similarity for neighbour in case.neighbours), default=0.0)
     data = {
-        "rouge": f"{case.rouge_l:.4f}",
         "similarity": f"{similarity:.4f}",
         "contradictions": str(contradictions),
         "labels": json.dumps(list(findings)),
     }
-    scores = f"ROUGE-L {case.rouge_l:.3f}"
+    scores = []
+    if case.rouge_l is not None:
+        data["rouge"] = f"{case.rouge_l:.4f}"
+        scores.append(f"ROUGE-L {case.rouge_l:.3f}")
     if case.rule_f1 is not None:
         data["rule"] = f"{case.rule_f1:.4f}"
-        scores += f", rule F1 {case.rule_f1:.2f}"
+        scores.append(f"rule F1 {case.rule_f1:.2f}")
+    true = f'<h3>True report</h3>\n<p class="report">{_report(case.report, truth)}</p>' if compared else ""
     attributes = " ".join(f'data-{name}="{escape(value)}"' for name, value in data.items())
     newline = "\n"
     return f"""<article {attributes}>
 <div class="query">
 <h2>{number} <span class="id">{escape(case.study_id)}</span></h2>
-<p class="id">{scores}</p>
+<p class="id">{", ".join(scores)}</p>
 {_xray(case.image, f"Query study {case.study_id}", images, case.attention, case.cell)}
-<h3>True report</h3>
-<p class="report">{_report(case.report, truth)}</p>
+{true}
 {_labels(case.labels)}
 </div>
 <div>
@@ -115,6 +117,8 @@ def article(number: int, case: Case, findings: Sequence[str], images: Images) ->
 def _xray(
     image: bytes, description: str, images: Images, attention: np.ndarray | None = None, cell: float = 0.0
 ) -> str:
+    if not image:  # of a pool of reports alone
+        return ""
     over = caption = ""
     if attention is not None:
         height, width = (min(100.0, 100 * cell * count) if cell else 100.0 for count in attention.shape)

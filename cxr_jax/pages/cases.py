@@ -13,7 +13,7 @@ from cxr_jax.retrieval.store import SplitIndex
 
 @dataclass(frozen=True)
 class RetrievedStudy:
-    """A retrieved training study: image is JPEG bytes, similarity the cosine to the query image."""
+    """A retrieved study: image is JPEG bytes, b"" where the pool has none, similarity the cosine to the query image."""
 
     study_id: str
     image: bytes
@@ -26,9 +26,9 @@ class RetrievedStudy:
 class Case:
     """A query study: image is JPEG bytes, report the true one, neighbours nearest first.
 
-    rouge_l and rule_f1 score the first neighbour's report. attention is A_s of Eq. (11), uint8 (h, w) of 0 to 1, cell
-    the side of one of its places over that of the square that the model sees: where these do not divide, as 312 pixels
-    in places of 32, the right and lower rim belongs to none.
+    rouge_l and rule_f1 score the first neighbour's report; without a true report rouge_l is None. attention is A_s of
+    Eq. (11), uint8 (h, w) of 0 to 1, cell the side of one of its places over that of the square that the model sees:
+    where these do not divide, as 312 pixels in places of 32, the right and lower rim belongs to none.
     """
 
     study_id: str
@@ -36,7 +36,7 @@ class Case:
     report: str
     labels: Collection[str]
     neighbours: Sequence[RetrievedStudy]
-    rouge_l: float
+    rouge_l: float | None = None
     rule_f1: float | None = None
     attention: np.ndarray | None = None
     cell: float = 0.0  # 0: the map covers the whole square
@@ -82,8 +82,8 @@ def cases_of(
                 )
                 for s, r in zip(similarity[i], rows[i], strict=True)
             ],
-            float(rouge[i]),
-            2 * len(a & b) / (len(a) + len(b)) if a or b else None,
+            float(rouge[i]) if query.rows[i].report else None,
+            2 * len(a & b) / (len(a) + len(b)) if (a or b) and query.rows[i].report else None,
             None if query.attention is None else query.attention[i],
             cell,
         )

@@ -21,6 +21,8 @@ _FLOOR_MARKS = {
     "random_report": "M-4 0A4 4 0 1 0 4 0A4 4 0 1 0-4 0Z",
     "random_same_class_report": "M0-5L5 0L0 5L-5 0Z",
     "most_frequent_report": "M-4-4L4 4M-4 4L4-4",
+    "own_constant_report": "M-5 4H5L0-5Z",
+    "own_random_report": "M-4-4H4V4H-4Z",
 }
 _CEILING_MARK = "M0-8V8"
 _SYSTEM_MARK = "M-5 0A5 5 0 1 0 5 0A5 5 0 1 0-5 0Z"

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 
 from cxr_jax.evaluation.tables import Table, are_words
 from cxr_jax.pages.case_html import Images, article, findings_of
@@ -36,12 +37,14 @@ def write_page(
     cases: Sequence[Case],
     notes: Sequence[str] = (),
     pictures: Sequence[str] = (),
+    tables: Mapping[str, Table] = MappingProxyType({}),
 ) -> None:
     """Writes the page to `path` (its folder must exist).
 
     summary: the scores with their floors beside them.
     notes: sentences shown above the cases, such as what the images are.
     pictures: HTML of `charts`, shown above the table.
+    tables: more of them, by their titles, shown below it.
 
     An image that several cases show is embedded once. What the rule labeller reads stands after each sentence; in
     retrieved reports it is marked by whether the true one agrees, contradicts or is silent, and other sentences by the
@@ -52,6 +55,7 @@ def write_page(
     Raises ValueError for a row that does not fit the columns, or an image that is no JPEG.
     """
     images, script, table = Images(), _file("page.js"), _table(summary)
+    more = "".join(f"<h2>{escape(name)}</h2>\n{_table(of_name)}" for name, of_name in tables.items())
     from_data = any(case.labels for case in cases)
     findings = [findings_of(case, from_data) for case in cases]
     articles = "\n".join(article(i + 1, case, findings[i], images) for i, case in enumerate(cases))
@@ -61,10 +65,11 @@ def write_page(
 {"".join(f"<p class=note>{escape(note)}</p>" for note in notes)}
 {f'<div class="pictures">{"".join(pictures)}</div>' if pictures else ""}
 {f"<details><summary>The scores as a table</summary>{table}</details>" if pictures else table}
+{more}
 </header>
 <main>
 {_bar(cases, sorted(set().union(*findings)))}
-{_KEY if cases else ""}
+{_KEY if any(case.rouge_l is not None for case in cases) else ""}
 {articles}
 </main>
 <dialog id="zoom" aria-label="Enlarged image"><div></div></dialog>
@@ -125,7 +130,10 @@ def _table(table: Table) -> str:
 def _bar(cases: Sequence[Case], findings: Sequence[str]) -> str:
     """The controls; one without a use is left out."""
     by_rules = any(case.rule_f1 is not None for case in cases)
+    by_report = not cases or any(case.rouge_l is not None for case in cases)
     orders = {value: text for value, text in _ORDERS.items() if by_rules or not value.startswith("rule-")}
+    if not by_report:
+        orders = {value: text for value, text in orders.items() if value in ("", "similar")}
     labels = [
         '<label class="wide">Filter <input type="search" id="filter" placeholder="words, labels, study ids"></label>'
     ]

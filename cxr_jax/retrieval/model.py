@@ -65,6 +65,11 @@ class Model:
             pool.check_checkpoint(pool.step, identity(variables), "the model")
 
     @property
+    def has_pool(self) -> bool:
+        """Whether there is a training split's index; an export may be without."""
+        return self._pool is not None
+
+    @property
     def pool(self) -> SplitIndex:
         """The training split's index.
 
@@ -76,6 +81,16 @@ class Model:
                 "this export holds no pool of reports to retrieve from; export the run again with --with_index"
             )
         return self._pool
+
+    def with_pool(self, pool: SplitIndex) -> "Model":
+        """The same model, compiled as it is, with another pool (`corpus.read_pool`).
+
+        Raises:
+          InputError: the pool is of another checkpoint.
+        """
+        model = Model(self.config, self.variables, self.tokenizer, pool)
+        model._encode = self._encode
+        return model
 
     def encode_image(self, paths_or_arrays: Images, batch_size: int = BATCH) -> np.ndarray:
         """Radiographs to embeddings.
@@ -149,10 +164,24 @@ class Model:
         """
         return self.retrieve_each([image], top_k, recall)[0]
 
-    def retrieve_each(self, images: Images, top_k: int = 5, recall: float = 1.0) -> list[list[Neighbour]]:
-        """`retrieve` for each of several images, encoded and searched for together."""
-        reports = self._reports  # first: without a pool nothing need be embedded
-        return self._nearest(self.encode_image(images), reports, top_k, recall)
+    def retrieve_each(
+        self, images: Images, top_k: int = 5, recall: float = 1.0, find: str = "reports", text: str = ""
+    ) -> list[list[Neighbour]]:
+        """`retrieve` for each of several images, encoded and searched for together.
+
+        Args:
+          find: "reports", or "images" for the studies whose images lie nearest.
+          text: what is looked for besides: the query is then the sum of the image's embedding and this one's, scaled to
+            unit norm.
+        """
+        studies = (
+            self._pictures if find == "images" else self._reports
+        )  # first: without a pool nothing need be embedded
+        queries = self.encode_image(images)
+        if text:
+            queries = queries + self.encode_text([text])
+            queries /= np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
+        return self._nearest(queries, studies, top_k, recall)
 
     def retrieve_images(self, text: str, top_k: int = 5, recall: float = 1.0) -> list[Neighbour]:
         """The training images that lie nearest to a text, one a study, nearest first."""
@@ -169,6 +198,8 @@ class Model:
 
     @cached_property
     def _pictures(self) -> Candidates:
+        if not np.any(self.pool.image_embeddings[:1]):
+            raise InputError(f"the pool, {self.pool.name}, holds reports without images; take the run's own (train)")
         return Candidates(self.pool.image_embeddings, self._studies)
 
     def _nearest(self, queries: np.ndarray, studies: Candidates, k: int, recall: float) -> list[list[Neighbour]]:

@@ -20,6 +20,7 @@ from cxr_jax.yaml_file import label_of, read_mapping, texts_of
 POSITIVE = ("There is {label}.", "{label} is present.", "{label}.")
 NEGATIVE = ("There is no {label}.", "No {label}.", "No evidence of {label}.")
 SIDES = ("right", "left", "bilateral")
+EXAMPLE = "Cardiomegaly: {}"  # a line of a labels.yaml
 SIDE_KEYS = ("positive", "negative")
 Prompts = Mapping[str, Sequence[Sequence[str]]] | Sequence[str]  # label: (sentences that affirm, that deny)
 
@@ -40,8 +41,16 @@ def read_questions(file: Path) -> list[Question]:
     Raises:
       InputError: it cannot be read, is not YAML, or not in that form; the line names the entry.
     """
-    content = read_mapping(file, "labels and sentences", "Cardiomegaly: {}")
-    return [_question(name, entry, str(file)) for name, entry in content.items()]
+    return questions_of(read_mapping(file, "labels and sentences", EXAMPLE), str(file))
+
+
+def questions_of(content: Mapping[Any, Any], source: str) -> list[Question]:
+    """The questions of a mapping in labels.yaml's form, which `source` names.
+
+    Raises:
+      InputError: an entry is not in that form.
+    """
+    return [_question(name, entry, source) for name, entry in content.items()]
 
 
 def as_questions(prompts: Prompts) -> list[Question]:
@@ -96,9 +105,9 @@ def match_labels(questions: Sequence[Question], known: Collection[str], source: 
 def spoken(label: str) -> str:
     """A label as one says it within a sentence: "Pleural Effusion/left" → "left pleural effusion".
 
-    Capitals go, but for words of capitals alone; "Hernia, Hiatal" is turned round.
+    Capitals go, but for words of capitals alone; "Hernia, Hiatal" is turned round, and "_" is a blank.
     """
-    heading, *qualifiers = (part.strip() for part in label.split("/"))
+    heading, *qualifiers = (part.strip() for part in label.replace("_", " ").split("/"))
     words = " ".join(reversed(heading.split(", "))) if heading.count(", ") == 1 else heading
     before = [q for q in qualifiers if q.lower() in SIDES]
     after = [q for q in qualifiers if q.lower() not in SIDES]

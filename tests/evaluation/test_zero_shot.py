@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import logit
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import zero_shot
 from cxr_jax.evaluation.zero_shot import Ranking, best_threshold, score_labels, zero_shot_metrics
-from cxr_jax.retrieval.prompts import Question
+from cxr_jax.retrieval.prompts import Question, as_questions
 
 # Few distinct scores, so that most samples hold ties.
 SAMPLES = st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=2, max_size=30).filter(
@@ -196,3 +197,35 @@ def test_thresholds_are_of_val_and_never_of_the_split_itself():
     other = zero_shot_metrics(list(DRAWN.values()), ~truth, -margin, *val, resamples=20)["labels"]
     for name in DRAWN:
         assert whole[name]["threshold"] == other[name]["threshold"]
+
+
+def test_what_is_not_known_does_not_count_for_its_label():
+    rng = np.random.default_rng(5)
+    truth, margin, known = rng.random((60, 2)) < 0.4, rng.normal(size=(60, 2)), rng.random((60, 2)) < 0.6
+    questions = as_questions(["A", "B"])
+    metrics = zero_shot_metrics(
+        questions, truth, margin, truth, margin, np.arange(60), resamples=20, known=known, val_known=known
+    )
+    # Whatever stands where nothing is known.
+    noise = np.where(known, margin, 1e3 * rng.normal(size=margin.shape))
+    assert metrics == zero_shot_metrics(
+        questions, truth ^ ~known, noise, truth ^ ~known, noise, np.arange(60), 20, known, known
+    )
+    for i, name in enumerate("AB"):
+        entry, rows = metrics["labels"][name], known[:, i]
+        assert entry["n_known"] == rows.sum()
+        assert entry["n_positive"] == truth[rows, i].sum() == round(entry["prevalence"] * rows.sum())
+        assert entry["auroc"] == pytest.approx(naive_auroc(truth[rows, i], margin[rows, i]))
+        assert entry["average_precision"] == pytest.approx(naive_average_precision(truth[rows, i], margin[rows, i]))
+        called = margin[rows, i] >= logit(entry["threshold"])
+        assert entry["f1"] == pytest.approx(naive_f1(truth[rows, i], called))
+
+
+def test_a_label_of_which_only_positives_are_known_is_not_measurable():
+    truth = np.array([[True], [True], [False]])
+    known = truth.copy()
+    margin = np.array([[1.0], [2.0], [0.5]])
+    metrics = zero_shot_metrics(as_questions(["A"]), truth, margin, truth[:0], margin[:0], known=known)
+    assert metrics["macro"] is None
+    assert metrics["labels"]["A"]["not_measurable"] == "no negative in this split"
+    assert metrics["labels"]["A"]["threshold"] is None

@@ -117,3 +117,26 @@ def test_wrong_images_and_rows_are_refused(tmp_path):
     with pytest.raises(ValueError, match="has 1 cells for 2 columns"):
         write_page(tmp_path / "index.html", "t", Table(["a", "b"], [["only"]]), [])
     assert not (tmp_path / "index.html").exists()
+
+
+def test_more_tables_stand_below_the_first(tmp_path):
+    write_page(
+        tmp_path / "index.html", "t", SUMMARY, [], tables={"Labels & more": Table(["", "AUROC"], [["Edema", ".7"]])}
+    )
+    reader = Reader((tmp_path / "index.html").read_text())
+    assert reader.text("h2") == "Labels & more"
+    assert reader.texts["td"] == [".412", ".490", ".7"]
+
+
+def test_without_true_reports_nothing_is_compared(tmp_path):
+    """Of a pool of reports alone, too, which has no images."""
+    case = Case("a", BLACK, "", ["Edema"], [RetrievedStudy("b", b"", "Edema. Left effusion.", [], 0.5)])
+    write_page(tmp_path / "index.html", "t", SUMMARY, [case])
+    html = (tmp_path / "index.html").read_text()
+    body = html[html.index("<article") :]
+    assert "ROUGE-L" not in html[html.index("<main") :]
+    assert "True report" not in body
+    assert "<mark" not in html[html.index("<main") :]
+    assert body.count('class="xray') == 1
+    assert 'class="said positive"' in body  # what the rules read in the retrieved one stays
+    assert re.findall('<option value="([^"]*)">', html[html.index('id="order"') :]) == ["", "similar"]

@@ -1,0 +1,122 @@
+"""Images and reports that no run has seen, embedded as a split is."""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from cxr_jax.data import images
+from cxr_jax.data.notes import Notes
+from cxr_jax.data.records import Record
+from cxr_jax.data.reports import group_ids
+from cxr_jax.errors import InputError
+from cxr_jax.retrieval.model import Model
+from cxr_jax.retrieval.rows import Lazily, Row
+from cxr_jax.retrieval.search import top_k
+from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.retrieval.streaming import StreamingEncoder, collect, distinct
+from cxr_jax.training.checkpoint import identity
+
+SAME, SAME_PIXELS, SIDE = 0.995, 2.0, 64  # cosine; greys of 255; pixels
+
+
+class Embedder:
+    """A model as the encoder of sets and corpora, compiled once for all of them.
+
+    Args:
+      step: of its checkpoint; 0 where it does not matter.
+    """
+
+    def __init__(self, model: Model, step: int = 0):
+        self.model, self.step, self.checkpoint = model, step, identity(model.variables)
+        self._stream = StreamingEncoder(model)
+
+    def images(
+        self,
+        files: Sequence[Path],
+        notes: Notes,
+        progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda batches, _: batches,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The files that can be read, int64 (m,), and their embeddings, float32 (m, E) of unit norm.
+
+        The notes count the others, and what had to be guessed of an image.
+
+        Args:
+          progress: wraps the batches, of which it is told how many there are.
+
+        Raises:
+          InputError: none can be read.
+        """
+        count = -(-len(files) // self._stream.batch_size)
+        found = collect(progress(self._stream.images(files), count))
+        for row in found.faults:
+            notes.add("images cannot be read, and are left out", str(files[row]))
+        for row, warnings in found.warnings.items():
+            for warning in warnings:
+                notes.add(f"images: {warning}", str(files[row]))
+        if not len(found.rows):
+            raise InputError(f"none of {len(files)} images can be read; the first: {found.faults[0]}")
+        return found.rows, found.embeddings
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 (n, E) of unit norm, each distinct text encoded once; zeros for a blank one."""
+        each, which = distinct(texts)
+        embeddings = np.zeros((len(each), self.model.config["embed_dim"]), np.float32)
+        if each:
+            found = collect(self._stream.texts(each))
+            embeddings[found.rows] = found.embeddings
+        return embeddings[which]
+
+    def index(
+        self, name: str, records: Sequence[Record], reports: Sequence[str], image_embeddings: np.ndarray
+    ) -> SplitIndex:
+        """A set's embeddings beside what is known of it, as an index has them; a thumbnail is read when asked for.
+
+        Args:
+          reports: '' where there is none, whose text embedding is zero.
+        """
+        rows = [
+            Row(record.image_id, record.study_id, record.patient_id, report, record.labels, int(group))
+            for record, report, group in zip(records, reports, group_ids(reports), strict=True)
+        ]
+        thumbnails = Lazily(len(rows), lambda row: images.thumbnail(images.read(records[row].image).grey))
+        texts = self.texts(reports)
+        return SplitIndex(name, self.step, rows, image_embeddings, texts, thumbnails, checkpoint=self.checkpoint)
+
+
+def taken(index: SplitIndex, rows: Sequence[int] | np.ndarray) -> SplitIndex:
+    """Some rows of an index, in memory."""
+    rows = np.asarray(rows, np.int64)
+    return SplitIndex(
+        index.name,
+        index.step,
+        [index.rows[i] for i in rows.tolist()],
+        index.image_embeddings[rows],
+        index.text_embeddings[rows],
+        Lazily(len(rows), lambda row: index.thumbnails[int(rows[row])]),
+        None if index.attention is None else index.attention[rows],
+        index.checkpoint,
+        index.place,
+    )
+
+
+def same_pictures(query: SplitIndex, train: SplitIndex) -> list[tuple[int, int]]:
+    """(Row of the query, row of `train`) where the nearest training image is the very same picture.
+
+    Its embedding must be nearly the same, and then its thumbnail, whose pixels are compared: so a picture that was
+    turned or cut is not found.
+    """
+    similarity, nearest = top_k(query.image_embeddings, train.image_embeddings, 1)
+    alike = np.flatnonzero(similarity[:, 0] > SAME).tolist()
+    pairs = [(i, int(nearest[i, 0])) for i in alike]
+    return [(i, row) for i, row in pairs if _difference(query.thumbnails[i], train.thumbnails[row]) <= SAME_PIXELS]
+
+
+def _difference(one: bytes, other: bytes) -> float:
+    """The mean difference of two JPEGs' greys, at SIDE × SIDE."""
+    small = (Image.open(io.BytesIO(jpeg)).convert("L").resize((SIDE, SIDE)) for jpeg in (one, other))
+    first, second = (np.asarray(image, np.float64) for image in small)
+    return float(np.abs(first - second).mean())
