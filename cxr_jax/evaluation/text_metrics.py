@@ -19,11 +19,11 @@ from cxr_jax.errors import InputError
 from cxr_jax.evaluation.bootstrap import Clusters, interval
 from cxr_jax.evaluation.label_metrics import resampled_macro, resampled_micro
 from cxr_jax.evaluation.meteor import choose_meteor, meteor_from_sums
-from cxr_jax.evaluation.overlap import ORDERS, common_subsequences, ngram_overlap
 from cxr_jax.evaluation.protocols import check_reports, prepare_all, report_preparers
 from cxr_jax.evaluation.ratios import ratio
 from cxr_jax.labels.indicators import indicators
 from cxr_jax.labels.rules import OBSERVATIONS, rule_labels
+from cxr_jax.overlap import ORDERS, common_subsequences, ngram_overlap
 
 _ROUGE_BETA = 1.2
 

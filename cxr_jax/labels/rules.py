@@ -9,11 +9,20 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from cxr_jax.labels.language import is_english
-from cxr_jax.labels.phrases import OBSERVATIONS
+from cxr_jax.labels.phrases import OBSERVATIONS, OTHER
 from cxr_jax.labels.reader import Mention, read_sentence
 from cxr_jax.labels.sentences import sentences_of_findings, split_sentences
 
-__all__ = ["OBSERVATIONS", "Mention", "find_mentions", "is_read", "label_report", "rule_labels", "split_sentences"]
+__all__ = [
+    "OBSERVATIONS",
+    "Mention",
+    "find_mentions",
+    "is_read",
+    "label_report",
+    "names_other_finding",
+    "rule_labels",
+    "split_sentences",
+]
 
 _RANK = {"negative": 0, "uncertain": 1, "positive": 2}
 
@@ -21,6 +30,11 @@ _RANK = {"negative": 0, "uncertain": 1, "positive": 2}
 def find_mentions(report: str) -> list[Mention]:
     """The observations that the report names, in order of start; what it only tells of the past is left out."""
     return [mention for mention in _mentions(report) if mention.observation in OBSERVATIONS]
+
+
+def names_other_finding(report: str) -> bool:
+    """Whether the report affirms or doubts a finding that is none of the observations: a granuloma, a hernia."""
+    return any(mention.observation == OTHER and mention.status != "negative" for mention in _mentions(report))
 
 
 def is_read(report: str) -> bool:

@@ -1,6 +1,6 @@
 """What the two texts of a pair share, for many pairs at once: n-grams, and the longest common subsequence of words.
 
-Words are what white space separates. Each distinct text is read once; `tests/evaluation/test_overlap.py` holds both
+Words are what white space separates. Each distinct text is read once; `tests/test_overlap.py` holds both
 counts against tables filled cell by cell, and against sacrebleu's and rouge-score's.
 """
 

@@ -11,8 +11,8 @@ from rouge_score import rouge_scorer
 from sacrebleu.metrics.bleu import BLEU
 
 from cxr_jax.evaluation.meteor import align, meteor_statistics
-from cxr_jax.evaluation.overlap import common_subsequences, ngram_overlap
 from cxr_jax.evaluation.text_metrics import ReportScorer, rouge_l, sample_scores
+from cxr_jax.overlap import common_subsequences, ngram_overlap
 
 TEXTS = st.lists(st.sampled_from(["no", "effusion", "the", "heart", ".", "ödem", "\U0001f600"]), max_size=12).map(
     " ".join
