@@ -1,5 +1,6 @@
 """Files and folders that appear whole or not at all, under names that no other process uses while they are written."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -9,18 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
+
 
 @contextmanager
 def whole(file: Path) -> Iterator[Path]:
     """A name beside `file` to write to; what stands there at the end becomes `file`, after a fault nothing does.
 
-    It may be a folder, made within, in place of the one that is there: for an instant there is neither.
+    It may be a folder, made within, in place of the one that is there: the two change places at once, where the system
+    can do that (Linux, on disks of its own); else there is neither for an instant.
     """
     part = file.with_name(f".{file.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
     aside = part.with_name(f"{part.name}.old")
     try:
         yield part
         if part.is_dir() and file.is_dir():
+            if _exchange(part, file):
+                return
             file.rename(aside)
         part.replace(file)
     finally:
@@ -31,6 +37,15 @@ def whole(file: Path) -> Iterator[Path]:
             aside.rename(file)
         # On NFS a file that someone has open stays, under another name, until it is closed.
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Has two folders change names, as one act; False where the system cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError):  # no glibc, or none of its last ten years
+        return False
+    return renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
 
 
 def write_text(file: Path, text: str) -> None:

@@ -62,11 +62,11 @@ def clean_r2gen(report: str) -> str:
     for _ in range(3):
         report = report.replace("..", ".")
     report = report.replace("1. ", "")
-    numbers = [number for number in "2345" if f"{number}. " in report]
-    for number in numbers:
-        report = report.replace(f". {number}. ", ". ")
-    for number in numbers:
-        report = report.replace(f" {number}. ", ". ")
+    if re.search(r"[2-5]\. ", report):  # else nothing is left to replace: one replacement may make way for the next
+        for number in "2345":
+            report = report.replace(f". {number}. ", ". ")
+        for number in "2345":
+            report = report.replace(f" {number}. ", ". ")
     sentences = report.strip().lower().split(". ")
     cleaned = " . ".join(sentence.translate(_R2GEN_DELETIONS) for sentence in sentences) + " ."
     return " ".join(cleaned.split())

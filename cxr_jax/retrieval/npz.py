@@ -1,15 +1,22 @@
 """An index as runs of before kept it, `<name>.npz` and `<name>.jsonl`: read whole into memory, no longer written."""
 
-import json
+import struct
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
 from cxr_jax.errors import InputError
-from cxr_jax.retrieval.rows import Row
+from cxr_jax.retrieval.rows import row_of
+
+# What reading a damaged file comes to, in NumPy's reading of headers and in zipfile.
+FAULTS = (
+    OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, OverflowError, SyntaxError,
+    TokenError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def splits_in(folder: Path) -> list[str]:
@@ -37,17 +44,19 @@ def load(folder: Path, name: str) -> dict[str, Any]:
             # The oldest have none.
             attention = arrays["attention"] if "attention" in arrays.files else np.zeros((len(images), 0, 0))
         with file.with_suffix(".jsonl").open(encoding="utf-8") as lines:
-            rows = [Row(**fields | {"labels": tuple(fields["labels"])}) for fields in map(json.loads, lines)]
+            rows = [row_of(line) for line in lines]
         if not len(rows) == len(images) == len(texts) == len(ends) == len(attention):
             raise ValueError(f"{len(rows)} rows, {len(images)} images, {len(texts)} reports, {len(ends)} thumbnails")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{file}: damaged ({error}); remove {folder} and train again to rebuild") from error
+    except FAULTS as error:
+        raise InputError(
+            f"{file}: damaged ({' '.join(str(error).split())}); remove {folder} and train again to rebuild"
+        ) from error
     return {
         "step": step,
         "rows": rows,
         "image_embeddings": images,
         "text_embeddings": texts,
-        "thumbnails": [pixels[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)],
+        "thumbnails": [pixels[a:b] for a, b in zip([0, *ends][:-1], ends, strict=True)],
         "attention": attention if attention.size else None,
         "place": file,
     }

@@ -1,6 +1,7 @@
 """What an index knows of its examples: row by row, read when asked for, and of all of them at once."""
 
 import dataclasses
+import json
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,20 @@ class Row:
     report: str
     labels: tuple[str, ...]
     group_id: int
+
+
+def row_of(line: str | bytes) -> Row:
+    """The row that a line of rows.jsonl holds.
+
+    Raises:
+      ValueError, KeyError, TypeError: it holds none.
+    """
+    fields = json.loads(line)
+    row = Row(**fields | {"labels": tuple(fields["labels"])})
+    texts = row.image_id, row.study_id, row.patient_id, row.report, *row.labels
+    if not all(isinstance(text, str) for text in texts) or type(row.group_id) is not int:
+        raise ValueError(f"no row of an index: {line[:60]!r}")
+    return row
 
 
 class Lazily(Generic[Item]):

@@ -52,7 +52,7 @@ def top_k(
       rows: as `Candidates` takes them; the rows that are returned are positions among them.
 
     Raises:
-      InputError: k is less than 1, recall not within (0, 1], or the two are of different widths.
+      InputError: k is less than 1, recall not within (0, 1], the two are of different widths, or not finite.
     """
     size = len(targets) if rows is None else len(rows)
     return _search(queries, _blocks(targets, rows), (size, targets.shape[1]), k, recall)
@@ -63,7 +63,7 @@ def _blocks(targets: np.ndarray, rows: np.ndarray | None) -> Iterator[jax.Array]
     size = len(targets) if rows is None else len(rows)
     for start in range(0, size, CANDIDATES):
         which = slice(start, start + CANDIDATES)
-        part = np.asarray(targets[which] if rows is None else targets[rows[which]], np.float32)
+        part = _finite(targets[which] if rows is None else targets[rows[which]])
         yield jnp.asarray(np.pad(part, ((0, -len(part) % GROUP), (0, 0))) if len(part) % GROUP else part)
 
 
@@ -76,7 +76,7 @@ def _search(queries: np.ndarray, blocks: Iterable[jax.Array], shape: tuple[int, 
     if queries.shape[1] != width:
         raise InputError(f"queries are of width {queries.shape[1]}, the index of {width}: another model's; embed anew")
     k = min(k, size)
-    parts = [jnp.asarray(part) for part in _filled(np.asarray(queries, np.float32))]
+    parts = [jnp.asarray(part) for part in _filled(_finite(queries))]
     best = [(jnp.full((len(part), k), -jnp.inf), jnp.zeros((len(part), k), jnp.int32)) for part in parts]
     if parts and k:
         for number, block in enumerate(blocks):
@@ -87,6 +87,14 @@ def _search(queries: np.ndarray, blocks: Iterable[jax.Array], shape: tuple[int, 
     empty = np.zeros((0, k), np.float32), np.zeros((0, k), np.int32)
     values, rows = (np.concatenate([empty[i], *(np.asarray(part[i]) for part in best)]) for i in (0, 1))
     return values[: len(queries)], rows[: len(queries)]
+
+
+def _finite(embeddings: np.ndarray) -> np.ndarray:
+    """As float32; a NaN would be everything's nearest."""
+    embeddings = np.asarray(embeddings, np.float32)
+    if not np.isfinite(embeddings).all():
+        raise InputError("embeddings hold NaN or infinity: of a diverged run, or damaged; embed anew")
+    return embeddings
 
 
 def _filled(queries: np.ndarray) -> Iterator[np.ndarray]:

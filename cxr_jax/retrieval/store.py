@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -13,9 +14,11 @@ import numpy as np
 from cxr_jax.errors import InputError
 from cxr_jax.files import whole
 from cxr_jax.retrieval import npz
-from cxr_jax.retrieval.rows import Columns, Lazily, Row
+from cxr_jax.retrieval.mapped import OpenFolder, checksums
+from cxr_jax.retrieval.rows import Columns, Lazily, Row, row_of
 
 LAYOUT = 2  # the first one is `npz`'s
+RETRIES = 8  # to open an index that is being replaced
 ABOUT = "index.json"
 REBUILD = "remove it, and the run's own training command makes it anew (of an export: export it again)"
 ARRAYS: dict[str, tuple[Any, int]] = {  # their types and ranks
@@ -75,28 +78,35 @@ class SplitIndex:
             )
 
     def save(self, folder: Path) -> None:
-        """Writes `folder/<name>/`, whole or not at all, in place of what is there."""
+        """Writes `folder/<name>/`, whole or not at all, in place of what is there; one process at a time."""
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f".{self.name}.*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
         with whole(folder / self.name) as part:
             part.mkdir()
             arrays = {
-                "image_embeddings": self.image_embeddings,
-                "text_embeddings": self.text_embeddings,
+                "image_embeddings": np.asarray(self.image_embeddings, np.float32),
+                "text_embeddings": np.asarray(self.text_embeddings, np.float32),
                 "attention": self.attention,
                 **vars(self.columns),
                 "row_offsets": _write(part / "rows.jsonl", map(_line, self.rows)),
                 "thumbnail_offsets": _write(part / "thumbnails.bin", self.thumbnails),
             }
             for name, array in arrays.items():
-                if array is not None and array.size:
+                if array is not None and (name != "attention" or array.size):
                     np.save(part / f"{name}.npy", array)
             about = {"layout": LAYOUT, "split": self.name, "step": self.step, "checkpoint": self.checkpoint}
-            (part / ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+            sums = {file.name: checksums(file) for file in sorted(part.iterdir())}
+            text = json.dumps(about | {"crc32": sums}, indent=2)
+            (part / ABOUT).write_text(text + "\n", encoding="utf-8")
         npz.remove(folder, self.name)
 
     @classmethod
     def load(cls, folder: Path, name: str) -> "SplitIndex":
         """Opens a split's files; what they hold is read when it is asked for.
+
+        They are held against their checksums, each file up to 16 MiB whole, of larger ones 16 MiB. All are of one
+        `save`, also where another is going on.
 
         Raises:
           InputError: the run has no such split, or a file is damaged.
@@ -107,31 +117,55 @@ class SplitIndex:
             raise InputError(f"{place}: there is no split {name} in this run's index (there: {there})")
         if not (place / ABOUT).is_file():
             return cls(name, **npz.load(folder, name))
-        with _damaged(place):
-            about = json.loads((place / ABOUT).read_text(encoding="utf-8"))
-            if about["layout"] != LAYOUT or about["split"] != name:
-                raise ValueError(f"holds split {about['split']} in layout {about['layout']}, not {name} in {LAYOUT}")
-            has_attention = (place / "attention.npy").exists()
-            arrays = {key: _array(place, key) for key in ARRAYS if key != "attention" or has_attention}
-            line_ends, pixel_ends = arrays.pop("row_offsets"), arrays.pop("thumbnail_offsets")
-            columns = Columns(**{key: arrays.pop(key) for key in ("studies", "study_ids", "group_ids")})
-            rows = (*arrays.values(), columns.studies, columns.group_ids, line_ends[1:], pixel_ends[1:])
-            if len(set(map(len, rows))) > 1 or len(columns.first_rows()) != len(columns.study_ids):
-                raise ValueError(f"its files are of {', '.join(str(len(part)) for part in rows)} rows")
-            if arrays["image_embeddings"].shape != arrays["text_embeddings"].shape:
-                raise ValueError("image and text embeddings are of different widths")
-            lines = _bytes(place / "rows.jsonl", line_ends)
-            pixels = _bytes(place / "thumbnails.bin", pixel_ends)
-            return cls(
-                name=name,
-                step=int(about["step"]),
-                rows=Lazily(len(line_ends) - 1, partial(_row, place, lines, line_ends)),
-                thumbnails=Lazily(len(pixel_ends) - 1, partial(_blob, pixels, pixel_ends)),
-                checkpoint=str(about["checkpoint"]),
-                place=place,
-                stored_columns=columns,
-                **arrays,
-            )
+        for _ in range(RETRIES):
+            opened = OpenFolder(place)
+            try:
+                with _damaged(place):
+                    return cls._of(opened, name)
+            except InputError:
+                if opened.is_there():
+                    raise
+            finally:
+                opened.close()
+        raise InputError(f"{place}: is written anew all the time; try again when that is done")
+
+    @classmethod
+    def _of(cls, opened: OpenFolder, name: str) -> "SplitIndex":
+        with opened.file(ABOUT) as file:
+            about = json.load(file)
+        if type(about["step"]) is not int or not isinstance(about["checkpoint"], str):
+            raise ValueError(f"step {about['step']!r} and checkpoint {about['checkpoint']!r} are none")
+        if about["layout"] != LAYOUT or about["split"] != name:
+            raise ValueError(f"holds split {about['split']} in layout {about['layout']}, not {name} in {LAYOUT}")
+        for file_name, sums in about.get("crc32", {}).items():  # the first of this layout have none
+            opened.check(file_name, sums)
+        has_attention = opened.has("attention.npy")
+        arrays = {
+            key: opened.array(f"{key}.npy", *of) for key, of in ARRAYS.items() if key != "attention" or has_attention
+        }
+        line_ends, pixel_ends = arrays.pop("row_offsets"), arrays.pop("thumbnail_offsets")
+        columns = Columns(**{key: arrays.pop(key) for key in ("studies", "study_ids", "group_ids")})
+        rows = (*arrays.values(), columns.studies, columns.group_ids, line_ends[1:], pixel_ends[1:])
+        studies, count = columns.studies, len(columns.study_ids)
+        if len(set(map(len, rows))) > 1 or len(columns.first_rows()) != count:
+            raise ValueError(f"its files are of {', '.join(str(len(part)) for part in rows)} rows")
+        if len(studies) and not 0 <= studies.min() <= studies.max() < count:
+            raise ValueError(f"studies.npy counts from {studies.min()} to {studies.max()}, and there are {count}")
+        if arrays["image_embeddings"].shape != arrays["text_embeddings"].shape:
+            raise ValueError("image and text embeddings are of different widths")
+        place = opened.place
+        lines = opened.bytes("rows.jsonl", line_ends)
+        pixels = opened.bytes("thumbnails.bin", pixel_ends)
+        return cls(
+            name=name,
+            step=about["step"],
+            rows=Lazily(len(line_ends) - 1, partial(_row, place, lines, line_ends)),
+            thumbnails=Lazily(len(pixel_ends) - 1, partial(_blob, pixels, pixel_ends)),
+            checkpoint=about["checkpoint"],
+            place=place,
+            stored_columns=columns,
+            **arrays,
+        )
 
 
 def splits_in(folder: Path) -> list[str]:
@@ -143,7 +177,7 @@ def splits_in(folder: Path) -> list[str]:
 def _damaged(place: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except npz.FAULTS as error:
         raise InputError(f"{place}: damaged ({' '.join(str(error).split())}); {REBUILD}") from error
 
 
@@ -159,27 +193,10 @@ def _line(row: Row) -> bytes:
     return (json.dumps(dataclasses.asdict(row), ensure_ascii=False) + "\n").encode()
 
 
-def _array(place: Path, name: str) -> np.ndarray:
-    kind, rank = ARRAYS[name]
-    array = np.lib.format.open_memmap(place / f"{name}.npy", mode="r")  # np.load would open other kinds of file too
-    if not np.issubdtype(array.dtype, kind) or array.ndim != rank:
-        raise ValueError(f"{name}.npy is not of {kind.__name__} and rank {rank}")
-    return np.asarray(array)
-
-
-def _bytes(file: Path, offsets: np.ndarray) -> np.ndarray:
-    """A file's bytes, mapped, once its offsets are found to fit it."""
-    size = file.stat().st_size
-    if offsets[0] != 0 or offsets[-1] != size or (np.diff(offsets) < 0).any():
-        raise ValueError(f"{file.name} is of {size} bytes, its offsets end at {offsets[-1]}")
-    return np.memmap(file, np.uint8, mode="r") if size else np.zeros(0, np.uint8)
-
-
 def _blob(data: np.ndarray, offsets: np.ndarray, i: int) -> bytes:
     return data[offsets[i] : offsets[i + 1]].tobytes()
 
 
 def _row(place: Path, data: np.ndarray, offsets: np.ndarray, i: int) -> Row:
     with _damaged(place / "rows.jsonl"):
-        fields = json.loads(_blob(data, offsets, i))
-        return Row(**fields | {"labels": tuple(fields["labels"])})
+        return row_of(_blob(data, offsets, i))

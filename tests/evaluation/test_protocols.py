@@ -46,3 +46,17 @@ def test_a_report_that_is_no_string_is_named():
     # Not through score_reports: there the tests' type checker speaks first.
     with pytest.raises(InputError, match=r"predictions\[1\]: got NoneType; pass a string"):
         check_reports("predictions", ["a", None])
+
+
+@pytest.mark.parametrize(
+    ("report", "cleaned"),
+    [
+        ("right rib 4 3. No effusion", "right rib . no effusion ."),  # as R2Gen's replacements come to it, one by one
+        ("x 3 2. y", "x . y ."),
+        ("a 5 4 3 2. b", "a . b ."),
+        ("Clear. 2. Normal. 3. Stable", "clear . normal . stable ."),
+        ("in 2.5 cm", "in 25 cm ."),
+    ],
+)
+def test_numbers_that_a_replacement_leaves_are_replaced_too(report, cleaned):
+    assert clean_r2gen(report) == cleaned

@@ -1,5 +1,6 @@
 """Indices of before the folder of memory-mapped arrays: they still open, and the next save takes their place."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -73,4 +74,29 @@ def test_damaged_rows_are_refused(old, tmp_path, change):
     file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")
     damaged(tmp_path)
     file.unlink()
+    damaged(tmp_path)
+
+
+def test_no_flipped_bit_is_a_traceback(old, tmp_path):
+    file = tmp_path / "test.npz"
+    data = file.read_bytes()
+    for place in range(5, 8 * len(data), 97):
+        flipped = bytearray(data)
+        flipped[place // 8] ^= 1 << place % 8
+        file.write_bytes(flipped)
+        with contextlib.suppress(InputError):  # some bits are of no account
+            SplitIndex.load(tmp_path, "test")
+
+
+def test_an_old_index_of_no_rows_opens(split, tmp_path):
+    none = np.zeros((0, 8), np.float32)
+    save_old(dataclasses.replace(split, rows=[], thumbnails=[], image_embeddings=none, text_embeddings=none), tmp_path)
+    assert len(SplitIndex.load(tmp_path, "test")) == 0
+
+
+@pytest.mark.parametrize("change", [{"labels": [1]}, {"report": None}, {"group_id": "1"}, {"study_id": 3}])
+def test_rows_of_other_types_are_refused(old, tmp_path, change):
+    file = tmp_path / "test.jsonl"
+    first, others = file.read_text(encoding="utf-8").split("\n", 1)
+    file.write_text(f"{json.dumps(json.loads(first) | change)}\n{others}", encoding="utf-8")
     damaged(tmp_path)

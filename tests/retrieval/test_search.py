@@ -173,3 +173,12 @@ def test_neighbours_are_of_other_studies_and_of_the_same_checkpoint():
     for other in (split_of("test", ["d"], "4567"), split_of("test", ["d"], "", step=2)):
         with pytest.raises(InputError, match=r"test: is of another checkpoint .* than the pool of train reports"):
             neighbours_of(other, pool, 5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("side", [0, 1])
+def test_embeddings_that_are_not_finite_are_refused(side, value):
+    sides = [np.eye(4, dtype=np.float32) for _ in range(2)]
+    sides[side][2, 1] = value
+    with pytest.raises(InputError, match="embeddings hold NaN or infinity"):
+        top_k(*sides, 2)

@@ -1,8 +1,10 @@
+import contextlib
 import dataclasses
 import json
 import subprocess
 import sys
 import textwrap
+import time
 
 import numpy as np
 import pytest
@@ -97,6 +99,14 @@ def test_a_save_that_breaks_off_leaves_what_was_there(split, tmp_path, monkeypat
     assert [place.name for place in tmp_path.iterdir()] == ["test"]
 
 
+def forget_checksums(folder):
+    """As the first indices of this layout are: what is wrong in a file has to be seen by what is in it."""
+    file = folder / "test" / "index.json"
+    about = json.loads(file.read_text())
+    del about["crc32"]
+    file.write_text(json.dumps(about))
+
+
 def damaged(folder):
     with pytest.raises(InputError, match=r"test: damaged \(.*\); remove it, and") as error:
         SplitIndex.load(folder, "test")
@@ -106,10 +116,13 @@ def damaged(folder):
 FILES = ["index.json", "rows.jsonl", "thumbnails.bin", *(f"{name}.npy" for name in store.ARRAYS if name != "attention")]
 
 
+@pytest.mark.parametrize("sums", [True, False])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, None])
 @pytest.mark.parametrize("name", FILES)
-def test_truncated_and_missing_files_are_refused(split, tmp_path, name, share):
+def test_truncated_and_missing_files_are_refused(split, tmp_path, name, share, sums):
     split.save(tmp_path)
+    if not sums:
+        forget_checksums(tmp_path)
     assert sorted(file.name for file in (tmp_path / "test").iterdir()) == sorted(FILES)
     file = tmp_path / "test" / name
     data = file.read_bytes()
@@ -126,6 +139,7 @@ def test_truncated_and_missing_files_are_refused(split, tmp_path, name, share):
 @pytest.mark.parametrize("name", [name for name in store.ARRAYS if name != "attention"])
 def test_other_arrays_are_refused(split, tmp_path, name):
     split.save(tmp_path)
+    forget_checksums(tmp_path)
     file = tmp_path / "test" / f"{name}.npy"
     array = np.load(file)
     for wrong in (array[:-1], array.astype(np.float64) if array.dtype.kind != "S" else array[None], array[None]):
@@ -158,8 +172,106 @@ def test_a_split_under_anothers_name_is_refused(split, tmp_path):
         SplitIndex.load(tmp_path, "train")
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_flipped_bit_is_seen(split, tmp_path, name):
+    split = dataclasses.replace(split, attention=np.ones((5, 2, 2), np.uint8))
+    split.save(tmp_path)
+    file = tmp_path / "test" / name
+    data = file.read_bytes()
+    for place in range(0, 8 * len(data), 13 if name == "index.json" else 29):
+        flipped = bytearray(data)
+        flipped[place // 8] ^= 1 << place % 8
+        file.write_bytes(flipped)
+        if name != "index.json":
+            damaged(tmp_path)
+            continue
+        with contextlib.suppress(InputError):  # here a blank may become another; what opens is as it was saved
+            back = SplitIndex.load(tmp_path, "test")
+            np.testing.assert_array_equal(back.image_embeddings, split.image_embeddings)
+
+
+def test_swapped_and_lost_files_are_seen(split, tmp_path):
+    dataclasses.replace(split, attention=np.ones((5, 2, 2), np.uint8)).save(tmp_path)
+    one, other = (tmp_path / "test" / f"{side}_embeddings.npy" for side in ("image", "text"))
+    images, texts = one.read_bytes(), other.read_bytes()
+    one.write_bytes(texts)
+    other.write_bytes(images)
+    damaged(tmp_path)
+    one.write_bytes(images)
+    other.write_bytes(texts)
+    SplitIndex.load(tmp_path, "test")
+    (tmp_path / "test" / "attention.npy").unlink()
+    damaged(tmp_path)
+
+
+def test_studies_out_of_range_are_refused(split, tmp_path):
+    split.save(tmp_path)
+    forget_checksums(tmp_path)
+    file = tmp_path / "test" / "studies.npy"
+    for wrong in (-1, 3):
+        np.save(file, np.array([0, 1, 2, wrong, 0], np.int32))
+        damaged(tmp_path)
+
+
+def test_an_index_of_no_rows_opens(split, tmp_path):
+    none = np.zeros((0, 8), np.float32)
+    dataclasses.replace(split, rows=[], thumbnails=[], image_embeddings=none, text_embeddings=none).save(tmp_path)
+    back = SplitIndex.load(tmp_path, "test")
+    assert (len(back), list(back.rows), len(back.one_row_per_study())) == (0, [], 0)
+
+
+WRITER = """
+    import dataclasses, itertools, sys
+    from pathlib import Path
+    import numpy as np
+    from cxr_jax.retrieval.rows import Row
+    from cxr_jax.retrieval.store import SplitIndex
+
+    rows = [Row(str(i), f"s{i}", "p", "A report.", (), i) for i in range(200)]
+    for step in itertools.count():
+        z = np.full((200, 16), step, np.float32)
+        SplitIndex("test", step, rows, z, z, [b"jpeg"] * 200, checkpoint=str(step)).save(Path(sys.argv[1]))
+        print(step, flush=True)
+"""
+
+
+def start_writer(folder):
+    command = [sys.executable, "-c", textwrap.dedent(WRITER), str(folder)]
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert writer.stdout.readline() == "0\n"
+    return writer
+
+
+def test_who_reads_beside_a_writer_reads_one_index(tmp_path):
+    writer = start_writer(tmp_path)
+    try:
+        steps = set()
+        for _ in range(150):
+            index = SplitIndex.load(tmp_path, "test")
+            assert (index.image_embeddings == index.step).all()
+            assert index.checkpoint == str(index.step)
+            assert index.rows[7].group_id == 7
+            steps.add(index.step)
+    finally:
+        writer.kill()
+        writer.communicate()
+    assert len(steps) > 3
+
+
+def test_a_writer_may_be_killed_at_any_moment(split, tmp_path):
+    for number in range(6):
+        writer = start_writer(tmp_path)
+        time.sleep(0.003 * number)
+        writer.kill()
+        writer.communicate()
+        assert (SplitIndex.load(tmp_path, "test").text_embeddings[-1] >= 0).all()
+    split.save(tmp_path)
+    assert [place.name for place in tmp_path.iterdir()] == ["test"]  # what those that were killed left is gone
+
+
 def test_a_damaged_row_is_refused_when_it_is_asked_for(split, tmp_path):
     split.save(tmp_path)
+    forget_checksums(tmp_path)
     file = tmp_path / "test" / "rows.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     for number, length in ((1, len(lines[1])), (3, len(lines[3]))):
