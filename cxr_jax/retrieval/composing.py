@@ -4,24 +4,31 @@ CXR-RePaiR (Endo et al. 2021) retrieves sentences by their own similarity to the
 said, and the sentences only how.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from cxr_jax.data.reports import normalize_report
 from cxr_jax.labels.priors import speaks_of_prior
 from cxr_jax.labels.rules import names_other_finding, rule_labels
 from cxr_jax.labels.statements import Statement, contradictions, names_date, sentences, statements
+from cxr_jax.retrieval.rows import Reports
 
 # The customary order of a report: devices, lungs, pleura, heart and mediastinum, bones.
 ORDER = ("Support Devices", "Lung Opacity", "Consolidation", "Pneumonia", "Edema", "Atelectasis", "Lung Lesion",
          "Pneumothorax", "Pleural Effusion", "Pleural Other", "Cardiomegaly", "Enlarged Cardiomediastinum",
          "Fracture")  # fmt: skip
+# What is normal or without findings as a whole.
+_WHOLE = re.compile(
+    r"\b(?:chest|disease|abnormal|process|finding|pathology|stud(?:y|ies)|exam|radiograph|film|x-?ray|lungs and heart)",
+    re.IGNORECASE,
+)
 LIBRARY = 20_000  # reports that are looked through for a sentence that no neighbour has
 
 
 class Library:
     """For single statements the commonest sentence of a pool that states nothing else; read when first asked for."""
 
-    def __init__(self, reports: Sequence[str]):
+    def __init__(self, reports: Reports):
         self._reports = reports
         self._found: dict[Statement, str] | None = None
 
@@ -51,7 +58,7 @@ def compose(
     They are those of one report that fit, then the other neighbours' for what that leaves unsaid, those first that say
     much and stand in many; then the library's. Of an affirmed observation the side that is wanted is said where a
     sentence says it, and never another. What no sentence says by itself stays unsaid. What states nothing of an
-    observation ("Bony structures are intact.") is taken from that report, or where most of the vote says it, which
+    observation ("Hilar contours are normal.") is taken from that report, or where most of the vote says it, which
     another finding needs as well ("Calcified granuloma."); and where no finding is wanted if it denies them all.
 
     Args:
@@ -113,7 +120,8 @@ def covered(states: frozenset[Statement], wanted: Iterable[Statement]) -> frozen
 
 
 def _all_clear(text: str) -> bool:
-    return "No Finding" in rule_labels([text])[0]
+    """Whether a sentence denies all findings, and not only those of a place: "No acute disease." """
+    return "No Finding" in rule_labels([text])[0] and _WHOLE.search(text) is not None
 
 
 def _place(statement: Statement) -> int:

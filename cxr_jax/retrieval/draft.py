@@ -18,6 +18,7 @@ from cxr_jax.labels.rules import rule_labels
 from cxr_jax.labels.statements import Statement, sentences, statements
 from cxr_jax.overlap import common_subsequence, word_positions
 from cxr_jax.retrieval.composing import Library, compose
+from cxr_jax.retrieval.rows import Reports
 from cxr_jax.retrieval.voting import VOTED, Thresholds, Votes, vote, vote_weights
 
 METHODS = ("top1", "consensus", "sentences", "compose")
@@ -75,7 +76,7 @@ class Draft:
 class SentencePool:
     """The distinct sentences of a pool's reports: `texts`, as they first stand, and `rows` that have them."""
 
-    def __init__(self, reports: Sequence[str], rows: Sequence[int]):
+    def __init__(self, reports: Reports, rows: Sequence[int]):
         found: dict[str, tuple[str, int]] = {}
         for row in rows:
             for text in sentences(reports[row]):
@@ -92,7 +93,7 @@ class Drafter:
       thresholds: of `compose`, chosen on a validation split; where None, the majority has its way.
     """
 
-    def __init__(self, reports: Sequence[str], scale: float, thresholds: Thresholds | None = None):
+    def __init__(self, reports: Reports, scale: float, thresholds: Thresholds | None = None):
         self.reports, self.scale = reports, scale
         self.thresholds = thresholds or Thresholds.half()
         self._library = Library(reports)
@@ -142,7 +143,7 @@ class Drafter:
 class _Line:
     """One image's neighbours as evidence."""
 
-    def __init__(self, reports: Sequence[str], neighbours: Neighbours, number: int, weights: np.ndarray):
+    def __init__(self, reports: Reports, neighbours: Neighbours, number: int, weights: np.ndarray):
         pairs = zip(neighbours.rows[number].tolist(), neighbours.similarity[number].tolist(), strict=True)
         self.sources, self.weights = [Source(*pair) for pair in pairs], weights
         self.reports = [reports[source.row] for source in self.sources]

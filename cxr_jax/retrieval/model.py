@@ -15,10 +15,12 @@ from cxr_jax.data import images
 from cxr_jax.data.tokens import tokenize
 from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, inverse_temperature, variable_shapes
+from cxr_jax.retrieval.draft import NEIGHBOURS, Draft, Drafter, Neighbours, SentencePool
 from cxr_jax.retrieval.prompts import Prompts, as_questions
-from cxr_jax.retrieval.rows import Row
-from cxr_jax.retrieval.search import Candidates
-from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.retrieval.rows import Lazily, Row
+from cxr_jax.retrieval.search import Candidates, neighbours_of
+from cxr_jax.retrieval.store import SplitIndex, splits_in
+from cxr_jax.retrieval.voting import Thresholds
 from cxr_jax.retrieval.zero_shot import margins, probability
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.training.checkpoint import identity, restore_variables
@@ -43,14 +45,24 @@ class Model:
 
     The pool's embeddings are put on the device by the first search and stay there.
 
+    Args:
+      val, thresholds: the validation split, on which drafts' thresholds are chosen, or these themselves.
+
     Raises:
       InputError: the pool is of another checkpoint.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], variables: Any, tokenizer: PreTrainedTokenizerBase, pool: SplitIndex | None
+        self,
+        config: Mapping[str, Any],
+        variables: Any,
+        tokenizer: PreTrainedTokenizerBase,
+        pool: SplitIndex | None,
+        val: SplitIndex | None = None,
+        thresholds: Thresholds | None = None,
     ):
         self.config, self.variables, self.tokenizer, self._pool = config, variables, tokenizer, pool
+        self._val, self._thresholds = val, thresholds
         self._encode = jax.jit(build_model(config).apply)
         if pool is not None and pool.checkpoint:
             pool.check_checkpoint(pool.step, identity(variables), "the model")
@@ -145,6 +157,49 @@ class Model:
         reports = self._reports  # first: without a pool nothing need be embedded
         return self._nearest(self.encode_image(images), reports, top_k, recall)
 
+    def draft(self, image: Any, method: str = "") -> Draft:
+        """A draft of an image's report, `draft_each`."""
+        return self.draft_each([image], method)[0]
+
+    def draft_each(self, images: Images, method: str = "") -> list[Draft]:
+        """Drafts of several images' reports, each sentence with the neighbours that say the same, and the contrary.
+
+        Args:
+          images: as `encode_image` takes them.
+          method: as draft.method, which it is where "" is given. `sentences` embeds the pool's sentences first, once.
+
+        Raises:
+          InputError: an image cannot be read, or there is no such method.
+        """
+        reports, method = self._reports, method or self.config["draft"]["method"]
+        return self.draft_embedded(self.encode_image(images), method, reports)
+
+    def draft_embedded(self, embeddings: np.ndarray, method: str, reports: Candidates | None = None) -> list[Draft]:
+        """The same of images' embeddings, float32 (n, embed_dim)."""
+        similarity, nearest = (reports or self._reports).top_k(embeddings, NEIGHBOURS)
+        neighbours = Neighbours(self._studies[nearest], similarity)
+        if method != "sentences":
+            return self.drafter.drafts(method, neighbours)
+        pool, candidates = self._sentences
+        similarity, nearest = candidates.top_k(embeddings, NEIGHBOURS)
+        return self.drafter.drafts(method, neighbours, pool, Neighbours(nearest, similarity))
+
+    @cached_property
+    def drafter(self) -> Drafter:
+        """What drafts are made by; its thresholds are those of the run's validation split, or what the export has."""
+        reports = Lazily(len(self.pool), lambda row: self.pool.rows[row].report)
+        drafter = Drafter(reports, self.scale, self._thresholds)
+        if self._val is not None and self._thresholds is None:
+            similarity, rows = neighbours_of(self._val, self.pool, NEIGHBOURS)
+            votes = drafter.votes(Neighbours(rows, similarity))
+            drafter.thresholds = Thresholds.chosen(votes, [row.report for row in self._val.rows])
+        return drafter
+
+    @cached_property
+    def _sentences(self) -> tuple[SentencePool, Candidates]:
+        pool = SentencePool(self.drafter.reports, self._studies.tolist())
+        return pool, Candidates(self.encode_text(pool.texts))
+
     def retrieve_images(self, text: str, top_k: int = 5, recall: float = 1.0) -> list[Neighbour]:
         """The training images that lie nearest to a text, one a study, nearest first."""
         pictures = self._pictures
@@ -192,7 +247,8 @@ def load_run(run: RunFolder) -> Model:
     """
     config = run.load_config()
     pool = SplitIndex.load(run.index, "train")
-    return Model(config, load_variables(run, config, pool.step), load_tokenizer(run.tokenizer), pool)
+    val = SplitIndex.load(run.index, "val") if "val" in splits_in(run.index) else None
+    return Model(config, load_variables(run, config, pool.step), load_tokenizer(run.tokenizer), pool, val)
 
 
 def zeros_like_variables(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ Each neighbour's vote weighs softmax(similarity / τ) among those of its image.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from cxr_jax.labels.rules import OBSERVATIONS
 from cxr_jax.labels.statements import statements
+from cxr_jax.retrieval.rows import Reports
 
 VOTED = tuple(observation for observation in OBSERVATIONS if observation != "No Finding")
 RARE = 8  # affirmed by fewer reports of the validation split, an observation has no threshold of its own
@@ -32,6 +33,16 @@ class Thresholds(NamedTuple):
 
     affirmed: Float[np.ndarray, " O"]
     denied: Float[np.ndarray, " O"]
+
+    def as_json(self) -> dict[str, dict[str, float]]:
+        """{"affirmed", "denied"}: {observation: threshold}."""
+        kinds = self._asdict().items()
+        return {kind: dict(zip(VOTED, values.tolist(), strict=True)) for kind, values in kinds}
+
+    @classmethod
+    def of_json(cls, content: Any) -> "Thresholds":
+        """As `as_json` gave them; raises a ValueError, KeyError or TypeError for anything else."""
+        return cls(*(np.array([float(content[kind][name]) for name in VOTED]) for kind in cls._fields))
 
     @classmethod
     def half(cls) -> "Thresholds":
@@ -73,7 +84,7 @@ def read(reports: Sequence[str]) -> Bool[np.ndarray, "4 N O"]:
     return said
 
 
-def vote(reports: Sequence[str], rows: Int[np.ndarray, "N K"], weights: Float[np.ndarray, "N K"]) -> Votes:
+def vote(reports: Reports, rows: Int[np.ndarray, "N K"], weights: Float[np.ndarray, "N K"]) -> Votes:
     """The vote of each line of neighbours.
 
     Args:
