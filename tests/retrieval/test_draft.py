@@ -44,16 +44,16 @@ def test_top1_is_the_nearest_report():
 
 def test_consensus_is_the_report_that_agrees_best_with_the_others():
     made = draft("consensus")
-    assert made.row == 2
-    assert made.text == REPORTS[2]
+    assert made.row == 1
+    assert made.text == REPORTS[1]
 
 
 def test_a_composed_draft_says_what_was_voted():
     made = draft("compose")
     assert made.row is None
-    assert made.text == "No pneumothorax. Small left pleural effusion."
+    assert made.text == "No pneumothorax. There is a small left pleural effusion."
     shares = {s.text: (s.share, [e.row for e in s.sources], [e.row for e in s.against]) for s in made.sentences}
-    share, sources, against = shares["Small left pleural effusion."]
+    share, sources, against = shares["There is a small left pleural effusion."]
     assert (sources, against) == ([1, 2, 3], [0])
     assert share == pytest.approx(0.73, abs=0.02)
     assert contradictions(made.text) == []
