@@ -94,6 +94,9 @@ def get_config(variant: str = "") -> ConfigDict:
     config.data.num_threads = 8
     config.data.num_studies = 3955  # of a drawn release of the same size
 
+    config.draft = ConfigDict()
+    config.draft.method = "top1"  # section IV: the nearest report
+
     config.image = ConfigDict()
     config.image.block_sizes = (6, 12, 24, 16)  # DenseNet121
     config.image.growth_rate = 32

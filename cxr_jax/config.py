@@ -145,6 +145,12 @@ SCHEMA = {
     "data.one_view": Key(bool, "an epoch holds one image of each study, drawn anew"),
     "data.num_threads": Key(int, "threads that decode images"),
     "data.num_studies": Key(int, "phantom: studies to draw"),
+    "draft.method": Key(
+        str,
+        "how a draft is made of the neighbours' reports: the nearest one; the one that agrees best with the others; "
+        "the pool's nearest sentences; or sentences that say what the neighbours vote for",
+        ("top1", "consensus", "sentences", "compose"),
+    ),
     "image.block_sizes": Key(tuple, "DenseNet: layers of each dense block"),
     "image.growth_rate": Key(int, "DenseNet: channels that each layer adds"),
     "image.pretrained": Key(
@@ -208,11 +214,12 @@ YOUNGER_KEYS = {
     "loss.target_temperature": 0.1, "loss.bias": -10.0, "data.augment_text": [], "data.sampler": "shuffle",
     "data.one_view": False, "text.length_buckets": 1, "data.sentences": "", "init_from": "", "init_except": [],
     "image.frozen": False, "text.frozen_tower": False,
+    "draft.method": "top1",
 }  # fmt: skip
 # What may change between a run and its continuation without changing what is computed.
 FREE_KEYS = ("remat", "log_every", "checkpoint_every", "checkpoint_minutes", "nan", "profile_steps", "tensorboard",
              "wandb", "data.path", "data.download", "data.csv", "data.sentences", "data.root", "data.annotation",
-             "data.cache", "data.cache_local", "data.num_threads", "data.unreadable")  # fmt: skip
+             "data.cache", "data.cache_local", "data.num_threads", "data.unreadable", "draft.method")  # fmt: skip
 # What may change all the same, and changes the rest of the run: its folder records it.
 CHANGEABLE_KEYS = ("num_steps", "eval_every")
 

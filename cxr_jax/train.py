@@ -44,7 +44,7 @@ from cxr_jax.retrieval.embedding import (
     index_split,
     text_features,
 )
-from cxr_jax.retrieval.model import load_variables, zeros_like_variables
+from cxr_jax.retrieval.loading import load_variables, zeros_like_variables
 from cxr_jax.retrieval.store import splits_in
 from cxr_jax.runtime import lock, parallel, processes
 from cxr_jax.runtime.metric_writers import open_writers

@@ -8,9 +8,9 @@ import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation.label_metrics import Labels, macro_f1
-from cxr_jax.evaluation.overlap import common_subsequence, word_positions
 from cxr_jax.evaluation.protocols import check_reports, prepare_all
 from cxr_jax.evaluation.text_metrics import ReportScorer, bleu_from_sums, rouge_f
+from cxr_jax.subsequences import common_subsequence, word_positions
 
 # The search for the constant report: BLEU of this many distinct training reports, on this many validation references,
 # then ROUGE-L (the slow part) of the best of them. R2Gen's IU X-ray split stays below the first two.

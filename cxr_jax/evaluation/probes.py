@@ -13,11 +13,11 @@ import numpy as np
 from cxr_jax.evaluation.bootstrap import Clusters, interval, sample_and_resamples
 from cxr_jax.evaluation.comparison import difference
 from cxr_jax.evaluation.floors import Pool
-from cxr_jax.evaluation.overlap import common_subsequences
 from cxr_jax.evaluation.systems import systems_of
 from cxr_jax.evaluation.tables import SCORE_NAMES, Table, format_table
 from cxr_jax.evaluation.text_metrics import ReportScorer, resampled_scores
 from cxr_jax.labels.perturbations import PERTURBATIONS
+from cxr_jax.subsequences import common_subsequences
 
 PROBE_NAMES = {
     "side_swapped": "side swapped",

@@ -22,12 +22,13 @@ from cxr_jax.evaluation.cider import cider
 from cxr_jax.evaluation.label_metrics import macro_from_sums
 from cxr_jax.evaluation.label_policies import example_f1, label_f1_from_sums, label_matrices, label_names
 from cxr_jax.evaluation.meteor import choose_meteor, meteor_from_sums
-from cxr_jax.evaluation.overlap import ORDERS, common_subsequences, ngram_overlap
+from cxr_jax.evaluation.overlap import ORDERS, ngram_overlap
 from cxr_jax.evaluation.protocols import check_reports, prepare_all, report_preparers
 from cxr_jax.evaluation.ratios import ratio
 from cxr_jax.evaluation.rexrank import bleu_2_rexrank
 from cxr_jax.labels.priors import speaks_of_prior
 from cxr_jax.labels.rules import rule_statuses
+from cxr_jax.subsequences import common_subsequences
 
 _ROUGE_BETA = 1.2
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from cxr_jax.labels.language import is_english
-from cxr_jax.labels.phrases import OBSERVATIONS
+from cxr_jax.labels.phrases import OBSERVATIONS, OTHER
 from cxr_jax.labels.reader import Mention, read_sentence
 from cxr_jax.labels.sentences import sentences_of_findings, split_sentences
 
@@ -20,6 +20,7 @@ __all__ = [
     "find_mentions",
     "is_read",
     "label_report",
+    "names_other_finding",
     "rule_labels",
     "rule_statuses",
     "split_sentences",
@@ -31,6 +32,11 @@ _RANK = {"negative": 0, "uncertain": 1, "positive": 2}
 def find_mentions(report: str) -> list[Mention]:
     """The observations that the report names, in order of start; what it only tells of the past is left out."""
     return [mention for mention in _mentions(report) if mention.observation in OBSERVATIONS]
+
+
+def names_other_finding(report: str) -> bool:
+    """Whether the report affirms or doubts a finding that is none of the observations: a granuloma, a hernia."""
+    return any(mention.observation == OTHER and mention.status != "negative" for mention in _mentions(report))
 
 
 def is_read(report: str) -> bool:

@@ -14,16 +14,15 @@ from transformers import PreTrainedTokenizerBase
 from cxr_jax.data import images
 from cxr_jax.data.tokens import tokenize
 from cxr_jax.errors import InputError
-from cxr_jax.models.dual_encoder import build_model, inverse_temperature, variable_shapes
+from cxr_jax.models.dual_encoder import build_model, inverse_temperature
+from cxr_jax.retrieval.draft import NEIGHBOURS, Draft, Drafter, Neighbours, SentencePool
 from cxr_jax.retrieval.prompts import Prompts, as_questions
-from cxr_jax.retrieval.rows import Row
-from cxr_jax.retrieval.search import Candidates
+from cxr_jax.retrieval.rows import Lazily, Row
+from cxr_jax.retrieval.search import Candidates, neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.retrieval.voting import Thresholds
 from cxr_jax.retrieval.zero_shot import margins, probability
-from cxr_jax.runtime.run_folder import RunFolder
-from cxr_jax.training.checkpoint import identity, restore_variables
-from cxr_jax.training.optim import labels_of
-from cxr_jax.weights.tokenizer import load_tokenizer
+from cxr_jax.training.checkpoint import identity
 
 Images = Any  # what `images.grey_of` takes, one or several; what is none of that is refused by name
 BATCH = 32  # images or texts encoded at a time, at most
@@ -45,6 +44,7 @@ class Model:
 
     Args:
       step: the checkpoint's, where there is no pool that knows it.
+      val, thresholds: the validation split, on which drafts' thresholds are chosen, or these themselves.
 
     Raises:
       InputError: the pool is of another checkpoint.
@@ -57,8 +57,11 @@ class Model:
         tokenizer: PreTrainedTokenizerBase,
         pool: SplitIndex | None,
         step: int = 0,
+        val: SplitIndex | None = None,
+        thresholds: Thresholds | None = None,
     ):
         self.config, self.variables, self.tokenizer, self._pool = config, variables, tokenizer, pool
+        self._val, self._thresholds = val, thresholds
         self.step = step if pool is None else pool.step
         self._encode = jax.jit(build_model(config).apply)
         if pool is not None and pool.checkpoint:
@@ -88,7 +91,7 @@ class Model:
         Raises:
           InputError: the pool is of another checkpoint.
         """
-        model = Model(self.config, self.variables, self.tokenizer, pool)
+        model = Model(self.config, self.variables, self.tokenizer, pool, val=self._val, thresholds=self._thresholds)
         model._encode = self._encode
         return model
 
@@ -183,6 +186,49 @@ class Model:
             queries /= np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
         return self._nearest(queries, studies, top_k, recall)
 
+    def draft(self, image: Any, method: str = "") -> Draft:
+        """A draft of an image's report, `draft_each`."""
+        return self.draft_each([image], method)[0]
+
+    def draft_each(self, images: Images, method: str = "") -> list[Draft]:
+        """Drafts of several images' reports, each sentence with the neighbours that say the same, and the contrary.
+
+        Args:
+          images: as `encode_image` takes them.
+          method: as draft.method, which it is where "" is given. `sentences` embeds the pool's sentences first, once.
+
+        Raises:
+          InputError: an image cannot be read, or there is no such method.
+        """
+        reports, method = self._reports, method or self.config["draft"]["method"]
+        return self.draft_embedded(self.encode_image(images), method, reports)
+
+    def draft_embedded(self, embeddings: np.ndarray, method: str, reports: Candidates | None = None) -> list[Draft]:
+        """The same of images' embeddings, float32 (n, embed_dim)."""
+        similarity, nearest = (reports or self._reports).top_k(embeddings, NEIGHBOURS)
+        neighbours = Neighbours(self._studies[nearest], similarity)
+        if method != "sentences":
+            return self.drafter.drafts(method, neighbours)
+        pool, candidates = self._sentences
+        similarity, nearest = candidates.top_k(embeddings, NEIGHBOURS)
+        return self.drafter.drafts(method, neighbours, pool, Neighbours(nearest, similarity))
+
+    @cached_property
+    def drafter(self) -> Drafter:
+        """What drafts are made by; its thresholds are those of the run's validation split, or what the export has."""
+        reports = Lazily(len(self.pool), lambda row: self.pool.rows[row].report)
+        drafter = Drafter(reports, self.scale, self._thresholds)
+        if self._val is not None and self._thresholds is None:
+            similarity, rows = neighbours_of(self._val, self.pool, NEIGHBOURS)
+            votes = drafter.votes(Neighbours(rows, similarity))
+            drafter.thresholds = Thresholds.chosen(votes, [row.report for row in self._val.rows])
+        return drafter
+
+    @cached_property
+    def _sentences(self) -> tuple[SentencePool, Candidates]:
+        pool = SentencePool(self.drafter.reports, self._studies.tolist())
+        return pool, Candidates(self.encode_text(pool.texts))
+
     def retrieve_images(self, text: str, top_k: int = 5, recall: float = 1.0) -> list[Neighbour]:
         """The training images that lie nearest to a text, one a study, nearest first."""
         pictures = self._pictures
@@ -222,38 +268,6 @@ class Model:
             filled = [np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in batch]
             parts.append(np.asarray(encode(*filled), np.float32)[:rows])
         return np.concatenate(parts)
-
-
-def load_run(run: RunFolder) -> Model:
-    """The model of a run's folder, which may have been moved.
-
-    Raises:
-      InputError: it holds no run, or the run is unfinished, or a file is damaged.
-    """
-    config = run.load_config()
-    pool = SplitIndex.load(run.index, "train")
-    if run.unfinished.exists() and not (run.checkpoints / str(pool.step)).is_dir():
-        raise InputError(
-            f"--workdir {run.root}: is trained further, and the checkpoint of step {pool.step} that its index is of is "
-            "no longer the best; go on with it by its training command"
-        )
-    return Model(config, load_variables(run, config, pool.step), load_tokenizer(run.tokenizer), pool)
-
-
-def zeros_like_variables(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What `load_variables` returns, of the same shapes, in zeros."""
-    shapes = variable_shapes(build_model(config), config["image_size"])
-    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
-
-
-def load_variables(run: RunFolder, config: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """{"params", "batch_stats"} of a run's checkpoint.
-
-    Raises:
-      InputError: it is missing, damaged, or of another model.
-    """
-    shapes = variable_shapes(build_model(config), config["image_size"])
-    return restore_variables(run.checkpoints, step, shapes, labels_of(shapes["params"], config))
 
 
 def _one_by_one(given: Images) -> Iterable[Any]:

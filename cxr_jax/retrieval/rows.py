@@ -62,6 +62,9 @@ class Lazily(Generic[Item]):
         return map(self._make, range(self._length))
 
 
+Reports = Sequence[str] | Lazily[str]  # of a pool, by row
+
+
 @dataclasses.dataclass(frozen=True)
 class Columns:
     """Of all rows at once: the number of each one's study, by first appearance, those studies' ids (UTF-8), groups."""

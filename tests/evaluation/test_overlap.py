@@ -11,8 +11,10 @@ from rouge_score import rouge_scorer
 from sacrebleu.metrics.bleu import BLEU
 
 from cxr_jax.evaluation.meteor import align, meteor_statistics
-from cxr_jax.evaluation.overlap import common_subsequences, ngram_overlap
+from cxr_jax.evaluation.overlap import ngram_overlap
 from cxr_jax.evaluation.text_metrics import ReportScorer, rouge_l, sample_scores
+from cxr_jax.subsequences import common_subsequences
+from tests.test_subsequences import naive_subsequence
 
 TEXTS = st.lists(st.sampled_from(["no", "effusion", "the", "heart", ".", "ödem", "\U0001f600"]), max_size=12).map(
     " ".join
@@ -28,17 +30,6 @@ def naive_overlap(reference, prediction):
             counts.append(Counter(tuple(words[i : i + order]) for i in range(len(words) - order + 1)))
         matches.append(sum(min(count, counts[0][ngram]) for ngram, count in counts[1].items()))
     return matches
-
-
-def naive_subsequence(reference, prediction):
-    """By a table, a cell at a time."""
-    above = [0] * (len(prediction) + 1)
-    for word in reference:
-        row = [0]
-        for j, other in enumerate(prediction):
-            row.append(above[j] + 1 if word == other else max(above[j + 1], row[j]))
-        above = row
-    return above[-1]
 
 
 def naive_align(reference, prediction):
