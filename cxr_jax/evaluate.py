@@ -44,7 +44,9 @@ from cxr_jax.pages import charts
 from cxr_jax.pages.cases import cases_of
 from cxr_jax.pages.page import write_page
 from cxr_jax.recipes import external_arguments
+from cxr_jax.recipes.drafts import predictions_of
 from cxr_jax.recipes.external import evaluate_external
+from cxr_jax.retrieval.draft import METHODS
 from cxr_jax.retrieval.prompts import match_labels, read_questions
 from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
@@ -63,6 +65,7 @@ def evaluate_split(
     other: str = "",
     uncertain: str = "positive",
     exchange: Exchange = NO_EXCHANGE,
+    method: str = "",
 ) -> Path:
     """Scores a split, prints the tables and writes metrics.json, predictions.jsonl, tables.md and index.html.
 
@@ -70,9 +73,10 @@ def evaluate_split(
       other: a run's folder that has been scored, or a predictions.jsonl, to compare with.
       uncertain: the policy for doubt in the label scores that are named by it.
       exchange: texts and scores by files, see `external_scores`.
+      method: of drafts, in place of the run's own draft.method.
 
     Returns:
-      the folder that they are in, `eval/<split>`.
+      the folder that they are in, `eval/<split>`; of a method that is not the run's own, `eval/<split>-<method>`.
 
     Raises:
       InputError: the folder holds no finished run, the run no such split, or the other is of other images.
@@ -83,10 +87,17 @@ def evaluate_split(
     query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
     dataset, data_split = config["data"]["description"], config["data"]["split_used"]
     similarity, rows = neighbours_of(query, train, top_k)
-    lines = scoring.prediction_lines(query, train, similarity, rows)
+    own, predicted = config["draft"]["method"], None
+    method = method or own
+    if method != METHODS[0]:
+        predicted = predictions_of(cxr_jax.load(workdir), query, val, method)
+    lines = scoring.prediction_lines(query, train, similarity, rows, predicted)
     pool = scoring.pool_of(train, val)
     external = exchange.of(lines, pool, protocol, scoring.labels_of(query))
-    metrics = scoring.evaluate(train, val, query, rows, dataset, protocol, data_split, uncertain=uncertain)
+    metrics = scoring.evaluate(
+        train, val, query, rows, dataset, protocol, data_split, uncertain=uncertain, predicted=predicted
+    )
+    metrics["method"] = method
     add_scores(metrics, external, [line["patient_id"] for line in lines])
     note_scores(lines, external)
     if others:
@@ -96,7 +107,7 @@ def evaluate_split(
     scores, recall = tables.score_table(metrics), tables.recall_table(metrics)
     title = (
         f"{dataset}, split by {data_split}: {split} split, {len(query)} images, protocol {protocol}, "
-        f"pool of {len(train)} training reports"
+        f"pool of {len(train)} training reports, drafts by {method}"
     )
     remarks = tables.score_remarks(metrics)
     labels = tables.policy_table(metrics)
@@ -106,14 +117,14 @@ def evaluate_split(
         difference = tables.comparison_table(metrics["comparison"]["scores"])
         print(f"{run.root} minus {other}\n{tables.format_table(*difference)}\n")
 
-    folder = run.evaluation(split)
+    folder = run.evaluation(split if method == own else f"{split}-{method}")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", metrics)
     write_text(folder / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     write_text(folder / "tables.md", tables.markdown(metrics, lines))
     # DenseNet halves the side twice, and once more between any two blocks.
     cell = 2 ** (len(config["image"]["block_sizes"]) + 1) / config["image_size"]
-    cases = cases_of(query, train, similarity, rows, PAGE_CASES, cell)
+    cases = cases_of(query, train, similarity, rows, PAGE_CASES, cell, predicted)
     notes = [
         f"{dataset}, split by {data_split}. Checkpoint of step {query.step}. "
         f"Scores: protocol {protocol}, all {len(query)} images.",
@@ -339,6 +350,7 @@ def add_split_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol", choices=PROTOCOLS, help="how reports are scored (r2gen; of a set from elsewhere raw)"
     )
+    parser.add_argument("--method", default="", choices=METHODS, help="how drafts are made (the run's draft.method)")
     parser.add_argument("--top_k", type=int, default=3, metavar="K", help="how many to retrieve (3)")
 
 
@@ -409,6 +421,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.compare,
             arguments.uncertain,
             exchange,
+            arguments.method,
         )
 
 
@@ -430,6 +443,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _refuse_together(arguments: argparse.Namespace) -> None:
     for name, others in (
+        ("method", ("annotation", "data", "score", "zero_shot", "probes")),
         ("data", ("annotation", "score", "compare", "labels", "texts", "scores", "probes")),
         ("annotation", ("workdir", "compare", "zero_shot")),
         ("score", ("compare", "zero_shot")),

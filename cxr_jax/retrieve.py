@@ -23,18 +23,28 @@ from cxr_jax.data.notes import Notes, say
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluate import add_split_arguments, evaluate_split
 from cxr_jax.retrieval.corpus import read_pool
+from cxr_jax.retrieval.draft import Draft
 from cxr_jax.retrieval.external import Embedder
 from cxr_jax.retrieval.model import BATCH, Model, Neighbour
 from cxr_jax.runtime import parallel
 
+SHOWN = 5  # studies that are named of a sentence
+
 
 def show_reports(
-    model: Model, files: Sequence[Path], top_k: int, recall: float = 1.0, find: str = "reports", text: str = ""
+    model: Model,
+    files: Sequence[Path],
+    top_k: int,
+    recall: float = 1.0,
+    find: str = "reports",
+    text: str = "",
+    method: str = "",
 ) -> None:
     """Prints the nearest studies of the pool of each image; as many as a batch holds are encoded together.
 
     Args:
       find, text: see `Model.retrieve_each`.
+      method: of a draft, which is printed with its evidence before them; "" for none.
 
     Raises:
       InputError: an image cannot be read; the readable ones are answered first.
@@ -49,10 +59,13 @@ def show_reports(
                 faults.append(str(error))
         greys = [picture.grey for _, picture in pictures]
         found = model.retrieve_each(greys, top_k, recall, find, text) if greys else []
-        for (file, picture), neighbours in zip(pictures, found, strict=True):
+        drafts = model.draft_each(greys, method) if greys and method else [None] * len(found)
+        for (file, picture), neighbours, draft in zip(pictures, found, drafts, strict=True):
             for warning in picture.warnings:
                 print(f"{file}: warning: {warning}", file=sys.stderr)
             print(f"\n{file}", *([f'and "{text}"'] if text else []))
+            if draft is not None:
+                _print_draft(draft, model)
             _print_neighbours(neighbours)
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
@@ -72,6 +85,19 @@ def image_files(arguments: Sequence[str]) -> list[Path]:
             raise InputError(f"{argument}: no image in this folder ({', '.join(images.SUFFIXES)}); name another")
         files += inside
     return files
+
+
+def _print_draft(draft: Draft, model: Model) -> None:
+    """Each sentence with the weight of those of the 20 nearest that say the same, and the studies of both sides."""
+    print(f"draft ({draft.method}):")
+    for sentence in draft.sentences:
+        print(textwrap.indent(textwrap.fill(sentence.text, 100), " " * 4))
+        for word, sources in (("from", sentence.sources), ("against", sentence.against)):
+            if sources:
+                studies = ", ".join(model.pool.rows[source.row].study_id for source in sources[:SHOWN])
+                more = f" and {len(sources) - SHOWN} more" if len(sources) > SHOWN else ""
+                share = f" (share {sentence.share:.2f})" if word == "from" else ""
+                print(f"{' ' * 8}{word} {studies}{more}{share}")
 
 
 def _print_neighbours(neighbours: Sequence[Neighbour]) -> None:
@@ -123,7 +149,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if getattr(arguments, name) and not arguments.image:
             raise InputError(f"--{name}: is of images; give it with --image (evaluate --data has a --pool of its own)")
     if not arguments.image and arguments.text is None:
-        evaluate_split(arguments.workdir, arguments.split, arguments.protocol or "r2gen", arguments.top_k)
+        evaluate_split(
+            arguments.workdir, arguments.split, arguments.protocol or "r2gen", arguments.top_k, method=arguments.method
+        )
         return
     files = image_files(arguments.image or [])
     model = cxr_jax.load(arguments.workdir)
@@ -131,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if files:
         show_reports(
             _with_pool(model, arguments.pool), files, arguments.top_k, arguments.approximate, arguments.find,
-            arguments.add.strip(),
+            arguments.add.strip(), arguments.method,
         )  # fmt: skip
     if arguments.text is not None:
         print(f'\n"{arguments.text}"')

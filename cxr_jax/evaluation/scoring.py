@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,16 @@ from cxr_jax.evaluation.retrieval_metrics import (
 from cxr_jax.evaluation.text_metrics import ReportScorer, sample_scores, score_intervals
 from cxr_jax.labels.priors import speaks_of_prior
 from cxr_jax.labels.rules import OBSERVATIONS
+from cxr_jax.labels.statements import contradictions
 from cxr_jax.retrieval.store import SplitIndex
+
+
+class Predicted(NamedTuple):
+    """What is predicted of an image: a text, the data's labels, and the row of the pool that both are of, or None."""
+
+    text: str
+    labels: tuple[str, ...]
+    row: int | None
 
 
 def evaluate(
@@ -36,16 +45,17 @@ def evaluate(
     data_split: str,
     meteor: str = "auto",
     uncertain: str = "positive",
+    predicted: Sequence[Predicted] | None = None,
 ) -> dict[str, Any]:
     """What metrics.json holds.
 
     Args:
-      rows: of `train`, from `neighbours_of`; the first of each line is the prediction.
+      rows: of `train`, from `neighbours_of`; the first of each line is the prediction, unless others are `predicted`.
       dataset: its name, and what kind of images it has.
       data_split: how the data set was split: "paper", "r2gen", "strict", "patient" or "column".
       meteor, uncertain: which METEOR, which policy for doubt, see `text_metrics.score_reports`.
     """
-    nearest = [train.rows[line[0]] for line in rows]
+    predicted = nearest_of(train, rows) if predicted is None else predicted
     return {
         "dataset": dataset,
         "data_split": data_split,
@@ -54,16 +64,22 @@ def evaluate(
         **score_system(
             pool_of(train, val),
             [row.report for row in query.rows],
-            [row.report for row in nearest],
+            [prediction.text for prediction in predicted],
             protocol,
             labels_of(query),
-            [row.labels for row in nearest],
+            [prediction.labels for prediction in predicted],
             [row.patient_id for row in query.rows],
             meteor,
             uncertain,
         ),
         "retrieval": recall_both_ways(query),
     }
+
+
+def nearest_of(train: SplitIndex, rows: np.ndarray) -> list[Predicted]:
+    """The nearest report of each image: the first of each line of `rows`."""
+    nearest = [(train.rows[line[0]], int(line[0])) for line in rows]
+    return [Predicted(row.report, row.labels, number) for row, number in nearest]
 
 
 def pool_of(train: SplitIndex, val: SplitIndex) -> Pool:
@@ -99,8 +115,9 @@ def score_system(
 
     Returns:
       part of what metrics.json holds; "copied_references" is the share of true reports that stand in the pool too,
-      "distinct_reports" how many different ones there are, once normalised, of the "true" and the "predicted", and
-      "true_prior_share" the share of true reports that speak of a prior study.
+      "distinct_reports" how many different ones there are, once normalised, of the "true" and the "predicted",
+      "contradictory" the share of each that affirm and deny the same (`statements.contradictions`), "words" their mean
+      length, and "true_prior_share" the share of true reports that speak of a prior study.
 
     Raises:
       InputError: as `text_metrics.score_reports`, and for labels that do not fit.
@@ -116,11 +133,14 @@ def score_system(
         "ceiling": highest,
         "copied_references": share_with_copies(references, pool.train),
         "distinct_reports": {"true": _distinct(references)},
+        "contradictory": {"true": _contradictory(references)},
+        "words": {"true": _words(references)},
         "true_prior_share": sum(map(speaks_of_prior, references)) / len(references),
     }
     if predictions is None:
         return result
-    result["distinct_reports"]["predicted"] = _distinct(predictions)
+    for name, count in (("distinct_reports", _distinct), ("contradictory", _contradictory), ("words", _words)):
+        result[name]["predicted"] = count(predictions)
     statistics = scorer.statistics(predictions)
     scores, intervals = sample_scores(statistics), score_intervals(statistics, patients)
     rules = statistics.reference_findings, statistics.predicted_findings
@@ -140,6 +160,14 @@ def score_system(
 
 def _distinct(texts: Sequence[str]) -> int:
     return len(set(map(normalize_report, texts)))
+
+
+def _contradictory(texts: Sequence[str]) -> float:
+    return sum(bool(contradictions(text)) for text in texts) / len(texts)
+
+
+def _words(texts: Sequence[str]) -> float:
+    return sum(len(text.split()) for text in texts) / len(texts)
 
 
 def recall_both_ways(query: SplitIndex) -> dict[str, dict[str, Any]]:
@@ -184,20 +212,29 @@ def recall_columns(query: SplitIndex) -> dict[str, Columns]:
 
 
 def prediction_lines(
-    query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np.ndarray
+    query: SplitIndex,
+    train: SplitIndex,
+    similarity: np.ndarray,
+    rows: np.ndarray,
+    predicted: Sequence[Predicted] | None = None,
 ) -> list[dict[str, Any]]:
-    """What predictions.jsonl holds, a line an image: all that is needed to score again elsewhere."""
+    """What predictions.jsonl holds, a line an image: all that is needed to score again elsewhere.
+
+    Args:
+      predicted: as in `evaluate`.
+    """
+    predicted = nearest_of(train, rows) if predicted is None else predicted
     return [
         {
             "study_id": row.study_id,
             "image_id": row.image_id,
             "patient_id": row.patient_id,
             "reference": row.report,
-            "prediction": train.rows[line[0]].report,
+            "prediction": prediction.text,
             "labels": list(row.labels),
-            "predicted_labels": list(train.rows[line[0]].labels),
+            "predicted_labels": list(prediction.labels),
             "neighbours": [train.rows[r].study_id for r in line],
             "similarities": [round(float(s), 6) for s in values],
         }
-        for row, values, line in zip(query.rows, similarity, rows, strict=True)
+        for row, prediction, values, line in zip(query.rows, predicted, similarity, rows, strict=True)
     ]

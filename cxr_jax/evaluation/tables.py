@@ -46,8 +46,14 @@ PUBLISHED = (
 )
 
 
-def score_table(metrics: Mapping[str, Any], system: str = "retrieved report (top 1)") -> Table:
-    """The system and its intervals, where there is one, then floors, ceiling, and skill."""
+def score_table(metrics: Mapping[str, Any], system: str = "") -> Table:
+    """The system and its intervals, where there is one, then floors, ceiling, and skill.
+
+    Args:
+      system: what it is called; else by how its drafts are made, `method`.
+    """
+    method = metrics.get("method", "top1")
+    system = system or ("retrieved report (top 1)" if method == "top1" else f"draft ({method})")
     names = shown_scores(metrics)
     rows: list[list[str]] = []
 

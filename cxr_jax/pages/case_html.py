@@ -13,7 +13,7 @@ import numpy as np
 
 from cxr_jax.labels.agreement import AGREES, ALONE, CONTRADICTS, Judged, judge, passed_over
 from cxr_jax.labels.rules import Mention, find_mentions, rule_labels, split_sentences
-from cxr_jax.pages.cases import Case
+from cxr_jax.pages.cases import Case, RetrievedStudy
 from cxr_jax.pages.charts import heat_png
 
 EVEN = 0.05  # an A_s whose values lie closer together is called nearly even
@@ -76,12 +76,12 @@ def article(number: int, case: Case, findings: Sequence[str], images: Images) ->
             f"""<section>
 {_xray(neighbour.image, f"Retrieved study {neighbour.study_id}", images)}
 <div>
-<h3>{neighbour.similarity:.3f} <span class="id">{escape(neighbour.study_id)}</span></h3>
+<h3>{_similarity(neighbour)} <span class="id">{escape(neighbour.study_id)}</span></h3>
 <p class="report">{_report(neighbour.report, judged, words)}</p>
 {silent}{_labels(neighbour.labels, case.labels)}</div>
 </section>"""
         )
-    similarity = max((neighbour.similarity for neighbour in case.neighbours), default=0.0)
+    similarity = max((n.similarity for n in case.neighbours if n.similarity is not None), default=0.0)
     data = {
         "similarity": f"{similarity:.4f}",
         "contradictions": str(contradictions),
@@ -112,6 +112,10 @@ def article(number: int, case: Case, findings: Sequence[str], images: Images) ->
 </div>
 </div>
 </article>"""
+
+
+def _similarity(study: RetrievedStudy) -> str:
+    return "Draft" if study.similarity is None else f"{study.similarity:.3f}"
 
 
 def _xray(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cxr_jax.evaluation.protocols import report_preparers
+from cxr_jax.evaluation.scoring import Predicted, nearest_of
 from cxr_jax.evaluation.text_metrics import rouge_l
 from cxr_jax.labels.rules import rule_labels
 from cxr_jax.retrieval.store import SplitIndex
@@ -13,13 +14,16 @@ from cxr_jax.retrieval.store import SplitIndex
 
 @dataclass(frozen=True)
 class RetrievedStudy:
-    """A retrieved study: image is JPEG bytes, b"" where the pool has none, similarity the cosine to the query image."""
+    """A retrieved study: image is JPEG bytes, b"" where the pool has none, similarity the cosine to the query image.
+
+    A draft that is put together of several stands as one whose study_id says how, without image and similarity.
+    """
 
     study_id: str
     image: bytes
     report: str
     labels: Collection[str]
-    similarity: float
+    similarity: float | None
 
 
 @dataclass(frozen=True)
@@ -57,26 +61,35 @@ def chosen_cases(rouge: np.ndarray, limit: int) -> np.ndarray:
 
 
 def cases_of(
-    query: SplitIndex, train: SplitIndex, similarity: np.ndarray, rows: np.ndarray, limit: int, cell: float
+    query: SplitIndex,
+    train: SplitIndex,
+    similarity: np.ndarray,
+    rows: np.ndarray,
+    limit: int,
+    cell: float,
+    predicted: Sequence[Predicted] | None = None,
 ) -> list[Case]:
     """The page's cases, those of `chosen_cases`.
 
     Args:
       cell: the side of a place of A_s over that of the square image.
+      predicted: drafts that stand before the retrieved studies, where they are not the nearest report.
     """
     prepare, _ = report_preparers("raw")
-    answers = [train.rows[line[0]].report for line in rows]
+    answers = [prediction.text for prediction in predicted or nearest_of(train, rows)]
+    drafts = [[_draft(prediction, train)] for prediction in predicted] if predicted else [[] for _ in rows]
     rouge = rouge_l([prepare(row.report) for row in query.rows], [prepare(answer) for answer in answers])
     chosen = chosen_cases(rouge, limit)
     true = rule_labels([query.rows[i].report for i in chosen])
-    predicted = rule_labels([answers[i] for i in chosen])
+    answered = rule_labels([answers[i] for i in chosen])
     return [
         Case(
             query.rows[i].study_id,
             query.thumbnails[i],
             query.rows[i].report,
             query.rows[i].labels,
-            [
+            drafts[i]
+            + [
                 RetrievedStudy(
                     train.rows[r].study_id, train.thumbnails[r], train.rows[r].report, train.rows[r].labels, float(s)
                 )
@@ -87,5 +100,12 @@ def cases_of(
             None if query.attention is None else query.attention[i],
             cell,
         )
-        for i, a, b in zip(chosen, true, predicted, strict=True)
+        for i, a, b in zip(chosen, true, answered, strict=True)
     ]
+
+
+def _draft(prediction: Predicted, train: SplitIndex) -> RetrievedStudy:
+    if prediction.row is None:
+        return RetrievedStudy("put together", b"", prediction.text, prediction.labels, None)
+    study = train.rows[prediction.row].study_id
+    return RetrievedStudy(study, train.thumbnails[prediction.row], prediction.text, prediction.labels, None)

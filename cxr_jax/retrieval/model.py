@@ -200,13 +200,17 @@ class Model:
         Raises:
           InputError: an image cannot be read, or there is no such method.
         """
-        reports, method = self._reports, method or self.config["draft"]["method"]
-        return self.draft_embedded(self.encode_image(images), method, reports)
+        _ = self._reports  # first: without a pool nothing need be embedded
+        return self.draft_embedded(self.encode_image(images), method or self.config["draft"]["method"])
 
-    def draft_embedded(self, embeddings: np.ndarray, method: str, reports: Candidates | None = None) -> list[Draft]:
-        """The same of images' embeddings, float32 (n, embed_dim)."""
-        similarity, nearest = (reports or self._reports).top_k(embeddings, NEIGHBOURS)
-        neighbours = Neighbours(self._studies[nearest], similarity)
+    def neighbours(self, embeddings: np.ndarray) -> Neighbours:
+        """Those that vote on drafts of images, whose embeddings are float32 (n, embed_dim)."""
+        similarity, nearest = self._reports.top_k(embeddings, NEIGHBOURS)
+        return Neighbours(self._studies[nearest], similarity)
+
+    def draft_embedded(self, embeddings: np.ndarray, method: str) -> list[Draft]:
+        """`draft_each` of images' embeddings, float32 (n, embed_dim)."""
+        neighbours = self.neighbours(embeddings)
         if method != "sentences":
             return self.drafter.drafts(method, neighbours)
         pool, candidates = self._sentences

@@ -1,0 +1,40 @@
+"""What a run's drafts say of a split's images: their texts, and the data's labels that go with them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cxr_jax.evaluation.scoring import Predicted
+from cxr_jax.labels.indicators import indicators
+from cxr_jax.retrieval.draft import Neighbours
+from cxr_jax.retrieval.model import Model
+from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.retrieval.voting import best_thresholds, vote_weights
+
+
+def predictions_of(model: Model, query: SplitIndex, val: SplitIndex, method: str) -> list[Predicted]:
+    """A draft's text and labels for each image.
+
+    The labels of a whole report are its study's; those of a text that is put together are voted as its observations
+    are, each from the weight on that gives the highest F1 on the validation split.
+
+    Raises:
+      InputError: there is no such method.
+    """
+    pool, drafts = model.pool, model.draft_embedded(np.asarray(query.image_embeddings), method)
+    whole = [Predicted(draft.text, pool.rows[draft.row].labels, draft.row) for draft in drafts if draft.row is not None]
+    if len(whole) == len(drafts):
+        return whole
+    names = sorted({label for row in pool.rows for label in row.labels})
+    truth = indicators([row.labels for row in val.rows], names)
+    votes = [_label_votes(model, model.neighbours(np.asarray(split.image_embeddings)), names) for split in (val, query)]
+    called = votes[1] >= best_thresholds(truth, votes[0])
+    labels = [tuple(names[column] for column in np.flatnonzero(line).tolist()) for line in called]
+    return [Predicted(draft.text, found, None) for draft, found in zip(drafts, labels, strict=True)]
+
+
+def _label_votes(model: Model, neighbours: Neighbours, names: Sequence[str]) -> np.ndarray:
+    distinct, place = np.unique(neighbours.rows, return_inverse=True)
+    has = indicators([model.pool.rows[row].labels for row in distinct.tolist()], names).astype(np.float64)
+    weights = vote_weights(neighbours.similarity, model.scale)
+    return np.einsum("nk,nkl->nl", weights, has[place.reshape(neighbours.rows.shape)])
