@@ -42,8 +42,11 @@ class Space:
         terms: dict[str, int] = {}
         counts = self._counts(reports, terms, grow=True)
         self._terms, self._idf = terms, np.log(len(reports) / (1 + np.asarray((counts > 0).sum(axis=0)).ravel())) + 1
-        _, _, directions = sparse.linalg.svds(self._weighted(counts), WIDTH, random_state=0)
-        self._directions = directions.T
+        _, sizes, directions = sparse.linalg.svds(self._weighted(counts), WIDTH, random_state=0)
+        # In an order and of signs that are always the same: the noise is added to these coordinates.
+        directions = directions[np.argsort(-sizes, kind="stable")]
+        largest = np.abs(directions).argmax(axis=1)
+        self._directions = (directions * np.sign(directions[np.arange(WIDTH), largest])[:, None]).T
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """float32 (n, WIDTH), unit norm."""
