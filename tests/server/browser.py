@@ -33,7 +33,7 @@ class Browser:
         command = [BROWSER, *FLAGS, f"--user-data-dir={self._profile.name}", "about:blank"]
         shell = f'exec "$@" 3<&{ends[0]} 4>&{ends[1]}'
         self._process = subprocess.Popen(
-            ["sh", "-c", shell, "sh", *command], pass_fds=ends, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["bash", "-c", shell, "bash", *command], pass_fds=ends, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         for fd in (*ends, pipes[0][0], pipes[1][1]):
             os.close(fd)

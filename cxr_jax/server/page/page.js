@@ -35,7 +35,7 @@ function studyCard(found, report) {
 
 const asText = report => el('p', { textContent: report });
 const asMarked = sentences => el('p', {}, ...sentences.flatMap(({ text, stands }) =>
-  [stands ? el('mark', { className: stands, title: stands === 'agrees' ? 'speaks of the same' : 'contradicts the draft', textContent: text }) : text, ' ']));
+  [stands ? el('mark', { className: stands, title: stands === 'agrees' ? 'agrees with the draft' : 'contradicts the draft', textContent: text }) : text, ' ']));
 
 // The evidence of a sentence
 
@@ -118,7 +118,7 @@ async function show(item) {
 
 function tell() {
   const done = items.filter(item => item.error || Object.keys(item.replies).length).length, bad = items.filter(item => item.error).length;
-  const read = done < items.length ? `${done} of ${items.length} read` : items.length > 1 ? `${items.length} images` : '';
+  const read = done < items.length ? `${done} of ${items.length} read` : items.length > 1 ? `${items.length} images` : 'or drop them anywhere';
   find('status').textContent = [read, bad ? `${bad} could not be read` : ''].filter(Boolean).join(', ');
 }
 
