@@ -22,7 +22,6 @@ from cxr_jax.runtime import parallel
 
 PORT = 8000
 TOKEN_LETTERS = 16
-GRACE = 20  # seconds for what was asked before a stop
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -36,10 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--token", default="", help=f"that requests must carry, {TOKEN_LETTERS} letters or more")
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
     try:
-        import uvicorn
-
         from cxr_jax.server.answers import Answers
-        from cxr_jax.server.app import make_app
+        from cxr_jax.server.app import make_app, make_server
         from cxr_jax.server.guard import is_loopback
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("cxr_jax"):
@@ -52,18 +49,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         parallel.cache_compilations(Path(model.config["data"]["cache"]).expanduser() / "compiled")
         answers = Answers(model)
         answers.warm_up(1)
-        app = make_app(answers, arguments.token, loopback)
-        # No request is logged: its address may hold what nobody else should read.
-        config = uvicorn.Config(app, loop="asyncio", http="h11", ws="none", lifespan="on", log_level="warning",
-                                access_log=False, server_header=False, proxy_headers=False,
-                                timeout_graceful_shutdown=GRACE)  # fmt: skip
+        server = make_server(make_app(answers, arguments.token, loopback))
         host, port = listener.getsockname()[:2]
         shown = "localhost" if loopback else f"[{host}]" if ":" in host else host
         print(f"trained on {model.config['data']['description']}; not a medical device")
         print(f"serving {arguments.workdir} at http://{shown}:{port} (Ctrl-C ends it)", flush=True)
         previous = signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has stopped
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            server.run(sockets=[listener])
         finally:
             signal.signal(signal.SIGTERM, previous)
 

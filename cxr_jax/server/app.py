@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from importlib import resources
 from typing import Any
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -27,6 +28,7 @@ PAGE = {"index.html": "text/html", "page.css": "text/css"}
 PAGE |= dict.fromkeys(("page.js", "viewer.js", "api.js"), "text/javascript")
 TOP_K = 5
 DECODERS = 2
+GRACE = 20  # seconds for what was asked before a stop
 
 Answered = Callable[[Request], Awaitable[Response]]
 
@@ -52,6 +54,14 @@ def make_app(answers: Answers, token: str = "", loopback: bool = True, limits: L
     handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _bug}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=api.running)
     return Guard(app, token, loopback, limits.at_once)
+
+
+def make_server(app: ASGIApp) -> uvicorn.Server:
+    """What runs the app. It logs faults, and no request: an address may hold what nobody else should read."""
+    config = uvicorn.Config(app, loop="asyncio", http="h11", ws="none", lifespan="on", log_level="warning",
+                            access_log=False, server_header=False, proxy_headers=False,
+                            timeout_graceful_shutdown=GRACE)  # fmt: skip
+    return uvicorn.Server(config)
 
 
 class _Api:

@@ -42,7 +42,7 @@ class Decoders:
         for _ in range(count):
             self._start()
 
-    async def square(self, data: bytes) -> tuple[np.ndarray, list[str]]:
+    async def square(self, data: bytes | bytearray) -> tuple[np.ndarray, list[str]]:
         """What the model sees of an upload, uint8 (side, side), and its warnings.
 
         Raises:
@@ -53,7 +53,7 @@ class Decoders:
             raise RefusedError(UNREADABLE, "the image cannot be read; send another")
         return np.frombuffer(decoded.pixels, np.uint8).reshape(self.side, self.side), decoded.warnings
 
-    async def picture(self, data: bytes) -> Decoded:
+    async def picture(self, data: bytes | bytearray) -> Decoded:
         """What is looked at, as a PNG of at most `worker.PICTURE_SIDE` pixels a side; raises as `square`."""
         return await self._decode(worker.PICTURE, data)
 
@@ -67,7 +67,7 @@ class Decoders:
         for decoder in self._all:
             decoder.end()
 
-    async def _decode(self, kind: bytes, data: bytes) -> Decoded:
+    async def _decode(self, kind: bytes, data: bytes | bytearray) -> Decoded:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, kind, data)
 
     def _start(self) -> None:
@@ -77,7 +77,7 @@ class Decoders:
                 self._all.add(decoder)
                 self._idle.put(decoder)
 
-    def _ask(self, kind: bytes, data: bytes) -> Decoded:
+    def _ask(self, kind: bytes, data: bytes | bytearray) -> Decoded:
         decoder, fine = self._idle.get(), False
         try:
             header, pixels = decoder.ask(kind, data)
@@ -101,7 +101,7 @@ class _Decoder:
         self.process = children.start(worker.PROGRAM, str(side), str(limits.decoder_memory), silent=True)
         self._limits, self._ready = limits, False
 
-    def ask(self, kind: bytes, data: bytes) -> tuple[dict[str, Any], bytes]:
+    def ask(self, kind: bytes, data: bytes | bytearray) -> tuple[dict[str, Any], bytes]:
         """A reply's two parts; raises a RefusedError where the process has to be replaced."""
         requests, replies = cast(IO[bytes], self.process.stdin), cast(IO[bytes], self.process.stdout)
         if not self._ready:  # the time to start is not the image's

@@ -6,44 +6,32 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from cxr_jax.server.limits import MIB, Limits, RefusedError
+from cxr_jax.server.multipart import Form
 
-FIELDS = 4  # of a form, beside the image
 JSON_BYTES = 2**18
 
 
-async def read_form(request: Request, limits: Limits) -> tuple[bytes, dict[str, str]]:
+async def read_form(request: Request, limits: Limits) -> tuple[bytearray, dict[str, str]]:
     """A multipart form's `image`, and its other fields; the image's name is not looked at.
 
     Raises:
       RefusedError: it is none, holds no image or several, is too large, or came too slowly.
     """
-
-    class InMemory(MultiPartParser):
-        spool_max_size = limits.drained  # which no body reaches
-
     body = _Body(request, limits.upload, limits.drained)
     async with _received(body, limits.upload_seconds):
-        if _content_type(request) != "multipart/form-data":
-            raise RefusedError(415, "send multipart/form-data with a file as image")
-        try:
-            form = await InMemory(request.headers, body.chunks(), max_files=1, max_fields=FIELDS).parse()
-        except (MultiPartException, ValueError, LookupError) as error:
-            raise RefusedError(400, "no multipart/form-data with one file as image") from error
-    try:
-        image = form.get("image")
-        if not isinstance(image, UploadFile):
-            raise RefusedError(400, "image is missing; send multipart/form-data with a file as image")
-        data = await image.read()
-        if not data:
-            raise RefusedError(422, "the image is empty; send another")
-        return data, {key: value for key, value in form.items() if isinstance(value, str)}
-    finally:
-        await form.close()
+        form = Form(request.headers.get("content-type", ""))
+        async for chunk in body.chunks():
+            form.write(chunk)
+    parts = form.end()
+    found = [part.data for part in parts if part.name == "image" and part.is_file]
+    if len(found) != 1:
+        raise RefusedError(400, "send multipart/form-data with one file as image")
+    if not found[0]:
+        raise RefusedError(422, "the image is empty; send another")
+    return found[0], {part.name: part.data.decode("utf-8", "replace") for part in parts if not part.is_file}
 
 
 async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
@@ -54,7 +42,7 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     """
     body = _Body(request, JSON_BYTES, limits.drained)
     async with _received(body, limits.upload_seconds):
-        if _content_type(request) != "application/json":
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise RefusedError(415, "send application/json")
         text = b"".join([chunk async for chunk in body.chunks()])
     try:
@@ -64,10 +52,6 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RefusedError(400, 'the body is no JSON object; send {"text": "…", "top_k": 5}')
     return content
-
-
-def _content_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 class _Body:

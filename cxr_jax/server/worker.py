@@ -36,7 +36,7 @@ PROGRAM = (
 )
 
 
-def write_frame(file: IO[bytes], data: bytes) -> None:
+def write_frame(file: IO[bytes], data: bytes | bytearray) -> None:
     """Writes one frame."""
     file.write(struct.pack(">I", len(data)))
     file.write(data)
@@ -94,11 +94,11 @@ def answer(kind: bytes, data: bytes, side: int) -> tuple[dict[str, Any], bytes]:
                 pixels = images.fit_square(picture.grey, side).tobytes()
             else:
                 pixels = images.encode_png(_at_most(picture.grey, PICTURE_SIDE))
-        except InputError as error:
+        except (InputError, MemoryError) as error:
+            if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+                return {"status": UNREADABLE, "error": "needs more memory than a decoder has; shrink the image"}, b""
             status, line = refusal(str(error), str(path), is_dicom)
             return {"status": status, "error": line}, b""
-        except MemoryError:
-            return {"status": UNREADABLE, "error": "needs more memory than a decoder has; shrink the image"}, b""
     return {"warnings": said_of(picture.warnings, is_dicom)}, pixels
 
 
