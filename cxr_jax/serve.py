@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         server = make_server(make_app(answers, arguments.token, loopback))
         host, port = listener.getsockname()[:2]
         shown = "localhost" if loopback else f"[{host}]" if ":" in host else host
+        listener.listen()  # from here on who connects is answered
         print(f"trained on {model.config['data']['description']}; not a medical device")
         print(f"serving {arguments.workdir} at http://{shown}:{port} (Ctrl-C ends it)", flush=True)
         previous = signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has stopped

@@ -172,7 +172,8 @@ def test_a_form_that_is_none(client, body, kind, status):
     ("body", "status"),
     [
         ("", 400), ("[1]", 400), ("[" * 100_000, 400), ('{"text": 5}', 422), ('{"text": " "}', 422), ("{}", 422),
-        ('{"text": "x", "top_k": true}', 422), ('{"text": "x", "top_k": 21}', 422), ('{"text": "x", "top_k": "2"}', 422),
+        ('{"text": "x", "top_k": true}', 422), ('{"text": "x", "top_k": 21}', 422),
+        ('{"text": "x", "top_k": "2"}', 422),
         ('{"text": "\\ud800"}', 422), (json.dumps({"text": "x" * 10_001}), 422), ("\xff", 400), ("1" * 2**19, 413),
     ],
 )  # fmt: skip

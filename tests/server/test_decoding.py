@@ -7,7 +7,6 @@ import signal
 import subprocess
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
@@ -38,16 +37,13 @@ ODD = (
 )
 
 
-def children_of_mine():
-    return {child.pid for child in psutil.Process().children() if "server.worker" in " ".join(child.cmdline())}
-
-
 @pytest.fixture(scope="module")
 def decoders():
     decoders = Decoders(1, SIDE, Limits())
     yield decoders
+    started = [decoder.process for decoder in decoders._all]
     decoders.close()
-    assert not children_of_mine()
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless
 
 from cxr_jax.server.refusals import is_raster, refusal, said_of
 from cxr_jax.server.worker import PICTURE, SQUARE, answer
-from tests.data.test_dicom import a_dataset, saved, table
+from tests.data.test_dicom import a_dataset, saved
 from tests.data.test_grey import a_radiograph
 from tests.server.standin import png
 

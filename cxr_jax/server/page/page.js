@@ -118,7 +118,7 @@ async function show(item) {
 
 function tell() {
   const done = items.filter(item => item.error || Object.keys(item.replies).length).length, bad = items.filter(item => item.error).length;
-  const read = done < items.length ? `${done} of ${items.length} read` : items.length > 1 ? `${items.length} images` : 'or drop them anywhere';
+  const read = done < items.length ? `${done} of ${items.length} read` : items.length > 1 ? `${items.length} images` : bad ? '' : 'or drop more anywhere';
   find('status').textContent = [read, bad ? `${bad} could not be read` : ''].filter(Boolean).join(', ');
 }
 
