@@ -78,20 +78,20 @@ class _Api:
         self._searches = Batcher(self._answers.searches, thread)
         side = self._answers.model.config["image_size"]
         self._decoders = await asyncio.to_thread(Decoders, DECODERS, side, self._limits)
-        stopping = False
-
-        def warm_up(batch: int = 2) -> None:  # larger batches, one after the other: requests come in between
-            self._answers.warm_up(batch)
-            if batch < MOST_AT_ONCE and not stopping:
-                thread.submit(warm_up, 2 * batch)
-
-        thread.submit(warm_up)
+        warming = asyncio.create_task(self._warm_up())
         try:
             yield
         finally:
-            stopping = True
+            warming.cancel()
             self._decoders.close()
             thread.shutdown(cancel_futures=True)
+
+    async def _warm_up(self) -> None:
+        """Has larger batches compiled, in a thread beside the model's: requests are answered meanwhile."""
+        batch = 1
+        while batch < MOST_AT_ONCE:
+            batch *= 2
+            await asyncio.to_thread(self._answers.warm_up, batch)
 
     async def about(self, request: Request) -> Response:
         return reply({**self._answers.about, "most_bytes": self._limits.upload})

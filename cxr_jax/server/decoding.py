@@ -35,12 +35,12 @@ class Decoders:
 
     def __init__(self, count: int, side: int, limits: Limits):
         self.side, self._limits = side, limits
-        self._idle: queue.SimpleQueue[_Decoder] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="decode")
         self._lock, self._closed = threading.Lock(), False
-        self._all: set[_Decoder] = set()
-        for _ in range(count):
-            self._start()
+        self._all = {_Decoder(side, limits) for _ in range(count)}
+        self._idle: queue.SimpleQueue[_Decoder] = queue.SimpleQueue()
+        for decoder in self._all:
+            self._idle.put(decoder)
 
     async def square(self, data: bytes | bytearray) -> tuple[np.ndarray, list[str]]:
         """What the model sees of an upload, uint8 (side, side), and its warnings.
@@ -70,28 +70,27 @@ class Decoders:
     async def _decode(self, kind: bytes, data: bytes | bytearray) -> Decoded:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, kind, data)
 
-    def _start(self) -> None:
-        with self._lock:
-            if not self._closed:
-                decoder = _Decoder(self.side, self._limits)
-                self._all.add(decoder)
-                self._idle.put(decoder)
-
     def _ask(self, kind: bytes, data: bytes | bytearray) -> Decoded:
         decoder, fine = self._idle.get(), False
         try:
+            if decoder.process.poll() is not None:  # killed since, for want of memory perhaps: not by this file
+                decoder = self._instead_of(decoder)
             header, pixels = decoder.ask(kind, data)
             fine = True
         finally:
-            if fine:
-                self._idle.put(decoder)
-            else:
-                decoder.end()
-                self._all.discard(decoder)
-                self._start()
+            self._idle.put(decoder if fine else self._instead_of(decoder))
         if "error" in header:
             raise RefusedError(int(header["status"]), str(header["error"]))
         return Decoded(pixels, [str(warning) for warning in header["warnings"]])
+
+    def _instead_of(self, decoder: "_Decoder") -> "_Decoder":
+        with self._lock:
+            if self._closed:
+                return decoder
+            decoder.end()
+            new = _Decoder(self.side, self._limits)
+            self._all = self._all - {decoder} | {new}
+            return new
 
 
 class _Decoder:
@@ -107,17 +106,23 @@ class _Decoder:
         if not self._ready:  # the time to start is not the image's
             with self._killed_after(self._limits.start_seconds):
                 self._ready = replies.read(1) == worker.READY
+            if not self._ready:
+                raise RefusedError(503, "no decoder could be started; try again")
+        fault: Exception | None = None
         with self._killed_after(self._limits.decode_seconds) as too_slow:
             try:
                 requests.write(kind)
                 worker.write_frame(requests, data)
                 requests.flush()
-                return json.loads(worker.read_frame(replies, MIB)), worker.read_frame(replies, LONGEST_REPLY)
+                reply = json.loads(worker.read_frame(replies, MIB)), worker.read_frame(replies, LONGEST_REPLY)
             except (EOFError, OSError, ValueError) as error:
-                if too_slow.is_set():
-                    line = f"decoding took longer than {self._limits.decode_seconds:g} s; send a smaller image"
-                    raise RefusedError(TOO_SLOW, line) from error
-                raise RefusedError(UNREADABLE, "the image ended its decoder; it is damaged or too large") from error
+                fault = error
+        if too_slow.is_set():
+            line = f"decoding took longer than {self._limits.decode_seconds:g} s; send a smaller image"
+            raise RefusedError(TOO_SLOW, line) from fault
+        if fault is not None:
+            raise RefusedError(UNREADABLE, "the image ended its decoder; it is damaged or too large") from fault
+        return reply
 
     @contextlib.contextmanager
     def _killed_after(self, seconds: float) -> Iterator[threading.Event]:
@@ -134,6 +139,7 @@ class _Decoder:
             yield late
         finally:
             timer.cancel()
+            timer.join()  # it has killed by now, or never will
 
     def end(self) -> None:
         """Ends the process and closes its pipes."""

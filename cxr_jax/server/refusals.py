@@ -23,6 +23,7 @@ _DICOM = (
     ("damaged DICOM file", UNREADABLE, "damaged DICOM file; export it anew"),
     ("holds no image", UNREADABLE, "DICOM that holds no image; send a radiograph"),
     ("holds no radiograph", UNREADABLE, "DICOM that holds no radiograph; send one"),
+    ("holds ", UNREADABLE, "DICOM of several frames; send the one that is meant"),
     ("claims", TOO_LARGE, "DICOM of too many pixels; shrink it"),
 )
 _OTHER_DICOM = UNSUPPORTED, "DICOM of a kind that is not read; send one uncompressed frame, or a PNG"

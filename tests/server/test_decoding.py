@@ -87,8 +87,7 @@ def test_one_that_is_killed_between_two_uploads_is_replaced(odd):
     square(odd, png())
     (pid,) = {decoder.process.pid for decoder in odd._all}
     os.kill(pid, signal.SIGKILL)
-    with pytest.raises(RefusedError):
-        square(odd, png())
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert square(odd, png())[0].shape == (SIDE, SIDE)
     assert {decoder.process.pid for decoder in odd._all} != {pid}
 
@@ -117,12 +116,25 @@ def test_it_ends_with_its_server():
     child.stdout.close()
 
 
-def test_closing_refuses_what_is_being_decoded(odd):
+def test_closing_refuses_what_is_being_decoded_and_drops_what_waits(odd):
     async def run():
-        asking = asyncio.create_task(odd.square(b"sleep"))
+        asking = [asyncio.create_task(odd.square(b"sleep")) for _ in range(5)]
         await asyncio.sleep(0.1)
-        await asyncio.to_thread(odd.close)
-        with pytest.raises(RefusedError):
-            await asking
+        await asyncio.wait_for(asyncio.to_thread(odd.close), 20)
+        return await asyncio.gather(*asking, return_exceptions=True)
 
-    asyncio.run(run())
+    first, *others = asyncio.run(run())
+    assert isinstance(first, RefusedError)
+    assert all(isinstance(error, RefusedError | asyncio.CancelledError) for error in others)
+
+
+def test_a_decoder_that_cannot_start_is_no_fault_of_the_image(monkeypatch):
+    monkeypatch.setattr(worker, "PROGRAM", "raise SystemExit('no such module')")
+    decoders = Decoders(1, SIDE, Limits())
+    try:
+        for _ in range(2):
+            with pytest.raises(RefusedError) as refused:
+                square(decoders, png())
+            assert refused.value.status == 503
+    finally:
+        decoders.close()

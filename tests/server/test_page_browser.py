@@ -159,8 +159,13 @@ def test_the_picture_is_moved_zoomed_and_windowed(page, files):
 
 def test_another_method_is_asked_for_when_it_is_chosen(page, files):
     drop(page, files / "dark.png")
+    page.js("document.getElementById('in').click()")
+    shown(page)
+    at = page.js("zoom.value")
     page.js("method.value = 'sentences'; method.dispatchEvent(new Event('change'))")
     page.until("document.querySelectorAll('#draft .sentence').length > 1")
+    shown(page)
+    assert page.js("zoom.value") == at  # what was looked at stays
 
 
 def test_a_draft_is_copied_and_saved(page, files):

@@ -59,7 +59,7 @@ def broken(folder, change):
     [
         (lambda d: setattr(d, "Rows", 65535) or setattr(d, "Columns", 65535), 413),
         (lambda d: setattr(d, "SOPClassUID", "1.2.98765"), 200),
-        (lambda d: setattr(d, "NumberOfFrames", 98765), 415),
+        (lambda d: setattr(d, "NumberOfFrames", 98765), 422),
         (lambda d: setattr(d, "SamplesPerPixel", 2), 415),
         (lambda d: setattr(d, "BitsStored", 63), 422),
         (lambda d: delattr(d, "Rows"), 422),

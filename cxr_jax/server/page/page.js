@@ -15,7 +15,7 @@ const el = (tag, properties = {}, ...children) => {
 };
 
 const viewer = new Viewer(find('view'), { zoom: find('zoom'), level: find('level'), width: find('width'), invert: find('invert') });
-const items = []; // { file, name, picture, replies: {method: reply}, error }
+const items = []; // { file, name, picture, replies: {method: reply}, asked: methods, error, button }
 let server = null, current = null, waiting = [], running = 0;
 
 // Studies of the pool
@@ -108,9 +108,13 @@ async function show(item) {
   for (const button of find('strip').children) button.setAttribute('aria-current', String(button === item.button));
   item.button.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   showReply();
+  find('view').setAttribute('aria-label', `Radiograph ${items.indexOf(item) + 1} of ${items.length}: ${item.name}`);
+  await showPicture(item);
+}
+
+async function showPicture(item) {
   find('wait').hidden = Boolean(item.picture);
   find('wait').textContent = item.error ?? 'Reading…';
-  find('view').setAttribute('aria-label', `Radiograph ${items.indexOf(item) + 1} of ${items.length}: ${item.name}`);
   const bitmap = item.picture && await createImageBitmap(item.picture);
   if (current === item) viewer.show(bitmap);
   else bitmap?.close();
@@ -123,14 +127,13 @@ function tell() {
 }
 
 async function read(item, method) {
+  const had = item.picture;
   try {
     if (server.most_bytes < item.file.size) throw new api.Refused(`larger than ${server.most_bytes / 2 ** 20} MiB; send less`);
-    const [picture, reply] = await Promise.all([item.picture ?? api.picture(item.file), api.report(item.file, method, NEIGHBOURS)]);
+    const [picture, reply] = await Promise.all([had ?? api.picture(item.file), api.report(item.file, method, NEIGHBOURS)]);
     item.replies[method] = reply;
-    if (!item.picture) {
-      item.picture = picture;
-      item.button.replaceChildren(el('img', { src: URL.createObjectURL(picture), alt: '' }));
-    }
+    item.picture = picture;
+    if (!had) item.button.replaceChildren(el('img', { src: URL.createObjectURL(picture), alt: '' }));
     item.button.classList.toggle('warned', reply.warnings.length > 0);
   } catch (fault) {
     if (!(fault instanceof api.Refused)) throw fault;
@@ -138,7 +141,8 @@ async function read(item, method) {
     item.button.replaceChildren(el('span', { className: 'bad', textContent: 'not read' }));
   } finally {
     tell();
-    if (current === item) show(item);
+    if (current === item) showReply();
+    if (current === item && !had) await showPicture(item);
   }
 }
 
@@ -151,7 +155,8 @@ function go() {
 
 function want(item) {
   const method = find('method').value;
-  if (item.error || item.replies[method] || waiting.some(([other, as]) => other === item && as === method)) return;
+  if (item.error || item.asked.has(method)) return;
+  item.asked.add(method);
   if (item === current) waiting.unshift([item, method]);
   else waiting.push([item, method]);
   go();
@@ -163,7 +168,7 @@ function take(files) {
   find('work').hidden = false;
   const fresh = [...files].map(file => {
     const button = el('button', { type: 'button', title: file.name, textContent: '…', attributes: { 'aria-label': file.name } });
-    const item = { file, name: file.name, picture: null, replies: {}, error: null, button };
+    const item = { file, name: file.name, picture: null, replies: {}, asked: new Set(), error: null, button };
     button.addEventListener('click', () => { show(item); want(item); });
     return item;
   });
