@@ -126,14 +126,21 @@ class Answers:
 
 
 def marked(report: str, said: frozenset[Statement]) -> list[dict[str, str]]:
-    """A report's sentences, and how each stands to what a draft says: "agrees", "contradicts" or "" (neither)."""
+    """A report's sentences, and how each stands to what a draft says: "agrees", "contradicts" or "" (neither).
+
+    One that affirms the same of the other side does neither.
+    """
     lines = []
     for text in sentences(report):
         own = statements(text)
         against = any(statement.contradicts(other) for statement in own for other in said)
-        agrees = any(statement[:2] == other[:2] for statement in own for other in said)
+        agrees = any(_says_the_same(statement, other) for statement in own for other in said)
         lines.append({"text": text, "stands": "contradicts" if against else "agrees" if agrees else ""})
     return lines
+
+
+def _says_the_same(first: Statement, second: Statement) -> bool:
+    return first[:2] == second[:2] and {first.side, second.side} != {"left", "right"}
 
 
 def _neighbour(neighbour: Neighbour) -> Mapping[str, Any]:
