@@ -63,7 +63,7 @@ def test_a_port_that_is_taken(monkeypatch):
 
 
 def test_small_answers_are_not_held_back():
-    """asyncio sends without delay (TCP_NODELAY) only where a socket names its protocol: else each answer waits 40 ms."""
+    """asyncio sends without delay (TCP_NODELAY) only where a socket names its protocol; else answers wait 40 ms."""
     with serve._bound("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
 

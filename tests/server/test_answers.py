@@ -46,6 +46,13 @@ def test_each_question_has_its_own_method_and_number(answers):
     assert found[0]["neighbours"][0]["study_id"] == ODD_ID
 
 
+def test_warming_up_meets_every_batch(answers):
+    answers.model.batches.clear()
+    for batch in (1, 2, 32):
+        answers.warm_up(batch)
+    assert answers.model.batches == [1, 2, 32]
+
+
 def test_studies_are_found_by_their_ids(answers):
     assert answers.about["studies"] == STUDIES
     assert answers.study("s3")["report"] == "Clear lungs."
