@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cxr_jax.data import images
+from cxr_jax.retrieval.model import Model
+from cxr_jax.retrieval.rows import Row
+from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.server.guard import CONTENT_SECURITY_POLICY
 from cxr_jax.server.limits import Limits
 from tests.data.test_dicom import saved as dicom_file
 from tests.data.test_grey import a_radiograph
+from tests.retrieval.test_model import build
 from tests.server.standin import ODD_ID, REPORTS, STUDIES, Brightness, Client, form, png, served
 
 
@@ -220,3 +225,24 @@ def test_a_fault_of_the_server_s_own_is_one_line(caplog):
         reply = client.upload(png())
         assert (reply.status, reply.error) == (500, "the server failed; its log says where")
         assert client.post("/api/search", {"text": "x"}).status == 200
+
+
+def test_a_network_s_answers_are_those_of_its_python_api():
+    model = build(0)
+    pictures = list(np.random.default_rng(0).integers(0, 256, (4, 32, 32), dtype=np.uint8))
+    assert len(pictures) == len(REPORTS)
+    rows = [Row(f"i{i}", f"s{i}", "p", report, (), i) for i, report in enumerate(REPORTS)]
+    z_v, z_t = model.encode_image(pictures), model.encode_text(REPORTS)
+    model = Model(model.config, model.variables, model.tokenizer, SplitIndex("train", 1, rows, z_v, z_t, [b""] * 4))
+    model.config["data"]["description"] = "random weights"
+    with served(model) as client:
+        for picture in pictures:
+            reply = client.upload(images.encode_png(picture)).json
+            near = model.retrieve(picture)
+            assert [n["study_id"] for n in reply["neighbours"]] == [n.row.study_id for n in near]
+            np.testing.assert_allclose(
+                [n["similarity"] for n in reply["neighbours"]], [n.similarity for n in near], atol=1e-4
+            )
+            assert reply["draft"]["text"] == model.draft(picture).text
+        found = client.post("/api/search", {"text": REPORTS[0], "top_k": 2}).json["neighbours"]
+        assert [n["study_id"] for n in found] == [n.row.study_id for n in model.retrieve_images(REPORTS[0], 2)]
