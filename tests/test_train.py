@@ -435,6 +435,24 @@ def test_door_retrieves_training_reports_in_order(model):
     assert len(model.retrieve_images("pleural effusion", 2)) == 2
 
 
+@pytest.mark.parametrize("method", ["top1", "consensus", "sentences", "compose"])
+def test_door_drafts(model, run, method):
+    pictures = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40), dtype=np.uint8))
+    drafts = model.draft_each(pictures, method)
+    assert [draft.method for draft in drafts] == [method] * 3
+    assert drafts[0].text == model.draft(pictures[0], method).text
+    reports = [row.report for row in SplitIndex.load(run.index, "train").rows]
+    for draft, neighbours in zip(drafts, model.retrieve_each(pictures, 20), strict=True):
+        assert (draft.row is None) == (method in ("sentences", "compose"))
+        if draft.row is not None:
+            assert " ".join(draft.text.split()) == " ".join(reports[draft.row].split())
+            assert model.pool.rows[draft.row].study_id in {n.row.study_id for n in neighbours}
+        for sentence in draft.sentences:
+            assert sentence.sources or method == "compose"  # a sentence of the pool at large may be nobody's here
+    if method == "top1":
+        assert [draft.text for draft in model.draft_each(pictures)] == [draft.text for draft in drafts]
+
+
 @pytest.mark.parametrize(
     ("texts", "line"),
     [

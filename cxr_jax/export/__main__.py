@@ -28,7 +28,7 @@ from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.export.folder import FILES, ExportFolder
 from cxr_jax.export.model_card import EXAMPLE_TEXT, Facts, model_card
 from cxr_jax.export.stablehlo import export_encoders
-from cxr_jax.files import write_text
+from cxr_jax.files import write_json, write_text
 from cxr_jax.retrieval.model import Model, load_run
 from cxr_jax.retrieval.store import splits_in
 from cxr_jax.runtime.run_folder import RunFolder
@@ -66,6 +66,7 @@ def export_model(
             model.tokenizer.save_pretrained(folder.tokenizer)
             if with_index:
                 pool.save(folder.index)
+                write_json(folder.thresholds_file, model.drafter.thresholds.as_json())
             example = None
             if with_stablehlo:
                 for name, exported in export_encoders(model.config, model.variables).items():

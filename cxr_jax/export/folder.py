@@ -15,6 +15,7 @@ from cxr_jax.files import write_json
 from cxr_jax.models.dual_encoder import build_model, variable_shapes
 from cxr_jax.retrieval.model import Model, load_run
 from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.retrieval.voting import Thresholds
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.weights import hub
 from cxr_jax.weights.files import account, listed, read
@@ -24,7 +25,7 @@ MODEL_TYPE = "cxr_jax"
 WEIGHTS = "model.safetensors"
 # What is fetched of a model on the hub.
 FILES = ("config.json", WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-         "index/train.*", "index/train/*")  # fmt: skip
+         "index/train.*", "index/train/*", "index/draft.json")  # fmt: skip
 
 
 class ExportFolder:
@@ -42,6 +43,7 @@ class ExportFolder:
         self.card = self.root / "README.md"
         self.tokenizer = self.root
         self.index = self.root / "index"
+        self.thresholds_file = self.index / "draft.json"
 
     def is_one(self) -> bool:
         """Whether the folder is an export: its config.json says so."""
@@ -79,6 +81,19 @@ class ExportFolder:
         account(self.weights_file, flat, {name: value.shape for name, value in flat.items()})
         # Not save_file, whose files their owner alone may read.
         self.weights_file.write_bytes(safetensors.numpy.save(flat, metadata={"format": MODEL_TYPE}))
+
+    def load_thresholds(self) -> Thresholds | None:
+        """Those of drafts' votes; None of an export that has none.
+
+        Raises:
+          InputError: the file is damaged.
+        """
+        if not self.thresholds_file.is_file():
+            return None
+        try:
+            return Thresholds.of_json(json.loads(self.thresholds_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.thresholds_file}: damaged ({error}); export the run again") from error
 
     def load_variables(self, shapes: Any) -> dict[str, Any]:
         """{"params", "batch_stats"} as they were, bit for bit.
@@ -118,4 +133,5 @@ def _load_export(export: ExportFolder) -> Model:
     pool = SplitIndex.load(export.index, "train") if export.index.is_dir() else None
     if pool is not None:
         pool.check_checkpoint(export.step(), "", "the weights beside it")
-    return Model(config, variables, load_tokenizer(export.tokenizer), pool)
+    thresholds = export.load_thresholds()
+    return Model(config, variables, load_tokenizer(export.tokenizer), pool, thresholds=thresholds)

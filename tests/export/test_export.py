@@ -103,6 +103,7 @@ def test_with_its_index_it_retrieves_what_the_run_does(run, tmp_path, monkeypatc
     monkeypatch.setattr(retrieve.parallel, "cache_compilations", lambda folder: None)
     export.main(["--workdir", str(run.root), "--out", str(tmp_path / "model"), "--with_index"])
     index = {f"index/{file}" for file in contents(run.index) if file.startswith("train/")}
+    index.add("index/draft.json")
     assert contents(tmp_path / "model") == EXPORTED | index > EXPORTED | {"index/train/rows.jsonl"}
     assert "are in this folder" in (tmp_path / "model" / "README.md").read_text()
     Image.new("L", (40, 40), 90).save(tmp_path / "a.png")
@@ -113,6 +114,12 @@ def test_with_its_index_it_retrieves_what_the_run_does(run, tmp_path, monkeypatc
         printed.append(capsys.readouterr().out)
     assert printed[0] == printed[1]
     assert printed[0].count("  1. ") == 2
+    picture = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    drafts = [cxr_jax.load(folder).draft(picture, "compose") for folder in (run.root, tmp_path / "model")]
+    assert drafts[0] == drafts[1]
+    (tmp_path / "model" / "index" / "draft.json").write_text('{"affirmed": {}}')
+    with pytest.raises(InputError, match=r"draft\.json: damaged"):
+        cxr_jax.load(tmp_path / "model")
 
 
 def test_a_pretrained_towers_path_becomes_its_name():
