@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
-install_into_venv "."
+install_into_venv ".[serve]"
 run=${RUN:-runs/phantom}
 .venv/bin/python -m cxr_jax.train --config configs/phantom.py --workdir "$run"
 .venv/bin/python -m cxr_jax.evaluate --workdir "$run"
+echo "its local page: .venv/bin/python -m cxr_jax.serve --workdir $run"

@@ -1,8 +1,4 @@
-"""From image files to what is stored of them, over all cores: processes that end when the one that uses them does.
-
-They are started by name. A fork would copy the locks of the caller's threads (JAX has some), and multiprocessing would
-import the caller's main module, and an accelerator's libraries with it, in each.
-"""
+"""From image files to what is stored of them, over all cores: processes that end when the one that uses them does."""
 
 import contextlib
 import itertools
@@ -18,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
-from cxr_jax.data import images
+from cxr_jax.data import children, images
 from cxr_jax.errors import InputError
 
 MIN_IMAGES = 64  # for an encoder of its own: to start one takes as long as to encode so many small ones
@@ -92,7 +88,7 @@ def _encode_or_say(path: Path, stored_size: int, stored_format: str) -> Encoded 
 
 @contextlib.contextmanager
 def _pool(tasks: list[tuple[Path, int, str]], workers: int) -> Iterator[Iterator[Encoded | Unreadable]]:
-    encoders = [_start() for _ in range(workers)]
+    encoders = [children.start(PROGRAM) for _ in range(workers)]
     idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
     for encoder in encoders:
         idle.put(encoder)
@@ -124,18 +120,6 @@ def in_order(threads: ThreadPoolExecutor, encode: Any, tasks: Iterable[Any], ahe
         encoded = pending.popleft().result()
         pending.extend(threads.submit(encode, task) for task in itertools.islice(rest, 1))
         yield encoded
-
-
-def _start() -> subprocess.Popen[bytes]:
-    here = os.pathsep.join(path or os.getcwd() for path in sys.path)
-    # Each has a core; NumPy's own threads would only stand in the others' way.
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", PROGRAM],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **one_thread, "PYTHONPATH": here},
-    )
 
 
 def _request(encoder: subprocess.Popen[bytes], task: tuple[Path, int, str]) -> Encoded | Unreadable:

@@ -186,6 +186,10 @@ class Model:
             queries /= np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
         return self._nearest(queries, studies, top_k, recall)
 
+    def retrieve_embedded(self, embeddings: np.ndarray, top_k: int = 5) -> list[list[Neighbour]]:
+        """The same of images' embeddings, float32 (n, embed_dim)."""
+        return self._nearest(embeddings, self._reports, top_k, 1.0)
+
     def draft(self, image: Any, method: str = "") -> Draft:
         """A draft of an image's report, `draft_each`."""
         return self.draft_each([image], method)[0]
@@ -235,8 +239,12 @@ class Model:
 
     def retrieve_images(self, text: str, top_k: int = 5, recall: float = 1.0) -> list[Neighbour]:
         """The training images that lie nearest to a text, one a study, nearest first."""
+        return self.retrieve_images_each([text], top_k, recall)[0]
+
+    def retrieve_images_each(self, texts: Sequence[str], top_k: int = 5, recall: float = 1.0) -> list[list[Neighbour]]:
+        """`retrieve_images` for each of several texts, encoded and searched for together."""
         pictures = self._pictures
-        return self._nearest(self.encode_text([text]), pictures, top_k, recall)[0]
+        return self._nearest(self.encode_text(texts), pictures, top_k, recall)
 
     @cached_property
     def _studies(self) -> np.ndarray:

@@ -87,6 +87,7 @@ def test_several_images_are_one_forward_pass_and_one_search(model, sizes, pictur
     monkeypatch.setattr(model._reports, "top_k", lambda z, *rest: searched.append(len(z)) or top_k(z, *rest))
     together = model.retrieve_each(pictures[:4], 2)
     assert (sizes[4:], searched) == ([4], [4])
+    assert together == model.retrieve_embedded(model.encode_image(pictures[:4]), 2)
     for a, b in zip(one_by_one, together, strict=True):
         assert [n.row for n in a] == [n.row for n in b]
         np.testing.assert_allclose([n.similarity for n in a], [n.similarity for n in b], atol=1e-6)
@@ -109,6 +110,10 @@ def test_each_study_is_found_once_exactly_or_approximately(model, pictures):
     for recall in (1.0, 0.9):
         assert [neighbour.row.study_id for neighbour in model.retrieve(pictures[0], 5, recall)] == expected
         assert len(model.retrieve_images("the heart is large", 2, recall)) == 2
+    both = model.retrieve_images_each(REPORTS[:2], 2)
+    assert [[n.row for n in line] for line in both] == [
+        [n.row for n in model.retrieve_images(text, 2)] for text in REPORTS[:2]
+    ]
     with pytest.raises(InputError, match=r"recall = 2\.0"):
         model.retrieve(pictures[0], 5, 2.0)
 
