@@ -58,6 +58,7 @@ def test_of_asynchronous_collectives_what_they_yield_counts():
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_step_of_four_devices_gathers_embeddings_and_nothing_larger():
     """The real step on virtual CPU devices, lowered as for a TPU's chips."""
     config = tiny_resolved()

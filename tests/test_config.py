@@ -235,7 +235,13 @@ def test_a_run_survives_its_own_json():
 def test_difference_names_what_differs_and_leaves_out_what_is_free():
     old = configuration.load(BASE)
     others = {bool: "true", int: "7", float: "7", str: "7"}
-    values = {"remat": "layers", "nan": "skip", "profile_steps": "7:8", "data.unreadable": "drop"}
+    values = {
+        "remat": "layers",
+        "nan": "skip",
+        "profile_steps": "7:8",
+        "data.unreadable": "drop",
+        "draft.method": "compose",
+    }
     names = (*configuration.FREE_KEYS, *configuration.CHANGEABLE_KEYS)
     free = [f"{name}={values.get(name, others[configuration.SCHEMA[name].kind])}" for name in names]
     changed = configuration.load(BASE, free)

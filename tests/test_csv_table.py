@@ -52,7 +52,13 @@ def test_every_form_is_read(write, encoding, name, delimiter, end):
 
 @given(
     st.lists(
-        st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), min_size=2, max_size=2), max_size=6
+        # A NUL is refused, as another test has it.
+        st.lists(
+            st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5),
+            min_size=2,
+            max_size=2,
+        ),
+        max_size=6,
     ),
     st.sampled_from(",;\t"),
 )

@@ -617,6 +617,7 @@ def test_load_refuses_what_is_no_run(tmp_path):
         cxr_jax.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_each_distinct_text_of_a_tower_that_stays_as_it_is_is_read_once(cache, tmp_path, monkeypatch):
     """Before the first step; steps are given what came out. A run that crashed reads them again and ends the same."""
     changes = "text.num_prompts=0", "image.block_sizes=(1,)", "text.dropout=0.1"

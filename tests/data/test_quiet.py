@@ -26,6 +26,7 @@ def test_whatever_is_in_a_text_it_becomes_one_line():
 
 def test_threads_that_are_within_together_leave_all_as_it_was():
     logger, filters = logging.getLogger("PIL"), list(warnings.filters)
+    levels = logger.level, logging.getLogger("pydicom").level
     first, second = quiet("PIL"), quiet("PIL", "pydicom")
     first.__enter__()
     second.__enter__()
@@ -33,5 +34,5 @@ def test_threads_that_are_within_together_leave_all_as_it_was():
     warnings.warn("the second is still within", stacklevel=1)
     assert logger.level > logging.CRITICAL
     second.__exit__(None, None, None)
-    assert (logger.level, logging.getLogger("pydicom").level) == (0, 0)
+    assert (logger.level, logging.getLogger("pydicom").level) == levels
     assert list(warnings.filters) == filters

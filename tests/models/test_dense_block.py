@@ -140,6 +140,7 @@ def test_gradients_are_plain_flaxs_in_float32(train):
         assert max(distances(found[name], tree, least=1e-2)) < 1e-5, name
 
 
+@pytest.mark.slow
 def test_in_bfloat16_the_gradient_is_off_by_no_more_than_plain_flaxs():
     image, variables = problem()
     exact = run(PlainDenseNet(**SIZES), variables, image)
@@ -150,6 +151,7 @@ def test_in_bfloat16_the_gradient_is_off_by_no_more_than_plain_flaxs():
         assert ours < 1.25 * theirs, (name, ours, theirs)
 
 
+@pytest.mark.slow
 def test_four_devices_have_plain_flaxs_gradients_each():
     """Before they are averaged: what reaches another device's images through the moments must be there."""
     image, variables = problem(8)

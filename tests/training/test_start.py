@@ -264,6 +264,7 @@ def test_what_xla_does_not_say_is_zero():
     assert cost_of(Silent()) == {"flops": 0, "temporary_bytes": 0, "argument_bytes": 0}
 
 
+@pytest.mark.slow
 def test_each_micro_batch_counts(tiny):
     """XLA counts a loop's body once, and a forward pass is computed twice."""
     config, _, state = tiny
