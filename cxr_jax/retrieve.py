@@ -21,7 +21,8 @@ import cxr_jax
 from cxr_jax.data import folders, images
 from cxr_jax.data.notes import Notes, say
 from cxr_jax.errors import ArgumentParser, InputError, run_command
-from cxr_jax.evaluate import add_split_arguments, evaluate_split
+from cxr_jax.evaluate import add_split_arguments
+from cxr_jax.recipes.split import evaluate_split
 from cxr_jax.retrieval.corpus import read_pool
 from cxr_jax.retrieval.draft import Draft
 from cxr_jax.retrieval.external import Embedder

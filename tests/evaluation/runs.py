@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from cxr_jax.data import images
-from cxr_jax.evaluate import evaluate_split
+from cxr_jax.recipes.split import evaluate_split
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime.run_folder import RunFolder

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import cxr_jax
 from cxr_jax import evaluate, retrieve
 from cxr_jax.data import images
 from cxr_jax.errors import InputError
@@ -16,8 +17,8 @@ from tests.recipes.conftest import REPORTS
 @pytest.fixture
 def own(run, tmp_path, monkeypatch) -> Path:
     """A copy of the run, which may be written to."""
-    load = evaluate.cxr_jax.load
-    monkeypatch.setattr(evaluate.cxr_jax, "load", lambda _: load(run.root))
+    load = cxr_jax.load
+    monkeypatch.setattr(cxr_jax, "load", lambda _: load(run.root))
     return Path(shutil.copytree(run.root, tmp_path / "run"))
 
 

@@ -1,0 +1,115 @@
+"""A run's split, scored by its drafts: metrics.json, predictions.jsonl, tables.md and the page."""
+
+import json
+from pathlib import Path
+
+import cxr_jax
+from cxr_jax.errors import InputError
+from cxr_jax.evaluation import comparison, predictions, scoring, tables
+from cxr_jax.evaluation.external_scores import NO_EXCHANGE, Exchange, add_scores, note_scores
+from cxr_jax.files import write_json, write_text
+from cxr_jax.pages import charts
+from cxr_jax.pages.cases import cases_of
+from cxr_jax.pages.page import write_page
+from cxr_jax.recipes.drafts import predictions_of
+from cxr_jax.retrieval.draft import METHODS
+from cxr_jax.retrieval.search import neighbours_of
+from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.runtime.run_folder import RunFolder
+
+PAGE_CASES = 200
+
+
+def evaluate_split(
+    workdir: str | Path,
+    split: str = "test",
+    protocol: str = "r2gen",
+    top_k: int = 3,
+    other: str = "",
+    uncertain: str = "positive",
+    exchange: Exchange = NO_EXCHANGE,
+    method: str = "",
+) -> Path:
+    """Scores a split, prints the tables and writes metrics.json, predictions.jsonl, tables.md and index.html.
+
+    Args:
+      other: a run's folder that has been scored, or a predictions.jsonl, to compare with.
+      uncertain: the policy for doubt in the label scores that are named by it.
+      exchange: texts and scores by files, see `external_scores`.
+      method: of drafts, in place of the run's own draft.method.
+
+    Returns:
+      the folder that they are in, `eval/<split>`; of a method that is not the run's own, `eval/<split>-<method>`.
+
+    Raises:
+      InputError: the folder holds no finished run, the run no such split, or the other is of other images.
+    """
+    run = RunFolder(workdir)
+    config = run.load_config()
+    others = predictions.read_predictions(predictions_file(other, split)) if other else []
+    query, train, val = (SplitIndex.load(run.index, name) for name in (split, "train", "val"))
+    dataset, data_split = config["data"]["description"], config["data"]["split_used"]
+    similarity, rows = neighbours_of(query, train, top_k)
+    own, predicted = config["draft"]["method"], None
+    method = method or own
+    if method != METHODS[0]:
+        predicted = predictions_of(cxr_jax.load(workdir), query, val, method)
+    lines = scoring.prediction_lines(query, train, similarity, rows, predicted)
+    pool = scoring.pool_of(train, val)
+    external = exchange.of(lines, pool, protocol, scoring.labels_of(query))
+    metrics = scoring.evaluate(
+        train, val, query, rows, dataset, protocol, data_split, uncertain=uncertain, predicted=predicted
+    )
+    metrics["method"] = method
+    add_scores(metrics, external, [line["patient_id"] for line in lines])
+    note_scores(lines, external)
+    if others:
+        compared = comparison.compare(lines, others, protocol, pool.train, uncertain=uncertain)
+        metrics["comparison"] = {"with": other, "scores": compared}
+
+    scores, recall = tables.score_table(metrics), tables.recall_table(metrics)
+    title = (
+        f"{dataset}, split by {data_split}: {split} split, {len(query)} images, protocol {protocol}, "
+        f"pool of {len(train)} training reports, drafts by {method}"
+    )
+    remarks = tables.score_remarks(metrics)
+    labels = tables.policy_table(metrics)
+    parts = [tables.format_table(*scores), *remarks, "", tables.format_table(*labels), "", tables.format_table(*recall)]
+    print("\n".join([title, "", *parts, ""]))
+    if others:
+        difference = tables.comparison_table(metrics["comparison"]["scores"])
+        print(f"{run.root} minus {other}\n{tables.format_table(*difference)}\n")
+
+    folder = run.evaluation(split if method == own else f"{split}-{method}")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "metrics.json", metrics)
+    write_text(folder / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_text(folder / "tables.md", tables.markdown(metrics, lines))
+    # DenseNet halves the side twice, and once more between any two blocks.
+    cell = 2 ** (len(config["image"]["block_sizes"]) + 1) / config["image_size"]
+    cases = cases_of(query, train, similarity, rows, PAGE_CASES, cell, predicted)
+    notes = [
+        f"{dataset}, split by {data_split}. Checkpoint of step {query.step}. "
+        f"Scores: protocol {protocol}, all {len(query)} images.",
+        f"{len(cases)} of {len(query)} cases are shown: the {PAGE_CASES // 8} best and the {PAGE_CASES // 8} worst by "
+        "ROUGE-L, the others evenly spread."
+        if len(cases) < len(query)
+        else "All cases are shown.",
+        *remarks,
+    ]
+    pictures = [charts.score_chart(metrics), charts.curve_figures(run.metrics(), query.step)]
+    write_page(folder / "index.html", f"{split}: true and retrieved reports", scores, cases, notes, pictures)
+    print(f"page: {folder / 'index.html'}")
+    return folder
+
+
+def predictions_file(given: str, split: str) -> Path:
+    """The predictions file that a run's folder, or the file itself, stands for."""
+    if not Path(given).is_dir():
+        return Path(given)
+    file = RunFolder(given).evaluation(split) / "predictions.jsonl"
+    if not file.is_file():
+        raise InputError(
+            f"{file}: is not there; score that run first: python -m cxr_jax.evaluate --workdir {given} --split {split}"
+        )
+    return file
