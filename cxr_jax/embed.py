@@ -153,7 +153,7 @@ def _told(out: Path, unreadable: int) -> Path:
     if unreadable:
         raise InputError(
             f"{_list(out)}: lists the images that cannot be read ({unreadable:,}), all others are in {out}; mend them "
-            "and embed anew, or go on without"
+            "and embed them anew into another file, or go on without"
         )
     return out
 

@@ -32,6 +32,12 @@ def read_text(file: Path, western: bool = False) -> tuple[str, str]:
     return decode(file.read_bytes(), western)
 
 
+def lines_of(text: str) -> list[str]:
+    """A text's lines, whatever system ended them; other separators of Unicode are part of a line."""
+    lines = re.split(r"\r\n|\r|\n", text)
+    return lines if lines[-1] else lines[:-1]
+
+
 def decode(content: bytes, western: bool = False) -> tuple[str, str]:
     """The text and the encoding's name: UTF-8, UTF-16 and UTF-32 with their marks; without, UTF-8 or UTF-16.
 

@@ -113,7 +113,7 @@ def _with_pool(model: Model, given: Sequence[str] | None) -> Model:
     if not given:
         return model
     notes = Notes()
-    pool, _ = read_pool(Embedder(model), given, notes)
+    pool, _ = read_pool(Embedder(model, model.step), given, notes)
     say("--pool", notes.all)
     return model.with_pool(pool)
 

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from cxr_jax.encodings import decode, read_text
+from cxr_jax.encodings import decode, lines_of, read_text
 
 TEXT = "image,report\n1.png,Größe und Herz \u2013 unauffällig “x”\n"
 
@@ -50,3 +50,9 @@ def test_packed_by_its_name(tmp_path):
 def test_cp1252_is_taken_only_where_it_is_wanted():
     with pytest.raises(UnicodeDecodeError):
         decode(TEXT.encode("cp1252"))
+
+
+def test_lines():
+    assert lines_of("a\r\nb\rc\n\nd\x0ce\u2028f\n") == ["a", "b", "c", "", "d\x0ce\u2028f"]
+    assert lines_of("") == []
+    assert lines_of("\n") == [""]

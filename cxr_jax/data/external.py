@@ -131,7 +131,7 @@ def _read(file: Path, columns: ColumnMap, notes: Notes) -> tuple[ColumnMap, list
     if not stated and "labels" not in columns.cells:
         free = {name: name for name in table.columns if name not in wanted.values() and name not in CELLS}
         rows = list(table.rows(free | wanted))
-        found = label_columns(rows, list(free))
+        found = label_columns(rows, list(free), notes)
         if found:
             notes.add(f"columns are taken for labels, each cell being 1, 0, -1 or blank: {listed(found)}", count=0)
         return dataclasses.replace(columns, values={name: Cell((name,)) for name in found}), rows

@@ -17,7 +17,7 @@ from cxr_jax.data.reports import choose_section
 from cxr_jax.data.sections import plain_text
 from cxr_jax.data.sources.pairs_table import TEXTS, alike, image_file, parts_of
 from cxr_jax.data.tables import ObjectTable, PlainTable, open_table
-from cxr_jax.encodings import read_text
+from cxr_jax.encodings import lines_of, read_text
 from cxr_jax.errors import InputError
 
 TEXT_SUFFIXES = (".txt", ".text")
@@ -84,7 +84,7 @@ def _of_folder(folder: Path) -> Inputs:
 
 def _of_lines(file: Path) -> Inputs:
     try:
-        lines = read_text(file, western=True)[0].splitlines()
+        lines = lines_of(read_text(file, western=True)[0])
     except (EOFError, OSError, zlib.error, UnicodeError) as error:
         raise InputError(f"{file}: cannot be read as text in UTF-8 ({error}); save it as that") from error
     texts: dict[str, str | None] = {str(number): line for number, line in enumerate(lines, start=1) if line.strip()}

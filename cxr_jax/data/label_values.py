@@ -1,5 +1,6 @@
 """What a table's rows say of the labels of its images: there, not there, uncertain, or nothing."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -7,20 +8,22 @@ from jaxtyping import Bool, Int8
 
 from cxr_jax.csv_table import Row
 from cxr_jax.data.column_maps import ColumnMap
+from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_placeholder
 from cxr_jax.data.sources.pairs_table import listed_names
 from cxr_jax.errors import InputError
 from cxr_jax.labels.csv_files import PRESENT, UNCERTAIN
 
 YES, NO, DOUBT, BLANK = 1, 0, -1, -2
+ODD = 0.1  # of a column's cells, that may be odd for the column to be named as nearly a label's
 DENIED = {"0", "0.0"}
 NO_MASK = {"-1", "-1.0"}
 BLANK_POLICIES = ("ignore", "negative")
 
 
 def value_of(cell: str) -> int | None:
-    """A cell of a label's column: YES, NO, DOUBT or BLANK; None where it is none of them."""
-    cell = cell.lower()
+    """A cell of a label's column, 1.00 as 1: YES, NO, DOUBT or BLANK; None where it is none of them."""
+    cell = re.sub(r"\.0+$", "", cell.strip().lower())
     if cell in PRESENT:
         return YES
     if cell in DENIED:
@@ -30,13 +33,20 @@ def value_of(cell: str) -> int | None:
     return BLANK if not cell or is_placeholder(cell) else None
 
 
-def label_columns(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
-    """Those of the columns that hold values of a label in every row, and one that is there."""
+def label_columns(rows: Sequence[Row], columns: Sequence[str], notes: Notes) -> list[str]:
+    """Those of the columns that hold values of a label in every row, and one that is there.
+
+    The notes say which hold them in nearly every row.
+    """
     found = []
     for column in columns:
-        values = {value_of(row.cells[column]) for row in rows}
-        if YES in values and None not in values:
+        values = [value_of(row.cells[column]) for row in rows]
+        odd = [row.cells[column] for row, value in zip(rows, values, strict=True) if value is None]
+        if YES in values and not odd:
             found.append(column)
+        elif YES in values and NO in values and len(odd) <= ODD * len(rows):
+            notes.add("columns are nearly labels, and are left out for cells that are no 1, 0, -1 or blank",
+                      f"{column}: {odd[0]!r}")  # fmt: skip
     return found
 
 

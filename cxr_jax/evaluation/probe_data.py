@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from cxr_jax.data import ids
+from cxr_jax.data.label_values import BLANK, DOUBT, NO, YES, value_of
 from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_placeholder
 from cxr_jax.data.sources.pairs import SPLIT_NAMES
 from cxr_jax.data.sources.pairs_table import listed_names
 from cxr_jax.data.splits import SHARES, SPLITS
 from cxr_jax.errors import InputError
-from cxr_jax.labels.csv_files import ABSENT, PRESENT, UNCERTAIN
 
 POLICIES = ("ignore", "positive", "negative")
 Columns = Mapping[str, Sequence[str]]
@@ -49,12 +49,18 @@ def labels_of(columns: Columns, names: Sequence[str], uncertain: str, source: st
     for name in names:
         if name not in columns:
             raise InputError(f"{source}: has no column {name}, only {', '.join(columns)}; name one by --label_column")
-        cells = [cell.strip().lower() for cell in columns[name]]
-        if set(cells) <= PRESENT | UNCERTAIN | ABSENT:
-            doubtful = np.array([cell in UNCERTAIN for cell in cells])
-            present[name] = np.array([cell in PRESENT for cell in cells]) | (doubtful & (uncertain == "positive"))
+        # As programs write truth, False may stand for a blank elsewhere.
+        values = [value_of({"true": "1", "false": "0"}.get(cell.strip().lower(), cell)) for cell in columns[name]]
+        if None not in values and set(values) != {BLANK}:
+            doubtful = np.array([value == DOUBT for value in values])
+            present[name] = np.array([value == YES for value in values]) | (doubtful & (uncertain == "positive"))
             known[name] = ~doubtful | (uncertain != "ignore")
             continue
+        if {YES, NO} <= set(values):
+            odd = columns[name][values.index(None)]
+            raise InputError(
+                f"{source}: column {name} holds 1 and 0, and {odd[:40]!r}; write 1, 0, -1 or nothing, or names alone"
+            )
         of_rows = [{one.strip() for one in listed_names(cell)} for cell in columns[name]]
         for label in sorted({one for row in of_rows for one in row if one and not is_placeholder(one)}):
             if label in present:

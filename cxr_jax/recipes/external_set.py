@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from cxr_jax import ids
 from cxr_jax.data.class_sample import class_sample, classes_of, sizes_of
 from cxr_jax.data.column_maps import ColumnMap, read_column_map
 from cxr_jax.data.external import ExternalSet, read_external
 from cxr_jax.data.notes import Notes, say
+from cxr_jax.data.reports import normalize_report
 from cxr_jax.errors import InputError
 from cxr_jax.export.folder import ExportFolder
 from cxr_jax.retrieval.corpus import TRAIN, read_pool
@@ -141,8 +143,8 @@ def embed(
     barred = set(query.columns.study_ids.tolist())
     barred_ids, in_training = {study.decode() for study in barred}, {"by_id": 0, "by_picture": 0}
     if model.has_pool:
-        known = {study.decode() for study in model.pool.columns.study_ids}
-        in_training["by_id"] = sum(row.study_id in known for row in query.rows)
+        known = {ids.key(study.decode()) for study in model.pool.columns.study_ids}
+        in_training["by_id"] = sum(ids.key(row.study_id) in known for row in query.rows)
         pairs = same_pictures(query, model.pool)
         in_training["by_picture"] = len(pairs)
         barred_ids |= {model.pool.rows[row].study_id for _, row in pairs}
@@ -156,6 +158,14 @@ def embed(
     pool, lost = None, 0
     if model.has_pool or options.pool != (TRAIN,) or any(external.reports):
         pool, lost = read_pool(embedder, options.pool, notes, barred_ids)
+        if options.pool != (TRAIN,):
+            held = set(map(normalize_report, (row.report for row in pool.rows)))
+            if own := sum(normalize_report(report) in held for report in external.reports if report):
+                notes.add(
+                    "true reports stand in --pool word for word: an image may find its own, unless both tables name "
+                    "its study by study_id",
+                    count=own,
+                )
     facts = {
         "dataset": Path(options.data).name,
         "data": options.data,

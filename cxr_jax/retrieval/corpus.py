@@ -14,7 +14,7 @@ from cxr_jax.data.reports import choose_section, group_ids
 from cxr_jax.data.sections import plain_text
 from cxr_jax.data.sources.pairs_table import TEXTS, alike, parts_of
 from cxr_jax.data.tables import open_table
-from cxr_jax.encodings import read_text
+from cxr_jax.encodings import lines_of, read_text
 from cxr_jax.errors import InputError
 from cxr_jax.retrieval.external import Embedder, taken
 from cxr_jax.retrieval.model import Model
@@ -38,7 +38,7 @@ def read_corpus(file: Path, section: str, notes: Notes) -> list[Row]:
     found: list[tuple[str, str, str]] = []
     if file.suffix.lower() in TEXT_FILES:
         try:
-            lines = read_text(file, True)[0].splitlines()
+            lines = lines_of(read_text(file, True)[0])
         except (OSError, ValueError) as error:
             raise InputError(f"--pool {file}: cannot be read ({error}); save it as UTF-8") from error
         found = [(f"{file.name}:{number}", " ".join(line.split()), "") for number, line in enumerate(lines, start=1)]

@@ -62,6 +62,7 @@ class Model:
     ):
         self.config, self.variables, self.tokenizer, self._pool = config, variables, tokenizer, pool
         self._val, self._thresholds = val, thresholds
+        self._own: Model | None = None  # with the pool that the thresholds are of
         self.step = step if pool is None else pool.step
         self._encode = jax.jit(build_model(config).apply)
         if pool is not None and pool.checkpoint:
@@ -86,13 +87,13 @@ class Model:
         return self._pool
 
     def with_pool(self, pool: SplitIndex) -> "Model":
-        """The same model, compiled as it is, with another pool (`corpus.read_pool`).
+        """The same model, compiled as it is, with another pool (`corpus.read_pool`); drafts keep their thresholds.
 
         Raises:
           InputError: the pool is of another checkpoint.
         """
-        model = Model(self.config, self.variables, self.tokenizer, pool, val=self._val, thresholds=self._thresholds)
-        model._encode = self._encode
+        model = Model(self.config, self.variables, self.tokenizer, pool, thresholds=self._thresholds)
+        model._encode, model._own = self._encode, self if self.has_pool else None
         return model
 
     def encode_image(self, paths_or_arrays: Images, batch_size: int = BATCH) -> np.ndarray:
@@ -226,7 +227,9 @@ class Model:
         """What drafts are made by; its thresholds are those of the run's validation split, or what the export has."""
         reports = Lazily(len(self.pool), lambda row: self.pool.rows[row].report)
         drafter = Drafter(reports, self.scale, self._thresholds)
-        if self._val is not None and self._thresholds is None:
+        if self._own is not None:
+            drafter.thresholds = self._own.drafter.thresholds
+        elif self._val is not None and self._thresholds is None:
             similarity, rows = neighbours_of(self._val, self.pool, NEIGHBOURS)
             votes = drafter.votes(Neighbours(rows, similarity))
             drafter.thresholds = Thresholds.chosen(votes, [row.report for row in self._val.rows])

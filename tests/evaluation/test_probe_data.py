@@ -108,3 +108,16 @@ def test_few_shots_hold_each_kind_in_its_share_and_larger_ones_the_smaller():
         assert abs(labels.present[shares[1], label].sum() - labels.present[:, label].sum() / 10) <= 4
     assert few(spread(patients, labels, rows, 1), patients, rows, 0.1).tolist() != shares[1].tolist()
     assert spread(patients, labels, rows, 0) == order
+
+
+@pytest.mark.parametrize("cells", [["1", "0", "NA"], ["1.00", "0.00", ""], ["True", "False", "false"]])
+def test_ones_and_zeros_as_programs_write_them(cells):
+    found = labels_of({"Edema": cells}, ["Edema"], "ignore", "t.csv")
+    assert found.names == ("Edema",)
+    assert found.present[:, 0].tolist() == [True, False, False]
+    assert found.known.all()
+
+
+def test_ones_and_zeros_beside_names_are_refused():
+    with pytest.raises(InputError, match=r"t.csv: column Edema holds 1 and 0, and 'mild'"):
+        labels_of({"Edema": ["1", "0", "mild"]}, ["Edema"], "ignore", "t.csv")

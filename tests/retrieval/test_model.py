@@ -131,3 +131,15 @@ def test_a_pool_of_another_checkpoint_is_refused(encoder, pool, tmp_path):
     # Of before, when an index did not know its checkpoint.
     build(1, dataclasses.replace(pool, checkpoint=""))
     shutil.rmtree(tmp_path / "train")
+
+
+def test_drafts_of_another_pool_keep_the_thresholds_of_the_runs_own(encoder, pool, pictures):
+    rows = [dataclasses.replace(row, study_id=f"v{row.study_id}") for row in pool.rows]
+    val = dataclasses.replace(pool, name="val", rows=rows)
+    model = Model(encoder.config, encoder.variables, encoder.tokenizer, pool, val=val)
+    # It holds the validation split's studies too, which no thresholds may be chosen on then.
+    other = model.with_pool(dataclasses.replace(val, name="train"))
+    assert other.draft(pictures[0], "compose").method == "compose"
+    for mine, own in zip(other.drafter.thresholds, model.drafter.thresholds, strict=True):
+        np.testing.assert_array_equal(mine, own)
+    assert other.draft(pictures[0], "top1").text == other.retrieve(pictures[0], 1)[0].row.report
