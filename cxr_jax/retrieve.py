@@ -149,6 +149,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in ("pool", "add"):
         if getattr(arguments, name) and not arguments.image:
             raise InputError(f"--{name}: is of images; give it with --image (evaluate --data has a --pool of its own)")
+    if arguments.method and arguments.text is not None and not arguments.image:
+        raise InputError("--method: is of drafts for images; give it with --image, or alone to score a split")
     if not arguments.image and arguments.text is None:
         evaluate_split(
             arguments.workdir, arguments.split, arguments.protocol or "r2gen", arguments.top_k, method=arguments.method

@@ -17,7 +17,7 @@ from cxr_jax.labels.csv_files import PRESENT, UNCERTAIN
 YES, NO, DOUBT, BLANK = 1, 0, -1, -2
 ODD = 0.1  # of a column's cells, that may be odd for the column to be named as nearly a label's
 DENIED = {"0", "0.0"}
-NO_MASK = {"-1", "-1.0"}
+NO_MASK = {"-1", "-1.0", "0", "0.0"}
 BLANK_POLICIES = ("ignore", "negative")
 
 
@@ -68,7 +68,8 @@ def values_of_row(columns: ColumnMap, row: Row, file: object) -> tuple[dict[str,
         values[label] = value
     for label, cell in columns.masks.items():
         written = cell.of(row.cells[cell.columns[0]])
-        values[label] = BLANK if not written else NO if written in NO_MASK else YES
+        blank = not written or is_placeholder(written)
+        values[label] = BLANK if blank else NO if written in NO_MASK else YES
     if "labels" not in columns.cells:
         return values, set()
     written = columns.cells["labels"].of(row.cells["labels"])

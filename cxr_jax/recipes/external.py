@@ -72,6 +72,12 @@ def evaluate_external(options: Options) -> Path:
     if pool and nearest:
         result.lines = prediction_lines(query, pool, *nearest)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (
+        "zero_shot.json",
+        "sample.csv",
+        "predictions.jsonl",
+    ):  # of an evaluation before, which had other columns
+        (folder / name).unlink(missing_ok=True)
     if pool and nearest and any(embedded.external.reports):
         scores = external_reports.report_metrics(run, query, pool, nearest[1][:, 0], options.pool, options.protocol)
         result.remarks += [*score_remarks(scores), *scores["remarks"]]

@@ -81,3 +81,8 @@ def test_retrieve_prints_the_draft_and_who_says_so(own, pictures, tmp_path, caps
 def test_drafts_are_of_a_runs_own_split(own, more):
     with pytest.raises(InputError, match=r"--method and --.*: do not go together"):
         evaluate.main(["--workdir", str(own), "--method", "compose", *more])
+
+
+def test_a_text_alone_has_no_draft(own):
+    with pytest.raises(InputError, match="--method: is of drafts for images"):
+        retrieve.main(["--workdir", str(own), "--text", "effusion", "--method", "compose"])
