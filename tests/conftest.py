@@ -1,5 +1,6 @@
 """Four virtual CPU devices, shape checks (see addopts), no network, and a compilation cache between runs."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -37,6 +38,19 @@ flags.FLAGS.mark_as_parsed()
 # The same examples in every run, and no time limit an example: the first one compiles.
 settings.register_profile("cxr_jax", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("cxr_jax")
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Lets go of compiled programs before they use up what memory maps Linux gives a process (vm.max_map_count).
+
+    A run's programs take some 5,000 of 65,530, and XLA ends in a segmentation fault where there are none left.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
