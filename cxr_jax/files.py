@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ def write_text(file: Path, text: str) -> None:
     """UTF-8 text, whole or not at all."""
     with whole(file) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def write_lines(file: Path, values: Iterable[Any]) -> None:
+    """JSON, an object a line, whole or not at all."""
+    write_text(file, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
 
 
 def write_json(file: Path, value: Any) -> None:

@@ -23,8 +23,9 @@ from cxr_jax.data.notes import Notes, say
 from cxr_jax.data.tables import open_table
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation import probe_tables
+from cxr_jax.evaluation.label_policies import UNCERTAIN
 from cxr_jax.evaluation.linear_probe import check_installed, probe
-from cxr_jax.evaluation.probe_data import POLICIES, labels_of, patients_of, split_rows
+from cxr_jax.evaluation.probe_data import labels_of, patients_of, split_rows
 from cxr_jax.files import write_json
 from cxr_jax.retrieval import embedding_file
 
@@ -128,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--split", default="auto", choices=("auto", "column", "patient"), help="the column split, or dealt by patient"
     )
-    parser.add_argument("--uncertain", default="ignore", choices=POLICIES, help="what -1 counts as (ignore)")
+    parser.add_argument("--uncertain", default="ignore", choices=UNCERTAIN, help="what -1 counts as (ignore)")
     shares = [1.0, 10.0, 100.0]
     parser.add_argument("--percent", nargs="+", type=float, default=shares, metavar="P", help="of train (1 10 100)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="draws of each share below 100 %% (3)")

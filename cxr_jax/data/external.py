@@ -12,12 +12,11 @@ from cxr_jax.data.column_maps import CELLS, Cell, ColumnMap, fitted
 from cxr_jax.data.image_files import ImageFiles, without_suffix
 from cxr_jax.data.label_values import YES, label_columns, of_image, values_of_row
 from cxr_jax.data.notes import Notes
-from cxr_jax.data.placeholders import is_no_report, is_placeholder
+from cxr_jax.data.placeholders import is_placeholder
 from cxr_jax.data.records import Record
 from cxr_jax.data.reports import choose_section
-from cxr_jax.data.sections import plain_text
 from cxr_jax.data.sources.pairs import UNKNOWN_VIEW
-from cxr_jax.data.sources.pairs_table import TEXTS, parts_of
+from cxr_jax.data.sources.pairs_table import TEXTS, report_of
 from cxr_jax.data.sources.published import one_report_a_study, studies_of_their_own
 from cxr_jax.data.tables import open_table
 from cxr_jax.data.views import view_of
@@ -151,10 +150,9 @@ def _record(columns: ColumnMap, rows: Sequence[Row], image: str, notes: Notes) -
     """An image's record, its report by the first row that has one; files and ids are put in later."""
     found = []
     for row in rows:
-        texts = {key: plain_text(columns.cells[key].of(row.cells[key])) for key in TEXTS if key in columns.cells}
-        findings, impression, _ = parts_of({key: "" if is_no_report(text) else text for key, text in texts.items()})
-        if findings or impression:
-            found.append((findings, impression))
+        texts = report_of({key: columns.cells[key].of(row.cells[key]) for key in TEXTS if key in columns.cells})
+        if any(texts):
+            found.append(texts)
     if len(set(found)) > 1:
         notes.add("images stand in several rows with different reports: that of the first row stands", repr(image))
     view = _cell(columns, rows[0], "view")

@@ -12,16 +12,14 @@ import yaml
 from cxr_jax.csv_table import Row, listed
 from cxr_jax.data import folders
 from cxr_jax.data.notes import Notes
-from cxr_jax.data.placeholders import is_no_report, is_placeholder
+from cxr_jax.data.placeholders import is_placeholder
 from cxr_jax.data.reports import choose_section
-from cxr_jax.data.sections import plain_text
-from cxr_jax.data.sources.pairs_table import TEXTS, alike, image_file, parts_of
+from cxr_jax.data.sources.pairs_table import COLUMNS, TEXTS, alike, image_file, report_of
 from cxr_jax.data.tables import ObjectTable, PlainTable, open_table
 from cxr_jax.encodings import lines_of, read_text
 from cxr_jax.errors import InputError
 
 TEXT_SUFFIXES = (".txt", ".text")
-OURS = ("image", *TEXTS, "patient_id", "study_id", "view", "split", "labels")
 NOT_OURS = ("about", "image_embedding", "text_embedding")  # what an embeddings file has beside its columns
 LONGEST = 200  # characters of a cell that is an id, a label, a split; columns of longer ones are text
 
@@ -112,7 +110,7 @@ def _of_table(file: Path, section: str, given: Mapping[str, str], root: Path, no
     cells = {name: [row.cells[name] for row in rows] for name in names if name not in TEXTS}
     columns = {}
     for name, column in cells.items():
-        if name not in OURS and max(map(len, column)) > LONGEST:
+        if name not in COLUMNS and max(map(len, column)) > LONGEST:
             notes.add(f"columns have cells of more than {LONGEST} characters, and are left out", repr(name))
         else:
             columns[name] = column
@@ -124,15 +122,17 @@ def named_columns(table: PlainTable | ObjectTable, given: Mapping[str, str]) -> 
     names: dict[str, str] = {}
     for name, column in given.items():
         there = [theirs for theirs in table.columns if theirs == column] or alike(table.columns, column)
-        if name not in OURS:
-            raise InputError(f"--columns: {name!r} is none of {', '.join(OURS)}; write '{{image: Path}}', ours first")
+        if name not in COLUMNS:
+            raise InputError(
+                f"--columns: {name!r} is none of {', '.join(COLUMNS)}; write '{{image: Path}}', ours first"
+            )
         if len(there) != 1:
             raise InputError(
                 f"--columns: {table.file} has no column {column}, only {listed(table.columns)}; write it as the table "
                 "does"
             )
         names[name] = there[0]
-    for name in OURS:
+    for name in COLUMNS:
         there = [column for column in alike(table.columns, name) if column not in names.values()]
         if name not in names and len(there) > 1:
             raise InputError(
@@ -166,8 +166,7 @@ def _image(row: Row, root: Path, notes: Notes) -> Path | None:
 
 def _text(row: Row, section: str, notes: Notes) -> str | None:
     """What training would read of the row's report."""
-    texts = {name: plain_text(row.cells[name]) for name in TEXTS if name in row.cells}
-    findings, impression, _ = parts_of({name: "" if is_no_report(text) else text for name, text in texts.items()})
+    findings, impression = report_of(row.cells)
     if not findings and not impression:
         notes.add("rows have no report, but nothing or a placeholder", row.where)
         return None

@@ -204,10 +204,14 @@ def eval_batches(
 
 def pad_batch(batch: Mapping[str, np.ndarray], size: int) -> Batch:
     """Fills a batch up to `size` with copies of its last row, of weight 0."""
-    missing = size - len(batch["weight"])
-    padded = {k: np.concatenate([v, np.repeat(v[-1:], missing, axis=0)]) for k, v in batch.items()}
-    padded["weight"][size - missing :] = 0
+    padded = {name: filled(rows, size) for name, rows in batch.items()}
+    padded["weight"][len(batch["weight"]) :] = 0
     return Batch(**padded)  # type: ignore[typeddict-item]
+
+
+def filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """The rows, and copies of the last one up to a size."""
+    return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
 
 def _example(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from cxr_jax.data import ids
-from cxr_jax.data.label_values import BLANK, DOUBT, NO, YES, value_of
+from cxr_jax.data.label_values import BLANK, NO, YES, truth_and_known, value_of
 from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_placeholder
 from cxr_jax.data.sources.pairs import SPLIT_NAMES
@@ -16,7 +16,6 @@ from cxr_jax.data.sources.pairs_table import listed_names
 from cxr_jax.data.splits import SHARES, SPLITS
 from cxr_jax.errors import InputError
 
-POLICIES = ("ignore", "positive", "negative")
 Columns = Mapping[str, Sequence[str]]
 
 
@@ -38,7 +37,7 @@ def labels_of(columns: Columns, names: Sequence[str], uncertain: str, source: st
     Args:
       columns: cells by name.
       names: of the columns to read.
-      uncertain: one of POLICIES, what becomes of -1; "ignore" leaves the row out for that label.
+      uncertain: one of `label_policies.UNCERTAIN`, what becomes of -1; "ignore" leaves the row out for that label.
       source: what messages call the table.
 
     Raises:
@@ -52,9 +51,8 @@ def labels_of(columns: Columns, names: Sequence[str], uncertain: str, source: st
         # As programs write truth, False may stand for a blank elsewhere.
         values = [value_of({"true": "1", "false": "0"}.get(cell.strip().lower(), cell)) for cell in columns[name]]
         if None not in values and set(values) != {BLANK}:
-            doubtful = np.array([value == DOUBT for value in values])
-            present[name] = np.array([value == YES for value in values]) | (doubtful & (uncertain == "positive"))
-            known[name] = ~doubtful | (uncertain != "ignore")
+            truth = truth_and_known(np.array([values], np.int8).T, uncertain, blank="negative")
+            present[name], known[name] = (column[:, 0] for column in truth)
             continue
         if {YES, NO} <= set(values):
             odd = columns[name][values.index(None)]

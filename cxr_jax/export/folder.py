@@ -168,5 +168,6 @@ def _load_export(export: ExportFolder) -> Model:
     pool = SplitIndex.load(export.index, "train") if export.index.is_dir() else None
     if pool is not None:
         pool.check_checkpoint(export.step(), "", "the weights beside it")
-    thresholds = export.load_thresholds()
-    return Model(config, variables, load_tokenizer(export.tokenizer), pool, export.step(), thresholds=thresholds)
+    stored = export.load_thresholds()
+    thresholds = None if stored is None else lambda _: stored
+    return Model(config, variables, load_tokenizer(export.tokenizer), pool, export.step(), thresholds)

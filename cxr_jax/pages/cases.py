@@ -1,7 +1,8 @@
 """The cases that a page shows: which of a split's, and what is known of each."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,8 @@ from cxr_jax.evaluation.scoring import Predicted, nearest_of
 from cxr_jax.evaluation.text_metrics import rouge_l
 from cxr_jax.labels.rules import rule_labels
 from cxr_jax.retrieval.store import SplitIndex
+
+PAGE_CASES = 200  # that a page shows at most
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,14 @@ class Case:
     cell: float = 0.0  # 0: the map covers the whole square
 
 
+def map_cell(config: Mapping[str, Any]) -> float:
+    """The side of a place of A_s over that of the square image.
+
+    DenseNet halves the side twice, and once more between any two blocks.
+    """
+    return 2 ** (len(config["image"]["block_sizes"]) + 1) / config["image_size"]
+
+
 def chosen_cases(rouge: np.ndarray, limit: int) -> np.ndarray:
     """Rows, ascending: all, or an eighth of `limit` the best by ROUGE-L, an eighth the worst, the others spread evenly.
 
@@ -72,7 +83,7 @@ def cases_of(
     """The page's cases, those of `chosen_cases`.
 
     Args:
-      cell: the side of a place of A_s over that of the square image.
+      cell: `map_cell`.
       predicted: drafts that stand before the retrieved studies, where they are not the nearest report.
     """
     prepare, _ = report_preparers("raw")

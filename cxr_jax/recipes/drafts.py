@@ -21,14 +21,16 @@ def predictions_of(model: Model, query: SplitIndex, val: SplitIndex, method: str
     Raises:
       InputError: there is no such method.
     """
-    pool, drafts = model.pool, model.draft_embedded(np.asarray(query.image_embeddings), method)
+    pool, embeddings = model.pool, np.asarray(query.image_embeddings)
+    neighbours = model.neighbours(embeddings)
+    drafts = model.draft_embedded(embeddings, method, neighbours)
     whole = [Predicted(draft.text, pool.rows[draft.row].labels, draft.row) for draft in drafts if draft.row is not None]
     if len(whole) == len(drafts):
         return whole
     names = sorted({label for row in pool.rows for label in row.labels})
     truth = indicators([row.labels for row in val.rows], names)
-    votes = [_label_votes(model, model.neighbours(np.asarray(split.image_embeddings)), names) for split in (val, query)]
-    called = votes[1] >= best_thresholds(truth, votes[0])
+    of_val = _label_votes(model, model.neighbours(np.asarray(val.image_embeddings)), names)
+    called = _label_votes(model, neighbours, names) >= best_thresholds(truth, of_val)
     labels = [tuple(names[column] for column in np.flatnonzero(line).tolist()) for line in called]
     return [Predicted(draft.text, found, None) for draft, found in zip(drafts, labels, strict=True)]
 

@@ -1,6 +1,5 @@
 """A run or an export scored on a set from elsewhere: what its columns allow, in `eval/NAME/`."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,9 +23,9 @@ from cxr_jax.evaluation.tables import (
     zero_shot_table,
 )
 from cxr_jax.export.folder import ExportFolder, open_folder
-from cxr_jax.files import write_json, write_text
+from cxr_jax.files import write_json, write_lines, write_text
 from cxr_jax.pages import charts
-from cxr_jax.pages.cases import Case, cases_of
+from cxr_jax.pages.cases import PAGE_CASES, Case, cases_of, map_cell
 from cxr_jax.pages.page import write_page
 from cxr_jax.recipes import external_classes, external_labels, external_reports
 from cxr_jax.recipes.external_set import Embedded, Options, embed, read_asked
@@ -34,7 +33,7 @@ from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.runtime import parallel
 from cxr_jax.runtime.run_folder import RunFolder
 
-PAGE_CASES = 200
+LEFT = ("zero_shot.json", "sample.csv", "predictions.jsonl")  # by an evaluation before, which had other columns
 REPORTS = "Retrieved reports"
 
 
@@ -72,11 +71,7 @@ def evaluate_external(options: Options) -> Path:
     if pool and nearest:
         result.lines = prediction_lines(query, pool, *nearest)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (
-        "zero_shot.json",
-        "sample.csv",
-        "predictions.jsonl",
-    ):  # of an evaluation before, which had other columns
+    for name in LEFT:
         (folder / name).unlink(missing_ok=True)
     if pool and nearest and any(embedded.external.reports):
         scores = external_reports.report_metrics(run, query, pool, nearest[1][:, 0], options.pool, options.protocol)
@@ -148,14 +143,12 @@ def _write(
     printed = [part for name, table in result.tables.items() for part in (name, format_table(*table), "")]
     print("\n".join([title, "", *printed, *result.remarks, ""]))
     write_json(folder / "metrics.json", metrics)
-    lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in result.lines if line]
-    write_text(folder / "predictions.jsonl", "".join(lines))
+    write_lines(folder / "predictions.jsonl", filter(None, result.lines))
     marked = [f"## {name}\n\n{markdown_table(*table)}" for name, table in result.tables.items()]
     write_text(folder / "tables.md", "\n\n".join([title + ".", *marked, *result.remarks]) + "\n")
 
-    cell = 2 ** (len(config["image"]["block_sizes"]) + 1) / config["image_size"]
     if pool and nearest:
-        cases = cases_of(query, pool, *nearest, PAGE_CASES, cell)
+        cases = cases_of(query, pool, *nearest, PAGE_CASES, map_cell(config))
     else:
         spread = np.linspace(0, len(query) - 1, min(len(query), PAGE_CASES)).round().astype(int).tolist()
         cases = [Case(row.study_id, query.thumbnails[i], "", row.labels, []) for i in spread if (row := query.rows[i])]

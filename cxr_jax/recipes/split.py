@@ -1,23 +1,20 @@
 """A run's split, scored by its drafts: metrics.json, predictions.jsonl, tables.md and the page."""
 
-import json
 from pathlib import Path
 
 import cxr_jax
 from cxr_jax.errors import InputError
 from cxr_jax.evaluation import comparison, predictions, scoring, tables
 from cxr_jax.evaluation.external_scores import NO_EXCHANGE, Exchange, add_scores, note_scores
-from cxr_jax.files import write_json, write_text
+from cxr_jax.files import write_json, write_lines, write_text
 from cxr_jax.pages import charts
-from cxr_jax.pages.cases import cases_of
+from cxr_jax.pages.cases import PAGE_CASES, cases_of, map_cell
 from cxr_jax.pages.page import write_page
 from cxr_jax.recipes.drafts import predictions_of
 from cxr_jax.retrieval.draft import METHODS
 from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime.run_folder import RunFolder
-
-PAGE_CASES = 200
 
 
 def evaluate_split(
@@ -83,11 +80,9 @@ def evaluate_split(
     folder = run.evaluation(split if method == own else f"{split}-{method}")
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "metrics.json", metrics)
-    write_text(folder / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_lines(folder / "predictions.jsonl", lines)
     write_text(folder / "tables.md", tables.markdown(metrics, lines))
-    # DenseNet halves the side twice, and once more between any two blocks.
-    cell = 2 ** (len(config["image"]["block_sizes"]) + 1) / config["image_size"]
-    cases = cases_of(query, train, similarity, rows, PAGE_CASES, cell, predicted)
+    cases = cases_of(query, train, similarity, rows, PAGE_CASES, map_cell(config), predicted)
     notes = [
         f"{dataset}, split by {data_split}. Checkpoint of step {query.step}. "
         f"Scores: protocol {protocol}, all {len(query)} images.",

@@ -11,8 +11,7 @@ from cxr_jax.csv_table import listed
 from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_no_report
 from cxr_jax.data.reports import choose_section, group_ids
-from cxr_jax.data.sections import plain_text
-from cxr_jax.data.sources.pairs_table import TEXTS, alike, parts_of
+from cxr_jax.data.sources.pairs_table import TEXTS, alike, report_of
 from cxr_jax.data.tables import open_table
 from cxr_jax.encodings import lines_of, read_text
 from cxr_jax.errors import InputError
@@ -50,10 +49,8 @@ def read_corpus(file: Path, section: str, notes: Notes) -> list[Row]:
                 f"--pool {file}: has no column report, findings or impression, only {listed(table.columns)}; rename one"
             )
         for row in table.rows(columns):
-            texts = {key: plain_text(row.cells[key]) for key in TEXTS if key in columns}
-            findings, impression, _ = parts_of({key: "" if is_no_report(t) else t for key, t in texts.items()})
             study = row.cells.get("study_id") or f"{file.name}:{row.number}"
-            found.append((study, choose_section(findings, impression, section), row.cells.get("labels", "")))
+            found.append((study, choose_section(*report_of(row.cells), section), row.cells.get("labels", "")))
     reports = [(study, text, labels) for study, text, labels in found if text and not is_no_report(text)]
     if len(reports) < len(found):
         notes.add("rows hold no report, and are left out of the pool", count=len(found) - len(reports))

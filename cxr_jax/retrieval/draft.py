@@ -115,7 +115,7 @@ class Drafter:
         """
         weights = vote_weights(neighbours.similarity, self.scale)
         if method == "compose":
-            votes = self.votes(neighbours)
+            votes = vote(self.reports, neighbours.rows, weights)
         drafts = []
         for number, of_line in enumerate(weights):
             rows, own = neighbours.rows[number].tolist(), _Line(self.reports, neighbours, number, of_line)

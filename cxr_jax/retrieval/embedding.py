@@ -170,7 +170,7 @@ def text_features(
             rows = by_length[start : start + size]
             longest = lengths[rows[-1]]
             cut = next((length for length in encoders.lengths if length >= longest), own.token_ids.shape[1])
-            yield Tokens(*(parallel.shard(_filled(part[rows, :cut], size)) for part in own))
+            yield Tokens(*(parallel.shard(pipeline.filled(part[rows, :cut], size)) for part in own))
 
     outputs = (encoders.text_features(variables, *batch) for batch in progress(batches()))
     h = np.concatenate(list(_one_ahead(outputs)))[: len(by_length)]
@@ -189,14 +189,9 @@ def _embed_texts(
 ) -> np.ndarray:
     size = batch_size(config)
     batches = (features[start : start + size] for start in range(0, len(features), size))
-    outputs = (encoders.text(variables, parallel.shard(_filled(h, size))) for h in batches)
+    outputs = (encoders.text(variables, parallel.shard(pipeline.filled(h, size))) for h in batches)
     z_t = np.concatenate(list(_one_ahead(outputs)))[: len(features)]
     return parallel.gather_rows(z_t, len(texts.first))[texts.numbers]
-
-
-def _filled(rows: np.ndarray, size: int) -> np.ndarray:
-    """The rows, and copies of the last one up to a size."""
-    return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
 
 def _one_ahead(outputs: Iterable[Any]) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """A run's folder to its model, and to the variables of one of its checkpoints."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,8 +9,11 @@ import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, variable_shapes
+from cxr_jax.retrieval.draft import NEIGHBOURS
 from cxr_jax.retrieval.model import Model
+from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex, splits_in
+from cxr_jax.retrieval.voting import Thresholds, vote, vote_weights
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.training.checkpoint import restore_variables
 from cxr_jax.training.optim import labels_of
@@ -29,8 +33,19 @@ def load_run(run: RunFolder) -> Model:
             f"--workdir {run.root}: is trained further, and the checkpoint of step {pool.step} that its index is of is "
             "no longer the best; go on with it by its training command"
         )
-    val = SplitIndex.load(run.index, "val") if "val" in splits_in(run.index) else None
-    return Model(config, load_variables(run, config, pool.step), load_tokenizer(run.tokenizer), pool, val=val)
+    thresholds = None
+    if "val" in splits_in(run.index):
+        thresholds = partial(of_validation, SplitIndex.load(run.index, "val"))
+    return Model(
+        config, load_variables(run, config, pool.step), load_tokenizer(run.tokenizer), pool, thresholds=thresholds
+    )
+
+
+def of_validation(val: SplitIndex, model: Model) -> Thresholds:
+    """The thresholds of drafts that serve a model's validation split best."""
+    similarity, rows = neighbours_of(val, model.pool, NEIGHBOURS)
+    votes = vote(model.reports, rows, vote_weights(similarity, model.scale))
+    return Thresholds.chosen(votes, [row.report for row in val.rows])
 
 
 def zeros_like_variables(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from PIL import Image
 from transformers import PreTrainedTokenizerBase
 
 from cxr_jax.data import images
+from cxr_jax.data.pipeline import filled
 from cxr_jax.data.tokens import tokenize
 from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, inverse_temperature
 from cxr_jax.retrieval.draft import NEIGHBOURS, Draft, Drafter, Neighbours, SentencePool
 from cxr_jax.retrieval.prompts import Prompts, as_questions
 from cxr_jax.retrieval.rows import Lazily, Row
-from cxr_jax.retrieval.search import Candidates, neighbours_of
+from cxr_jax.retrieval.search import Candidates
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.voting import Thresholds
 from cxr_jax.retrieval.zero_shot import margins, probability
@@ -44,7 +45,8 @@ class Model:
 
     Args:
       step: the checkpoint's, where there is no pool that knows it.
-      val, thresholds: the validation split, on which drafts' thresholds are chosen, or these themselves.
+      thresholds: what gives drafts' votes theirs, once one is asked for (`loading.of_validation`); the majority has its
+        way where None.
 
     Raises:
       InputError: the pool is of another checkpoint.
@@ -57,12 +59,10 @@ class Model:
         tokenizer: PreTrainedTokenizerBase,
         pool: SplitIndex | None,
         step: int = 0,
-        val: SplitIndex | None = None,
-        thresholds: Thresholds | None = None,
+        thresholds: Callable[["Model"], Thresholds] | None = None,
     ):
         self.config, self.variables, self.tokenizer, self._pool = config, variables, tokenizer, pool
-        self._val, self._thresholds = val, thresholds
-        self._own: Model | None = None  # with the pool that the thresholds are of
+        self._thresholds = thresholds
         self.step = step if pool is None else pool.step
         self._encode = jax.jit(build_model(config).apply)
         if pool is not None and pool.checkpoint:
@@ -86,14 +86,20 @@ class Model:
             )
         return self._pool
 
+    @property
+    def reports(self) -> Lazily[str]:
+        """The pool's reports, by row, each read when it is asked for."""
+        return Lazily(len(self.pool), lambda row: self.pool.rows[row].report)
+
     def with_pool(self, pool: SplitIndex) -> "Model":
         """The same model, compiled as it is, with another pool (`corpus.read_pool`); drafts keep their thresholds.
 
         Raises:
           InputError: the pool is of another checkpoint.
         """
-        model = Model(self.config, self.variables, self.tokenizer, pool, thresholds=self._thresholds)
-        model._encode, model._own = self._encode, self if self.has_pool else None
+        own = (lambda _: self.drafter.thresholds) if self.has_pool else self._thresholds
+        model = Model(self.config, self.variables, self.tokenizer, pool, thresholds=own)
+        model._encode = self._encode
         return model
 
     def encode_image(self, paths_or_arrays: Images, batch_size: int = BATCH) -> np.ndarray:
@@ -213,9 +219,13 @@ class Model:
         similarity, nearest = self._reports.top_k(embeddings, NEIGHBOURS)
         return Neighbours(self._studies[nearest], similarity)
 
-    def draft_embedded(self, embeddings: np.ndarray, method: str) -> list[Draft]:
-        """`draft_each` of images' embeddings, float32 (n, embed_dim)."""
-        neighbours = self.neighbours(embeddings)
+    def draft_embedded(self, embeddings: np.ndarray, method: str, neighbours: Neighbours | None = None) -> list[Draft]:
+        """`draft_each` of images' embeddings, float32 (n, embed_dim).
+
+        Args:
+          neighbours: `neighbours` of these, where they are at hand.
+        """
+        neighbours = self.neighbours(embeddings) if neighbours is None else neighbours
         if method != "sentences":
             return self.drafter.drafts(method, neighbours)
         pool, candidates = self._sentences
@@ -224,20 +234,12 @@ class Model:
 
     @cached_property
     def drafter(self) -> Drafter:
-        """What drafts are made by; its thresholds are those of the run's validation split, or what the export has."""
-        reports = Lazily(len(self.pool), lambda row: self.pool.rows[row].report)
-        drafter = Drafter(reports, self.scale, self._thresholds)
-        if self._own is not None:
-            drafter.thresholds = self._own.drafter.thresholds
-        elif self._val is not None and self._thresholds is None:
-            similarity, rows = neighbours_of(self._val, self.pool, NEIGHBOURS)
-            votes = drafter.votes(Neighbours(rows, similarity))
-            drafter.thresholds = Thresholds.chosen(votes, [row.report for row in self._val.rows])
-        return drafter
+        """What drafts are made by."""
+        return Drafter(self.reports, self.scale, None if self._thresholds is None else self._thresholds(self))
 
     @cached_property
     def _sentences(self) -> tuple[SentencePool, Candidates]:
-        pool = SentencePool(self.drafter.reports, self._studies.tolist())
+        pool = SentencePool(self.reports, self._studies.tolist())
         return pool, Candidates(self.encode_text(pool.texts))
 
     def retrieve_images(self, text: str, top_k: int = 5, recall: float = 1.0) -> list[Neighbour]:
@@ -279,9 +281,8 @@ class Model:
         for start in range(0, count, batch_size):
             batch = [array[start : start + batch_size] for array in arrays]
             rows = len(batch[0])
-            missing = min(1 << (rows - 1).bit_length(), batch_size) - rows
-            filled = [np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in batch]
-            parts.append(np.asarray(encode(*filled), np.float32)[:rows])
+            size = min(1 << (rows - 1).bit_length(), batch_size)
+            parts.append(np.asarray(encode(*(filled(array, size) for array in batch)), np.float32)[:rows])
         return np.concatenate(parts)
 
 

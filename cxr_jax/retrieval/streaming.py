@@ -12,6 +12,7 @@ import numpy as np
 
 from cxr_jax.data import images
 from cxr_jax.data.encoders import cores, in_order
+from cxr_jax.data.pipeline import filled
 from cxr_jax.data.tokens import tokenize
 from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model
@@ -136,7 +137,7 @@ class StreamingEncoder:
         """Sharded, and filled up with the last one."""
         of_device = _power_of_two(-(-len(rows) // self._devices))
         size = min(of_device * self._devices, self.batch_size)
-        return parallel.shard(np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)]))
+        return parallel.shard(filled(rows, size))
 
     def _fetched(self, output: jax.Array | None, count: int) -> np.ndarray:
         if output is None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from functools import partial
 
 import jax
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, init_variables
 from cxr_jax.retrieval import search
+from cxr_jax.retrieval.loading import of_validation
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.store import SplitIndex
@@ -136,7 +138,8 @@ def test_a_pool_of_another_checkpoint_is_refused(encoder, pool, tmp_path):
 def test_drafts_of_another_pool_keep_the_thresholds_of_the_runs_own(encoder, pool, pictures):
     rows = [dataclasses.replace(row, study_id=f"v{row.study_id}") for row in pool.rows]
     val = dataclasses.replace(pool, name="val", rows=rows)
-    model = Model(encoder.config, encoder.variables, encoder.tokenizer, pool, val=val)
+    thresholds = partial(of_validation, val)
+    model = Model(encoder.config, encoder.variables, encoder.tokenizer, pool, thresholds=thresholds)
     # It holds the validation split's studies too, which no thresholds may be chosen on then.
     other = model.with_pool(dataclasses.replace(val, name="train"))
     assert other.draft(pictures[0], "compose").method == "compose"

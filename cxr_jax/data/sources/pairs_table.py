@@ -181,6 +181,13 @@ def _with_reports(file: Path, rows: Sequence[Row], placeholders: str, notes: Not
     return kept
 
 
+def report_of(cells: Mapping[str, str]) -> tuple[str, str]:
+    """(Findings, impression) of a row's cells by our names; '' for what is blank, absent or a placeholder."""
+    texts = {name: plain_text(cells[name]) for name in TEXTS if name in cells}
+    findings, impression, _ = parts_of({name: "" if is_no_report(text) else text for name, text in texts.items()})
+    return findings, impression
+
+
 def parts_of(texts: Mapping[str, str]) -> tuple[str, str, bool]:
     """(findings, impression, whether the report was cut): from columns of their own, or else from the report."""
     report, findings, impression = (texts.get(name, "") for name in TEXTS)
