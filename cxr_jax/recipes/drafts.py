@@ -9,7 +9,7 @@ from cxr_jax.labels.indicators import indicators
 from cxr_jax.retrieval.draft import Neighbours
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.store import SplitIndex
-from cxr_jax.retrieval.voting import best_thresholds, vote_weights
+from cxr_jax.retrieval.voting import best_thresholds, vote_weights, weigh
 
 
 def predictions_of(model: Model, query: SplitIndex, val: SplitIndex, method: str) -> list[Predicted]:
@@ -37,6 +37,5 @@ def predictions_of(model: Model, query: SplitIndex, val: SplitIndex, method: str
 
 def _label_votes(model: Model, neighbours: Neighbours, names: Sequence[str]) -> np.ndarray:
     distinct, place = np.unique(neighbours.rows, return_inverse=True)
-    has = indicators([model.pool.rows[row].labels for row in distinct.tolist()], names).astype(np.float64)
-    weights = vote_weights(neighbours.similarity, model.scale)
-    return np.einsum("nk,nkl->nl", weights, has[place.reshape(neighbours.rows.shape)])
+    has = indicators([model.pool.rows[row].labels for row in distinct.tolist()], names)
+    return weigh(has, place.reshape(neighbours.rows.shape), vote_weights(neighbours.similarity, model.scale))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from cxr_jax.data.reports import normalize_report
 from cxr_jax.labels.priors import speaks_of_prior
 from cxr_jax.labels.rules import names_other_finding, rule_labels
-from cxr_jax.labels.statements import Statement, contradictions, names_date, sentences, statements
+from cxr_jax.labels.statements import Statement, contradictions, joined, names_date, sentences, statements
 from cxr_jax.retrieval.rows import Reports
 
 # The customary order of a report: devices, lungs, pleura, heart and mediastinum, bones.
@@ -22,6 +22,8 @@ _WHOLE = re.compile(
     r"\b(?:chest|disease|abnormal|process|finding|pathology|stud(?:y|ies)|exam|radiograph|film|x-?ray|lungs and heart)",
     re.IGNORECASE,
 )
+ALIKE = 0.6  # Jaccard index of their words from which on two sentences say the same
+_SMALL = {"a", "an", "the", "is", "are", "there", "of", "in", "and", "with"}
 LIBRARY = 20_000  # reports that are looked through for a sentence that no neighbour has
 
 
@@ -38,7 +40,7 @@ class Library:
             counts: dict[Statement, dict[str, int]] = {}
             for report in self._reports[:LIBRARY]:
                 for text in filter(is_timeless, sentences(report)):
-                    if len(states := statements(text)) == 1:
+                    if len(states := statements(text)) == 1 and not names_other_finding(text):
                         of_statement = counts.setdefault(next(iter(states)), {})
                         of_statement[text] = of_statement.get(text, 0) + 1
             self._found = {said: max(texts, key=texts.__getitem__) for said, texts in counts.items()}
@@ -58,8 +60,9 @@ def compose(
     They are those of one report that fit, then the other neighbours' for what that leaves unsaid, those first that say
     much and stand in many; then the library's. Of an affirmed observation the side that is wanted is said where a
     sentence says it, and never another. What no sentence says by itself stays unsaid. What states nothing of an
-    observation ("Hilar contours are normal.") is taken from that report, or where most of the vote says it, which
-    another finding needs as well ("Calcified granuloma."); and where no finding is wanted if it denies them all.
+    observation ("Hilar contours are normal.") is taken from that report, or where most of the vote says it, unless it
+    repeats what is said; and where no finding is wanted if it denies them all. A sentence that names a finding which is
+    not voted on ("Calcified granuloma.") needs most of the vote.
 
     Args:
       wanted: what was voted.
@@ -70,6 +73,7 @@ def compose(
     wanted = set(wanted)
     healthy = not any(s.affirmed and s.observation != "Support Devices" for s in wanted)
     texts, support = _candidates(reports, weights)
+    texts = {key: text for key, text in texts.items() if support[key] > 0.5 or not names_other_finding(text)}
     first = dict.fromkeys(key for key in map(normalize_report, sentences(reports[base])) if key in texts)
     chosen: list[str] = []
     said: set[str] = set()  # observations
@@ -85,13 +89,10 @@ def compose(
         if found is not None and statement.observation not in said:
             chosen.append(found)
             said.add(statement.observation)
-    chosen += [
-        text
-        for key, text in texts.items()
-        if (support[key] > 0.5 or (key in first and not names_other_finding(text)))
-        and not statements(text)
-        and (healthy or not _all_clear(text))
-    ]
+    for key, text in texts.items():
+        of_most = support[key] > 0.5 or key in first
+        if of_most and not statements(text) and (healthy or not _all_clear(text)) and not repeats(text, chosen):
+            chosen.append(text)
     return _without_contradictions(sorted(chosen, key=_section))
 
 
@@ -119,6 +120,22 @@ def covered(states: frozenset[Statement], wanted: Iterable[Statement]) -> frozen
     return frozenset(found)
 
 
+def repeats(text: str, said: Sequence[str]) -> bool:
+    """Whether a sentence says again, or contradicts, what sentences before it say: by the rules, else by its words."""
+    own, words = statements(text), _words(text)
+    for other in said:
+        theirs, others = statements(other), _words(other)
+        if own and (own <= theirs or any(s.contradicts(t) for s in own for t in theirs)):
+            return True
+        if not own and len(words & others) >= ALIKE * len(words | others):
+            return True
+    return False
+
+
+def _words(text: str) -> set[str]:
+    return set(normalize_report(text).split()) - _SMALL
+
+
 def _all_clear(text: str) -> bool:
     """Whether a sentence denies all findings, and not only those of a place: "No acute disease." """
     return "No Finding" in rule_labels([text])[0] and _WHOLE.search(text) is not None
@@ -139,6 +156,6 @@ def _without_contradictions(texts: Sequence[str]) -> list[str]:
     """The sentences, but those with which the text as a whole would contradict itself."""
     kept: list[str] = []
     for text in texts:
-        if not contradictions(" ".join([*kept, text])):
+        if not contradictions(joined([*kept, text])):
             kept.append(text)
     return kept

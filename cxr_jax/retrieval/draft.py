@@ -7,7 +7,7 @@ al. 2021), `compose` (sentences that say what the neighbours vote for: `composin
 
 import dataclasses
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,16 +15,20 @@ from jaxtyping import Float, Int
 from cxr_jax.data.reports import normalize_report
 from cxr_jax.errors import InputError
 from cxr_jax.labels.rules import rule_labels
-from cxr_jax.labels.statements import Statement, sentences, statements
-from cxr_jax.retrieval.composing import Library, compose
+from cxr_jax.labels.statements import Statement, joined, sentences, statements
+from cxr_jax.retrieval.composing import Library, compose, repeats
 from cxr_jax.retrieval.rows import Reports
 from cxr_jax.retrieval.voting import VOTED, Thresholds, Votes, vote, vote_weights
 from cxr_jax.subsequences import common_subsequence, word_positions
 
 METHODS = ("top1", "consensus", "sentences", "compose")
+KINDS = {
+    "Lung Opacity": {"Edema", "Consolidation", "Pneumonia", "Lung Lesion", "Atelectasis"},
+    "Consolidation": {"Pneumonia"},
+    "Enlarged Cardiomediastinum": {"Cardiomegaly"},
+}
 NEIGHBOURS = 20  # that vote
 SENTENCES = 5  # that `sentences` puts together, at most
-ALIKE = 0.6  # Jaccard index of their words from which on two sentences say the same
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,16 +65,15 @@ class Sentence:
 
 @dataclasses.dataclass(frozen=True)
 class Draft:
-    """A draft; `row` is that of the pool whose report it is as a whole, None where it is put together."""
+    """A draft; `row` is that of the pool whose report it is as a whole, None where it is put together.
+
+    Of a whole report `text` is as it stands there, and `sentences` are those of its findings.
+    """
 
     method: str
+    text: str
     sentences: tuple[Sentence, ...]
     row: int | None = None
-
-    @cached_property
-    def text(self) -> str:
-        """All sentences."""
-        return " ".join(sentence.text for sentence in self.sentences)
 
 
 class SentencePool:
@@ -121,12 +124,13 @@ class Drafter:
             rows, own = neighbours.rows[number].tolist(), _Line(self.reports, neighbours, number, of_line)
             if method in ("top1", "consensus"):
                 best = 0 if method == "top1" else consensus(own.reports, of_line)
-                drafts.append(Draft(method, own.evidence(sentences(own.reports[best])), rows[best]))
+                report = own.reports[best]
+                drafts.append(Draft(method, report, own.evidence(sentences(report)), rows[best]))
             elif method == "compose":
                 wanted = wanted_statements(votes, number, self.thresholds)
                 base = consensus(own.reports, of_line)
                 texts = compose(wanted, own.reports, of_line.tolist(), base, self._library)
-                drafts.append(Draft(method, own.evidence(texts)))
+                drafts.append(Draft(method, joined(texts), own.evidence(texts)))
             elif method == "sentences" and pool is not None and nearest is not None:
                 found = zip(nearest.rows[number].tolist(), nearest.similarity[number].tolist(), strict=True)
                 texts, sources = [], []
@@ -134,7 +138,7 @@ class Drafter:
                     if len(texts) < SENTENCES and not repeats(pool.texts[place], texts):
                         texts.append(pool.texts[place])
                         sources.append(Source(pool.rows[place], similarity))
-                drafts.append(Draft(method, own.evidence(texts, sources)))
+                drafts.append(Draft(method, joined(texts), own.evidence(texts, sources)))
             else:
                 raise InputError(f"draft.method = {method!r}; it is one of {', '.join(METHODS)}")
         return drafts
@@ -159,8 +163,11 @@ class _Line:
                 for rank, (of_report, report) in enumerate(zip(stated, self.reports, strict=True))
                 if (_says(of_report, own) if own else key in _normal_sentences(report))
             ]
-            against = [rank for rank, of in enumerate(stated) if any(s.contradicts(other) for s in own for other in of)]
-            agree = [rank for rank in agree if rank not in against]
+            against = [
+                rank
+                for rank, of in enumerate(stated)
+                if rank not in agree and any(s.contradicts(other) for s in own for other in of)
+            ]
             first = [source for source in found_in[number : number + 1]]
             others = [self.sources[rank] for rank in agree if self.sources[rank].row not in [s.row for s in first]]
             result.append(
@@ -168,18 +175,15 @@ class _Line:
                     text,
                     (*first, *others),
                     tuple(self.sources[rank] for rank in against),
-                    float(self.weights[agree].sum()),
+                    min(1.0, float(self.weights[agree].sum())),
                 )
             )
         return tuple(result)
 
 
 def _says(of_report: frozenset[Statement], own: frozenset[Statement]) -> bool:
-    """Whether a report states all that a sentence does; where that names no side, on whichever."""
-    return all(
-        any(other[:2] == statement[:2] and statement.side in ("", other.side) for other in of_report)
-        for statement in own
-    )
+    """Whether a report states all that a sentence does."""
+    return all(any(other.implies(statement) for other in of_report) for statement in own)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -217,20 +221,11 @@ def _words(text: str) -> tuple[list[str], tuple[dict[str, int], int]]:
     return words, word_positions(words)
 
 
-def repeats(text: str, said: Sequence[str]) -> bool:
-    """Whether a sentence says again, or contradicts, what sentences before it say, by the rules or by its words."""
-    own, words = statements(text), set(normalize_report(text).split())
-    for other in said:
-        theirs, others = statements(other), set(normalize_report(other).split())
-        if own and (own <= theirs or any(s.contradicts(t) for s in own for t in theirs)):
-            return True
-        if len(words & others) >= ALIKE * len(words | others):
-            return True
-    return False
-
-
 def wanted_statements(votes: Votes, number: int, thresholds: Thresholds) -> frozenset[Statement]:
-    """What the vote of one image affirms and denies; a side where most of those who affirm name it."""
+    """What the vote of one image affirms and denies; a side where most of those who affirm name it.
+
+    Observations stand in CheXpert's hierarchy (Irvin et al. 2019, figure 1): KINDS.
+    """
     wanted = set()
     for column, observation in enumerate(VOTED):
         affirmed, denied, left, right = (float(kind[number, column]) for kind in votes)
@@ -239,4 +234,6 @@ def wanted_statements(votes: Votes, number: int, thresholds: Thresholds) -> froz
             wanted.add(Statement(observation, True, "bilateral" if len(sides) == 2 else "".join(sides)))
         elif denied >= thresholds.denied[column]:
             wanted.add(Statement(observation, False, ""))
-    return frozenset(wanted)
+    there = {statement.observation for statement in wanted if statement.affirmed}
+    # Where one of its kinds is there, an observation is not denied: no "lungs are clear" beside an edema.
+    return frozenset(s for s in wanted if s.affirmed or there.isdisjoint(KINDS.get(s.observation, ())))

@@ -94,8 +94,14 @@ def vote(reports: Reports, rows: Int[np.ndarray, "N K"], weights: Float[np.ndarr
     """
     distinct, place = np.unique(rows, return_inverse=True)
     said = read([reports[row] for row in distinct.tolist()])
-    place = place.reshape(rows.shape)
-    return Votes(*(np.einsum("nk,nko->no", weights, kind[place].astype(np.float64)) for kind in said))
+    return Votes(*(weigh(kind, place.reshape(rows.shape), weights) for kind in said))
+
+
+def weigh(
+    has: Bool[np.ndarray, "U L"], place: Int[np.ndarray, "N K"], weights: Float[np.ndarray, "N K"]
+) -> Float[np.ndarray, "N L"]:
+    """The weight of the neighbours that have each of L things; `place` says which row of `has` a neighbour's is."""
+    return np.einsum("nk,nkl->nl", weights, has[place].astype(np.float64))
 
 
 def best_thresholds(truth: Bool[np.ndarray, "N O"], votes: Float[np.ndarray, "N O"]) -> Float[np.ndarray, " O"]:

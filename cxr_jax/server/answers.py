@@ -134,13 +134,9 @@ def marked(report: str, said: frozenset[Statement]) -> list[dict[str, str]]:
     for text in sentences(report):
         own = statements(text)
         against = any(statement.contradicts(other) for statement in own for other in said)
-        agrees = any(_says_the_same(statement, other) for statement in own for other in said)
+        agrees = any(one.implies(other) or other.implies(one) for one in own for other in said)
         lines.append({"text": text, "stands": "contradicts" if against else "agrees" if agrees else ""})
     return lines
-
-
-def _says_the_same(first: Statement, second: Statement) -> bool:
-    return first[:2] == second[:2] and {first.side, second.side} != {"left", "right"}
 
 
 def _neighbour(neighbour: Neighbour) -> Mapping[str, Any]:

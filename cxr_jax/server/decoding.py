@@ -16,6 +16,7 @@ from cxr_jax.server import worker
 from cxr_jax.server.limits import MIB, Limits, RefusedError
 from cxr_jax.server.refusals import TOO_SLOW, UNREADABLE
 
+NONE = "no decoder could be started; try again"
 LONGEST_REPLY = 64 * MIB  # of what a decoder may send back
 
 
@@ -75,6 +76,8 @@ class Decoders:
         try:
             if decoder.process.poll() is not None:  # killed since, for want of memory perhaps: not by this file
                 decoder = self._instead_of(decoder)
+                if decoder.process.poll() is not None:
+                    raise RefusedError(503, NONE)
             header, pixels = decoder.ask(kind, data)
             fine = True
         finally:
@@ -88,7 +91,10 @@ class Decoders:
             if self._closed:
                 return decoder
             decoder.end()
-            new = _Decoder(self.side, self._limits)
+            try:
+                new = _Decoder(self.side, self._limits)
+            except OSError:  # no process, no memory: the ended one keeps its place, and is replaced when it is its turn
+                return decoder
             self._all = self._all - {decoder} | {new}
             return new
 
@@ -107,7 +113,7 @@ class _Decoder:
             with self._killed_after(self._limits.start_seconds):
                 self._ready = replies.read(1) == worker.READY
             if not self._ready:
-                raise RefusedError(503, "no decoder could be started; try again")
+                raise RefusedError(503, NONE)
         fault: Exception | None = None
         with self._killed_after(self._limits.decode_seconds) as too_slow:
             try:

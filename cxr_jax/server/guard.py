@@ -7,6 +7,7 @@ rebinding) read what they answer. So the Host must be this machine's, and an Ori
 import hmac
 import ipaddress
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -41,11 +42,13 @@ def refuse(status: int, message: str, headers: Mapping[str, str] | None = None) 
     return reply({"error": message or HTTPStatus(status).phrase.lower()}, status, headers)
 
 
+_HOST = re.compile(r"(?:\[(?P<address>[^\]]*)\]|(?P<name>[^:\[\]]*))(?::\d{1,5})?")
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host, with or without a port, can only be this machine."""
-    name = (
-        host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0] if host.count(":") < 2 else host
-    )
+    parts = _HOST.fullmatch(host)
+    name = host if parts is None else parts["address"] or parts["name"]  # an IPv6 address may stand without brackets
     try:
         return name.lower() == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:

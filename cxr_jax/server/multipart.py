@@ -1,5 +1,6 @@
 """A multipart form (RFC 7578) as it comes, in memory: Starlette's own writes what is large to a disk."""
 
+import logging
 from typing import NamedTuple
 
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -7,6 +8,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from cxr_jax.server.limits import RefusedError
 
 PARTS = 8  # of a form
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it writes bytes of malformed bodies
 
 
 class Part(NamedTuple):
@@ -34,17 +36,20 @@ class Form:
         self.parts: list[Part] = []
         self._field, self._value, self._disposition = b"", b"", b""
         self._ended = False
-        self._parser = MultipartParser(
-            options[b"boundary"],
-            {
-                "on_header_field": self._take_field,
-                "on_header_value": self._take_value,
-                "on_header_end": self._end_header,
-                "on_headers_finished": self._begin_part,
-                "on_part_data": self._take_data,
-                "on_end": self._end,
-            },
-        )
+        try:
+            self._parser = MultipartParser(
+                options[b"boundary"],
+                {
+                    "on_header_field": self._take_field,
+                    "on_header_value": self._take_value,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._begin_part,
+                    "on_part_data": self._take_data,
+                    "on_end": self._end,
+                },
+            )
+        except ValueError as error:  # FormParserError is one: too long a boundary
+            raise RefusedError(400, "no multipart form") from error
 
     def write(self, data: bytes) -> None:
         """The next bytes; raises a RefusedError where they fit in no form."""

@@ -60,6 +60,9 @@ def test_sentences_are_whole_and_each_there_once():
         ("At 10:30 am.", True),
         ("Compared with ___.", True),
         ("XXXX opacity.", True),
+        ("Since 3 May.", True),
+        ("Film of Jan 3.", True),
+        ("As on Monday.", True),
         ("It may be pneumonia.", False),
         ("A 1.5 cm nodule, T12 fracture.", False),
         ("Port catheter tip in the SVC.", False),
@@ -72,3 +75,20 @@ def test_dates(text, dated):
 def test_other_findings():
     assert names_other_finding("Calcified granuloma in the right upper lobe.")
     assert not names_other_finding("No hernia. Small pleural effusion. Bony structures are intact.")
+
+
+@pytest.mark.parametrize("affirmed", [True, False])
+def test_what_implies_what(affirmed):
+    sides = "left", "right", "bilateral", ""
+    implied = {
+        (a, b) for a in sides for b in sides if Statement("Edema", affirmed, a).implies(Statement("Edema", affirmed, b))
+    }
+    expected = {(a, a) for a in sides} | {(a, "") for a in sides} | {("bilateral", "left"), ("bilateral", "right")}
+    assert implied == expected | (set() if affirmed else {("", "left"), ("", "right"), ("", "bilateral")})
+    assert not Statement("Edema", affirmed, "").implies(Statement("Edema", not affirmed, ""))
+    assert not Statement("Edema", affirmed, "").implies(Statement("Fracture", affirmed, ""))
+
+
+def test_headings_and_list_numbers_are_no_part_of_a_sentence():
+    report = "FINDINGS: 1. Clear lungs. 2. Prior median sternotomy.\nIMPRESSION: 1.5 cm nodule."
+    assert sentences(report) == ("Clear lungs.", "Prior median sternotomy.", "1.5 cm nodule.")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxr_jax.labels.priors import speaks_of_prior
-from cxr_jax.labels.statements import Statement, contradictions, names_date, statements
+from cxr_jax.labels.statements import Statement, contradictions, joined, names_date, statements
 from cxr_jax.retrieval.composing import ORDER, Library, compose, covered
 from cxr_jax.retrieval.voting import VOTED
 
@@ -101,3 +101,29 @@ def test_a_draft_says_only_what_is_wanted_and_nothing_twice(reports, observation
     assert contradictions(" ".join(found)) == []
     places = [min(ORDER.index(s.observation) for s in statements(t)) for t in found if len(statements(t)) == 1]
     assert places == sorted(places)
+
+
+def test_a_voted_finding_is_not_said_by_way_of_another():
+    reports = ["Rounded retrocardiac opacity, as in a moderate hiatal hernia.", "Left airspace opacity."]
+    wanted = {Statement("Lung Opacity", True, "")}
+    assert compose(wanted, reports, [0.4, 0.6], 0, Library(reports)) == []  # the one has a hernia, the other a side
+    assert compose(wanted, reports, [0.6, 0.4], 0, Library(reports)) == reports[:1]
+
+
+def test_what_is_normal_is_said_once():
+    reports = ["The hila are normal. Hilar contours are normal. Normal hila. Trachea is midline."]
+    found = compose(set(), reports, [1.0], 0, Library([]))
+    assert found == ["The hila are normal.", "Hilar contours are normal.", "Trachea is midline."]  # by their words
+
+
+def test_lines_without_full_stops_deny_nothing_of_each_other():
+    reports = ["No pneumothorax\nCardiomegaly\nLeft pleural effusion"]
+    wanted = {NO_PNEUMOTHORAX, EFFUSION, Statement("Cardiomegaly", True, "")}
+    found = compose(wanted, reports, [1.0], 0, Library([]))
+    assert {s.observation for s in statements(joined(found)) if s.affirmed} == {"Pleural Effusion", "Cardiomegaly"}
+
+
+def test_what_was_asked_for_is_no_finding():
+    reports = ["INDICATION: Pneumothorax. FINDINGS: There is pulmonary edema."]
+    wanted = {Statement("Pneumothorax", True, ""), EDEMA}
+    assert compose(wanted, reports, [1.0], 0, Library([])) == ["There is pulmonary edema."]

@@ -5,13 +5,13 @@ import pytest
 
 from cxr_jax.errors import InputError
 from cxr_jax.labels.statements import contradictions
+from cxr_jax.retrieval.composing import repeats
 from cxr_jax.retrieval.draft import (
     METHODS,
     Drafter,
     Neighbours,
     SentencePool,
     consensus,
-    repeats,
     wanted_statements,
 )
 from cxr_jax.retrieval.voting import VOTED, Thresholds
@@ -108,6 +108,20 @@ def test_a_side_is_wanted_where_most_who_affirm_name_it():
         votes.affirmed[0, column], votes.left[0, column], votes.right[0, column] = 0.7, left, right
         found = {s.observation: s for s in wanted_statements(votes, 0, Thresholds.half())}
         assert found["Pleural Effusion"].side == side
+
+
+def test_an_observation_is_not_denied_where_one_of_its_kinds_is_there():
+    reports = ["There is pulmonary edema. No focal opacity. No consolidation. Cardiomegaly."] * 2
+    made = Drafter(reports, 2.0).drafts("compose", Neighbours(np.array([[0, 1]]), np.ones((1, 2), np.float32)))[0]
+    assert made.text == "No consolidation. There is pulmonary edema. Cardiomegaly."
+
+
+def test_a_whole_report_stays_as_it_is():
+    reports = ["Indication: pain.\n\nNo pneumothorax\nNo pneumothorax\nEdema"]
+    made = Drafter(reports, 2.0).drafts("top1", Neighbours(np.array([[0]]), np.ones((1, 1), np.float32)))[0]
+    assert made.text == reports[0]
+    assert [sentence.text for sentence in made.sentences] == ["No pneumothorax", "Edema"]
+    assert [sentence.share for sentence in made.sentences] == [1.0, 1.0]
 
 
 def test_there_is_no_other_method():

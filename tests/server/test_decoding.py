@@ -138,3 +138,26 @@ def test_a_decoder_that_cannot_start_is_no_fault_of_the_image(monkeypatch):
             assert refused.value.status == 503
     finally:
         decoders.close()
+
+
+def test_where_no_process_can_be_started_for_a_while_it_goes_on_afterwards(monkeypatch):
+    decoders, start = Decoders(2, SIDE, Limits()), children.start
+    try:
+        asyncio.run(decoders.square(png()))
+
+        def none(*_, **__):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        monkeypatch.setattr(children, "start", none)
+        for decoder in decoders._all:
+            decoder.process.kill()
+            decoder.process.wait()
+        for _ in range(3):  # more than there are
+            with pytest.raises(RefusedError, match="no decoder could be started") as error:
+                asyncio.run(asyncio.wait_for(decoders.square(png()), 10))
+            assert error.value.status == 503
+        monkeypatch.setattr(children, "start", start)
+        for _ in range(3):
+            assert asyncio.run(asyncio.wait_for(decoders.square(png()), 30))[0].shape == (SIDE, SIDE)
+    finally:
+        decoders.close()

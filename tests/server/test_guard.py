@@ -33,7 +33,7 @@ def test_names_of_this_machine(host):
 @pytest.mark.parametrize(
     "host",
     ["", "evil.com", "localhost.evil.com", "127.0.0.1.evil.com:80", "0.0.0.0", "10.0.0.1", "[::2]:1", "127.1",
-     "evil.com:127.0.0.1", "::", "localhost@evil.com"],
+     "evil.com:127.0.0.1", "::", "localhost@evil.com", "[::1].evil.com", "[::1]@evil.com", "localhost:evil", "[::1"],
 )  # fmt: skip
 def test_names_of_others(host):
     assert not is_loopback(host)

@@ -55,3 +55,8 @@ def test_no_file_s_name_is_kept():
     parts = Form(KIND)
     parts.write(form(b"data", filename="Doe^Jane.dcm")[0])
     assert "Jane" not in str(parts.end()) + str(vars(parts))
+
+
+def test_too_long_a_boundary():
+    with pytest.raises(RefusedError, match="no multipart form"):
+        Form(f"multipart/form-data; boundary={'x' * 1000}")
