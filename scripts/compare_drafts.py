@@ -6,7 +6,8 @@
 The neighbours of a test study are the training reports nearest to its *true* text, by latent semantic analysis (TF-IDF
 of words and pairs of words, 256 dimensions), the true text's vector being disturbed by Gaussian noise of so many times
 its own length: 0 is a perfect image encoder, and much of it one that is blind. Reports equal to the true one are
-barred, as in the ceiling. Thresholds are chosen on the validation split, at each noise anew.
+barred, as in the ceiling; the method `sentences` searches all sentences, theirs too. Thresholds are chosen on the
+validation split, at each noise anew.
 """
 
 import argparse

@@ -22,7 +22,7 @@ class Panel(NamedTuple):
     labels: Mapping[str, str]
 
 
-LOSS = Panel("Loss", {"loss": "training", "val_loss": "validation", "val_loss_floor": "validation's floor"})
+LOSS = Panel("Loss", {"loss": "training", "val_loss": "validation", "val_loss_floor": "its floor"})
 RECALL = Panel("Validation recall, image → report", {f"val_recall@{k}": f"recall@{k}" for k in (1, 5, 10)})
 TEMPERATURE = Panel("Temperature", {"temperature": "τ"})
 
