@@ -8,7 +8,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from cxr_jax.server.limits import RefusedError
 
 PARTS = 8  # of a form
-logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # it writes bytes of malformed bodies
+_SILENT = logging.Logger("multipart", logging.CRITICAL + 1)  # the parser writes bytes of malformed bodies to its own
 
 
 class Part(NamedTuple):
@@ -50,6 +50,7 @@ class Form:
             )
         except ValueError as error:  # FormParserError is one: too long a boundary
             raise RefusedError(400, "no multipart form") from error
+        self._parser.logger = _SILENT
 
     def write(self, data: bytes) -> None:
         """The next bytes; raises a RefusedError where they fit in no form."""
