@@ -12,10 +12,11 @@
     python -m cxr_jax.evaluate --annotation FILE|--workdir DIR --probes
                                                                     what scores, and the model, see of side and negation
 
-The run's folder is all that is needed; for --data an export's will do, or a model on the hub. Retrieved reports come
-from the training split, with --data from any --pool. A system's lines hold study_id and prediction; what a run writes
-as predictions.jsonl holds more. Labels of another tool, CheXbert's say, are taken from CSVs: --labels FILE with
---zero_shot, in place of the data's own; --labels REFERENCES PREDICTIONS with --score.
+--compare, --texts, --scores and --probes go with --data too. The run's folder is all that is needed; for --data an
+export's will do, or a model on the hub. Retrieved reports come from the training split, with --data from any --pool. A
+system's lines hold study_id and prediction; what a run writes as predictions.jsonl holds more. Labels of another tool,
+CheXbert's say, are taken from CSVs: --labels FILE with --zero_shot, in place of the data's own; --labels REFERENCES
+PREDICTIONS with --score.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from cxr_jax.evaluation.label_policies import UNCERTAIN
 from cxr_jax.evaluation.protocols import PROTOCOLS
 from cxr_jax.recipes import external_arguments
 from cxr_jax.recipes.external import evaluate_external
-from cxr_jax.recipes.score_probes import probe_annotation, probe_split
+from cxr_jax.recipes.score_probes import probe_annotation, probe_external, probe_split
 from cxr_jax.recipes.split import evaluate_split
 from cxr_jax.recipes.system import score_file
 from cxr_jax.recipes.zero_shot import zero_shot_split
@@ -80,11 +81,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     external_arguments.add(parser)
     arguments = parser.parse_args(sys.argv[1:] if argv is None else argv)
     _check(arguments)
+    exchange = Exchange(arguments.texts, parse_scores(arguments.scores, arguments.higher_is_better))
+    if arguments.data and arguments.probes:
+        probe_external(external_arguments.options_of(arguments))
+        return
     if arguments.data:
-        evaluate_external(external_arguments.options_of(arguments))
+        evaluate_external(external_arguments.options_of(arguments), exchange)
         return
     arguments.protocol, arguments.uncertain = arguments.protocol or "r2gen", arguments.uncertain or "positive"
-    exchange = Exchange(arguments.texts, parse_scores(arguments.scores, arguments.higher_is_better))
     if arguments.probes and arguments.annotation:
         probe_annotation(arguments.annotation, arguments.split, arguments.protocol)
     elif arguments.probes:
@@ -135,11 +139,12 @@ def _check(arguments: argparse.Namespace) -> None:
 def _refuse_together(arguments: argparse.Namespace) -> None:
     for name, others in (
         ("method", ("annotation", "data", "score", "zero_shot", "probes")),
-        ("data", ("annotation", "score", "compare", "labels", "texts", "scores", "probes")),
+        ("data", ("annotation", "score", "labels")),
         ("annotation", ("workdir", "compare", "zero_shot")),
         ("score", ("compare", "zero_shot")),
-        ("zero_shot", ("compare", "texts", "scores")),
-        ("probes", ("score", "zero_shot", "compare", "labels", "texts", "scores")),
+        # Of a set from elsewhere labels are asked beside its reports, and not in their place.
+        ("zero_shot", () if arguments.data else ("compare", "texts", "scores")),
+        ("probes", ("score", "zero_shot", "calibrate", "compare", "labels", "texts", "scores")),
     ):
         for other in others:
             if getattr(arguments, name) and getattr(arguments, other):

@@ -52,13 +52,35 @@ def paired(lines: Sequence[Line], others: Sequence[Line]) -> list[Line]:
         raise InputError(
             "a line has no reference to compare by; take a run's own predictions.jsonl, or add the key reference"
         )
-    other_of = {_key(line): line for line in others}
-    if {_key(line) for line in lines} != other_of.keys() or len(lines) != len(others):
-        raise InputError(f"the two runs answer different images ({len(lines)} and {len(others)}); compare one split")
-    others = [other_of[_key(line)] for line in lines]
-    if [line["reference"] for line in lines] != [line["reference"] for line in others]:
-        raise InputError("the two runs have different references; compare runs of the same data and section")
+    others = same_images(lines, others)
+    for line, other in zip(lines, others, strict=True):
+        if line["reference"] != other["reference"]:
+            raise InputError(
+                f"the two runs have different references ({_key(line)} for one); compare runs of the same data and "
+                "section"
+            )
     return others
+
+
+def same_images(lines: Sequence[Line], others: Sequence[Line]) -> list[Line]:
+    """The other system's lines in the order of `lines`, by image_id, or by study_id where there is none.
+
+    Raises:
+      InputError: the two are not of the same images; the line names the first that one of them lacks.
+    """
+    own_of, other_of = ({_key(line): line for line in system} for system in (lines, others))
+    for whose, lacking in (("the other", own_of.keys() - other_of.keys()), ("this", other_of.keys() - own_of.keys())):
+        if lacking:
+            raise InputError(
+                f"the two runs answer different images ({len(lines)} and {len(others)}): {whose} one lacks "
+                f"{len(lacking)}, {min(lacking)} for one; compare evaluations of the same images"
+            )
+    if len(lines) != len(others) or len(own_of) != len(lines):
+        raise InputError(
+            f"the two runs answer some images more than once ({len(lines)} and {len(others)} lines of {len(own_of)}); "
+            "tell them apart by image_id"
+        )
+    return [other_of[_key(line)] for line in lines]
 
 
 def resampled_system(

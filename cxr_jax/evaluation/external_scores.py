@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -85,21 +86,34 @@ class Exchange:
     texts: str = ""
     scores: Sequence[tuple[str, Path, bool]] = ()
 
-    def of(self, lines: Sequence[Line], pool: Pool, protocol: str, labels: Labels | None = None) -> list[ExternalScore]:
+    @property
+    def option(self) -> str:
+        """The option that asks for it, as it is written; "" where nothing goes out or comes in."""
+        return "--texts" if self.texts else "--scores" if self.scores else ""
+
+    def of(
+        self,
+        lines: Sequence[Line],
+        pool: Pool,
+        protocol: str,
+        labels: Labels | None = None,
+        more: Systems = MappingProxyType({}),
+    ) -> list[ExternalScore]:
         """Writes the texts and reads the scores of them, of the system and of what stands beside it.
 
         Args:
           lines: with a reference each, and a prediction where there is a system.
           labels: of the references, where the data have some and the floors use them.
+          more: systems beside those of `systems_of`, each with an answer to every line.
 
         Raises:
           InputError: as `read_scores`.
         """
-        if not (self.texts or self.scores):
+        if not self.option:
             return []
         references = [line["reference"] for line in lines]
         answers = [line["prediction"] for line in lines] if "prediction" in lines[0] else None
-        systems = systems_of(ReportScorer(references, protocol, pool.train), pool, answers, labels)
+        systems = {**systems_of(ReportScorer(references, protocol, pool.train), pool, answers, labels), **more}
         if self.texts:
             write_texts(Path(self.texts), lines, references, systems)
             print(f"texts of {len(systems)} systems, {len(lines)} pairs each: {Path(self.texts) / 'texts.csv'}")
@@ -157,7 +171,9 @@ def read_scores(
             raise InputError(f"{where}, column system: {system!r} is none of {listed(list(systems))}; mend the name")
         i = place.get(_key(study, row.cells["image_id"] if by_image else ""))
         if i is None:
-            raise InputError(f"{where}: study {study} is not in the split; score the texts that --texts wrote")
+            raise InputError(
+                f"{where}: study {study} is none of those that are scored; score the texts that --texts wrote"
+            )
         if not math.isnan(values[system][i]):
             raise InputError(f"{where}: study {study} comes a second time for {system}; keep one row of it")
         values[system][i] = _number(row, where)

@@ -33,8 +33,11 @@ REXRANK = "model_prediction"
 IDS = ("study_id", "image_id", "patient_id")
 
 
-def read_predictions(file: Path) -> list[Line]:
+def read_predictions(file: Path, labels_alone: bool = False) -> list[Line]:
     """The lines of a predictions file, their ids as strings.
+
+    Args:
+      labels_alone: whether a line may be of an image that was labelled, and answered with no report.
 
     Raises:
       InputError: it cannot be read, an entry lacks a study_id or a prediction, or two are of the same study and image.
@@ -49,7 +52,8 @@ def read_predictions(file: Path) -> list[Line]:
             line["prediction"] = line[REXRANK]
             headed += is_text(line[REXRANK]) and cut_report(line[REXRANK]) is not None
         names = {name: name_of(line[name]) for name in IDS if name in line}
-        if not names.get("study_id") or not is_text(line.get("prediction")):
+        answered = is_text(line.get("prediction")) or (labels_alone and "prediction" not in line)
+        if not names.get("study_id") or not answered:
             raise InputError(
                 f"{file}: {where} lacks study_id or prediction, an id and a string; write both, an empty prediction "
                 "as ''"

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from cxr_jax.evaluation.ceiling import nearest_by_text
 from cxr_jax.evaluation.floors import Pool, floor_rows
 from cxr_jax.evaluation.label_metrics import Labels
@@ -23,11 +25,18 @@ def systems_of(
     its own, "random_report_1" to "_5"; "ceiling".
     """
     systems = {} if predictions is None else {SYSTEM: list(predictions)}
-    for name, draws in floor_rows(scorer, pool, labels).items():
-        for number, rows in enumerate(draws, start=1):
-            systems[name if len(draws) == 1 else f"{name}_{number}"] = [pool.train[row] for row in rows]
+    systems |= named_draws(floor_rows(scorer, pool, labels), pool.train)
     systems[CEILING] = [pool.train[row] for row in nearest_by_text(scorer.references, pool.train)]
     return systems
+
+
+def named_draws(drawn: Mapping[str, Sequence[np.ndarray]], reports: Sequence[str]) -> dict[str, list[str]]:
+    """{system: its reports} of {floor: the rows of `reports`, int64, that each draw of it takes}, a draw a system."""
+    return {
+        floor if len(draws) == 1 else f"{floor}_{number}": [reports[row] for row in rows.tolist()]
+        for floor, draws in drawn.items()
+        for number, rows in enumerate(draws, start=1)
+    }
 
 
 def floor_of(system: str) -> str:

@@ -11,10 +11,14 @@ import cxr_jax
 from cxr_jax.data.notes import Notes, say
 from cxr_jax.data.splits import SPLITS
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation.scoring import prediction_lines
+from cxr_jax.evaluation.external_scores import NO_EXCHANGE, Exchange
+from cxr_jax.evaluation.label_comparison import label_comparison_table
+from cxr_jax.evaluation.predictions import Line, read_predictions
+from cxr_jax.evaluation.scoring import prediction_lines, recall_both_ways
 from cxr_jax.evaluation.tables import (
     Table,
     class_table,
+    comparison_table,
     format_table,
     markdown_table,
     recall_table,
@@ -28,8 +32,11 @@ from cxr_jax.pages import charts
 from cxr_jax.pages.cases import PAGE_CASES, Case, cases_of, map_cell
 from cxr_jax.pages.page import write_page
 from cxr_jax.recipes import external_classes, external_labels, external_reports
-from cxr_jax.recipes.external_set import Embedded, Options, embed, read_asked
+from cxr_jax.recipes.external_set import Asked, Embedded, Options, check_reports, embed, read_asked
+from cxr_jax.recipes.split import predictions_file
+from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.search import neighbours_of
+from cxr_jax.retrieval.zero_shot import probability
 from cxr_jax.runtime import parallel
 from cxr_jax.runtime.run_folder import RunFolder
 
@@ -44,56 +51,90 @@ class Result:
     metrics: dict[str, Any]
     lines: list[dict[str, Any]]  # of predictions.jsonl
     tables: dict[str, Table] = field(default_factory=dict)
+    compared: bool = False
     remarks: list[str] = field(default_factory=list)
 
 
-def evaluate_external(options: Options) -> Path:
-    """Scores the set, prints the tables and writes the files; returns their folder.
+@dataclass(frozen=True)
+class Opened:
+    """A model and a set that it has embedded, before anything is scored."""
 
-    Labels give zero_shot.json, reports scores and recall in metrics.json, a sample of classes sample.csv and precision
-    by class; predictions.jsonl, tables.md and index.html are of whatever there is.
+    run: RunFolder | ExportFolder
+    config: Mapping[str, Any]
+    folder: Path  # of the results
+    asked: Asked
+    model: Model
+    embedded: Embedded
+    notes: Notes
+    others: list[Line]  # of --compare; none without
+
+
+def open_set(options: Options, of_reports: str = "") -> Opened:
+    """Reads what the options name, and embeds the set; what was doubtful in it is said.
+
+    Args:
+      of_reports: an option that is given and that wants reports to score, "" where none is.
 
     Raises:
-      InputError: a file is not in its form, the folder holds no model, or there are neither labels nor reports.
+      InputError: a file is not in its form, the folder holds no model, or there are neither labels nor reports; before
+        the model is loaded.
     """
     notes, run = Notes(), open_folder(options.workdir)
     config = run.load_config()
     folder = output_folder(options, run)
     asked = read_asked(options, config, notes)
+    if of_reports:
+        check_reports(options, asked, run, of_reports)
+    others: list[Line] = []
+    if options.compare:
+        by = f"--data {options.data} --name"
+        others = read_predictions(predictions_file(options.compare, folder.name, by), labels_alone=True)
     parallel.cache_compilations(Path(config["data"]["cache"]).expanduser() / "compiled")
     model = cxr_jax.load(options.workdir)
     embedded = embed(options, model, run, asked, folder.name, notes)
     say(options.data, notes.all)
+    return Opened(run, config, folder, asked, model, embedded, notes, others)
 
+
+def evaluate_external(options: Options, exchange: Exchange = NO_EXCHANGE) -> Path:
+    """Scores the set, prints the tables and writes the files; returns their folder.
+
+    Labels give zero_shot.json, reports scores and recall in metrics.json, a sample of classes sample.csv and precision
+    by class; predictions.jsonl, tables.md and index.html are of whatever there is.
+
+    Args:
+      exchange: texts and scores by files, see `external_scores`.
+
+    Raises:
+      InputError: as `open_set`, and `Exchange.of`; or the other evaluation is of other images.
+    """
+    opened = open_set(options, exchange.option)
+    folder, asked, embedded = opened.folder, opened.asked, opened.embedded
     query, pool = embedded.query, embedded.pool
     nearest = neighbours_of(query, pool, options.top_k) if pool else None
-    result = Result(embedded.facts | {"notes": [str(note) for note in notes.all]}, [{} for _ in query.rows])
+    result = Result(embedded.facts | {"notes": [str(note) for note in opened.notes.all]}, _bare_lines(embedded))
     if pool and nearest:
         result.lines = prediction_lines(query, pool, *nearest)
+    if any(embedded.external.reports):
+        _add_reports(result, opened, options, nearest, exchange)
+    zero_shot = _add_labels(result, opened, options) if asked.questions else None
+    if opened.others and not result.compared:
+        raise InputError(
+            f"--compare {options.compare}: has neither reports nor labels that were scored here too; compare "
+            "evaluations of the same columns"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for name in LEFT:
         (folder / name).unlink(missing_ok=True)
-    if pool and nearest and any(embedded.external.reports):
-        scores = external_reports.report_metrics(run, query, pool, nearest[1][:, 0], options.pool, options.protocol)
-        result.remarks += [*score_remarks(scores), *scores["remarks"]]
-        result.metrics |= scores
-        result.tables |= {
-            REPORTS: score_table(scores),
-            "Retrieval within the set": recall_table(scores),
-        }
-    if asked.questions:
-        scores, chances = external_labels.zero_shot(options, model, run, asked, embedded)
-        write_json(folder / "zero_shot.json", embedded.facts | scores)
-        result.tables["Labels by opposite sentences (zero-shot)"] = zero_shot_table(scores)
-        result.remarks += scores["remarks"]
-        _add_labels(result, embedded, [question.name for question in asked.questions], chances)
+    if zero_shot:
+        write_json(folder / "zero_shot.json", embedded.facts | zero_shot)
     if asked.classes:
-        by_class = external_classes.by_class(model, query, asked.classes, embedded.class_of, asked.questions)
+        by_class = external_classes.by_class(opened.model, query, asked.classes, embedded.class_of, asked.questions)
         sampled = {"sample": options.sample, "seed": options.seed, "classes": list(asked.classes)}
         result.metrics["by_class"] = sampled | by_class
         result.tables[f"Retrieval by class, {options.sample}"] = class_table(by_class)
         write_text(folder / "sample.csv", external_classes.sample_csv(query, asked.classes, embedded.class_of))
-    _write(folder, result, embedded, nearest, config)
+    _write(folder, result, embedded, nearest, opened.config)
     return folder
 
 
@@ -115,15 +156,65 @@ def output_folder(options: Options, run: RunFolder | ExportFolder) -> Path:
     return (run.root if given.exists() else Path()) / "eval" / name
 
 
-def _add_labels(result: Result, embedded: Embedded, asked: list[str], chances: np.ndarray) -> None:
-    """To each line what the table says of the image, null where nothing, and how probable each label is."""
-    names = embedded.external.names
-    for line, row, values, of_image in zip(
-        result.lines, embedded.query.rows, embedded.external.values, chances, strict=True
-    ):
-        line |= {"study_id": row.study_id, "image_id": row.image_id, "patient_id": row.patient_id}
-        line["label_values"] = {n: int(v) if v >= -1 else None for n, v in zip(names, values, strict=True)}
-        line["probabilities"] = {name: round(float(p), 6) for name, p in zip(asked, of_image, strict=True)}
+def _bare_lines(embedded: Embedded) -> list[dict[str, Any]]:
+    """Which image each line of predictions.jsonl is of, and what is true of it, where nothing is retrieved."""
+    return [
+        {"study_id": row.study_id, "image_id": row.image_id, "patient_id": row.patient_id, "reference": row.report}
+        for row in embedded.query.rows
+    ]
+
+
+def _add_reports(
+    result: Result,
+    opened: Opened,
+    options: Options,
+    nearest: tuple[np.ndarray, np.ndarray] | None,
+    exchange: Exchange,
+) -> None:
+    """Recall within the set, and where there is a pool what the retrieved reports are worth."""
+    query, pool = opened.embedded.query, opened.embedded.pool
+    lines = [line for line in result.lines if line["reference"]]
+    scores: dict[str, Any]
+    if pool and nearest:
+        of = external_reports.answered(opened.run, query, pool, nearest[1][:, 0], options.pool)
+        scores = external_reports.report_metrics(of, lines, options.protocol, exchange)
+        result.tables[REPORTS] = score_table(scores)
+        result.remarks += score_remarks(scores)
+        if any("prediction" in line and line.get("reference") for line in opened.others):
+            compared = external_reports.compared(of, lines, opened.others, options.protocol)
+            scores["comparison"] = {"with": options.compare, "scores": compared}
+            result.tables[f"Retrieved reports minus those of {options.compare}"] = comparison_table(compared)
+            result.compared = True
+    else:
+        recall = recall_both_ways(external_reports.with_report(query))
+        scores = {"n": len(lines), "retrieval": recall, "remarks": [external_reports.NO_POOL]}
+    if len(lines) < len(query):
+        scores["remarks"].append(f"{len(query) - len(lines)} images have no report, and are in none of these scores.")
+    result.remarks += scores["remarks"]
+    result.tables["Retrieval within the set"] = recall_table(scores)
+    result.metrics |= scores
+
+
+def _add_labels(result: Result, opened: Opened, options: Options) -> dict[str, Any]:
+    """What zero_shot.json holds; to each line what the table says of the image, and how probable each label is."""
+    asked, embedded = opened.asked, opened.embedded
+    scores, margin = external_labels.zero_shot(options, opened.model, opened.run, asked, embedded)
+    names = [question.name for question in asked.questions]
+    for line, values, of_image in zip(result.lines, embedded.external.values, margin, strict=True):
+        known = zip(embedded.external.names, values, strict=True)
+        line["label_values"] = {name: int(value) if value >= -1 else None for name, value in known}
+        chances = probability(of_image)
+        line["probabilities"] = {name: round(float(p), 6) for name, p in zip(names, chances, strict=True)}
+        line["margins"] = {name: float(m) for name, m in zip(names, of_image, strict=True)}
+    result.tables["Labels by opposite sentences (zero-shot)"] = zero_shot_table(scores)
+    result.remarks += scores["remarks"]
+    if any("margins" in line for line in opened.others):
+        compared = external_labels.compared(options, asked, embedded, scores, result.lines, opened.others)
+        if compared:
+            scores["comparison"] = {"with": options.compare, "labels": compared}
+            result.tables[f"Labels minus those of {options.compare}"] = label_comparison_table(compared)
+            result.compared = True
+    return scores
 
 
 def _write(
@@ -143,7 +234,7 @@ def _write(
     printed = [part for name, table in result.tables.items() for part in (name, format_table(*table), "")]
     print("\n".join([title, "", *printed, *result.remarks, ""]))
     write_json(folder / "metrics.json", metrics)
-    write_lines(folder / "predictions.jsonl", filter(None, result.lines))
+    write_lines(folder / "predictions.jsonl", result.lines)
     marked = [f"## {name}\n\n{markdown_table(*table)}" for name, table in result.tables.items()]
     write_text(folder / "tables.md", "\n\n".join([title + ".", *marked, *result.remarks]) + "\n")
 
@@ -151,7 +242,8 @@ def _write(
         cases = cases_of(query, pool, *nearest, PAGE_CASES, map_cell(config))
     else:
         spread = np.linspace(0, len(query) - 1, min(len(query), PAGE_CASES)).round().astype(int).tolist()
-        cases = [Case(row.study_id, query.thumbnails[i], "", row.labels, []) for i in spread if (row := query.rows[i])]
+        rows = [(i, query.rows[i]) for i in spread]
+        cases = [Case(row.study_id, query.thumbnails[i], row.report, row.labels, []) for i, row in rows]
     others = dict(result.tables)
     of_reports = others.pop(REPORTS, None)
     facts = [
@@ -163,6 +255,7 @@ def _write(
     shown = "All cases are shown." if len(cases) == len(query) else f"{len(cases)} of {len(query)} cases are shown."
     pictures = [charts.score_chart(metrics)] if "scores" in metrics else []
     notes = [f"{title}.", shown, *result.remarks, *metrics["notes"]]
-    heading = f"{folder.name}: {'true and retrieved reports' if of_reports else 'labels and retrieved reports'}"
+    shown_too = "true and retrieved reports" if of_reports else "labels and retrieved reports" if pool else "the images"
+    heading = f"{folder.name}: {shown_too}"
     write_page(folder / "index.html", heading, summary, cases, notes, pictures, others)
     print(f"page: {folder / 'index.html'}")

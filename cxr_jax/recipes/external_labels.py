@@ -1,6 +1,6 @@
 """The labels of a set from elsewhere, asked of its images by sentences; thresholds from the run's val, or a table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,10 @@ import numpy as np
 from cxr_jax.data.external import ExternalSet
 from cxr_jax.data.label_values import truth_and_known
 from cxr_jax.data.notes import Notes, say
+from cxr_jax.errors import InputError
+from cxr_jax.evaluation.comparison import same_images
+from cxr_jax.evaluation.label_comparison import compare_labels, margins_of
+from cxr_jax.evaluation.predictions import Line
 from cxr_jax.evaluation.zero_shot import zero_shot_metrics
 from cxr_jax.export.folder import ExportFolder
 from cxr_jax.labels.indicators import indicators
@@ -15,7 +19,7 @@ from cxr_jax.recipes.external_set import Asked, Embedded, Options, progress
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.prompts import Question
 from cxr_jax.retrieval.store import SplitIndex, splits_in
-from cxr_jax.retrieval.zero_shot import margins, probability
+from cxr_jax.retrieval.zero_shot import margins
 from cxr_jax.runtime.run_folder import RunFolder
 
 Labelled = tuple[np.ndarray, np.ndarray, np.ndarray]  # image embeddings, truth, whether it is known
@@ -24,7 +28,7 @@ Labelled = tuple[np.ndarray, np.ndarray, np.ndarray]  # image embeddings, truth,
 def zero_shot(
     options: Options, model: Model, run: RunFolder | ExportFolder, asked: Asked, embedded: Embedded
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """What zero_shot.json holds, and the probability of each label of each image, float64 (n, L).
+    """What zero_shot.json holds, and the margin (`retrieval.zero_shot`) of each label of each image, float64 (n, L).
 
     Raises:
       InputError: --calibrate names no image that can be read.
@@ -63,7 +67,53 @@ def zero_shot(
         **metrics,
         "remarks": remarks,
     }
-    return result, probability(margin)
+    return result, margin
+
+
+def compared(
+    options: Options,
+    asked: Asked,
+    embedded: Embedded,
+    metrics: Mapping[str, Any],
+    lines: Sequence[Line],
+    others: Sequence[Line],
+) -> dict[str, dict[str, Any]]:
+    """`label_comparison.compare_labels` with another model's lines, of the labels that both were asked for.
+
+    Args:
+      metrics: what `zero_shot` returned. lines: the set's, with their margins.
+
+    Returns:
+      Nothing where no label that can be measured was asked for by both.
+
+    Raises:
+      InputError: the two are not of the same images, or the tables say otherwise of a label.
+    """
+    others = same_images(lines, others)
+    both = [
+        (number, question.name, mine, theirs)
+        for number, question in enumerate(asked.questions)
+        if "auroc" in metrics["labels"][question.name]
+        and (mine := margins_of(lines, question.name)) is not None
+        and (theirs := margins_of(others, question.name)) is not None
+    ]
+    if not both:
+        return {}
+    columns, names, mine, theirs = zip(*both, strict=True)
+    counted = {label for number in columns for label in asked.questions[number].labels}
+    for line, other in zip(lines, others, strict=True):
+        said = other.get("label_values") or {}
+        for label in sorted(counted & said.keys()):
+            if line["label_values"][label] != said[label]:
+                raise InputError(
+                    f"--compare {options.compare}: says otherwise of {label} in image {line['image_id']}; compare "
+                    "evaluations of one table"
+                )
+    truth, known = truth_of(embedded.external, asked.questions, options.uncertain, options.blank)
+    rows = list(columns)
+    patients = [row.patient_id for row in embedded.query.rows]
+    ours, others_margins = np.stack(mine, axis=1), np.stack(theirs, axis=1)
+    return compare_labels(names, truth[:, rows], known[:, rows], ours, others_margins, patients)
 
 
 def truth_of(

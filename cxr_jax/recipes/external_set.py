@@ -22,7 +22,7 @@ from cxr_jax.retrieval.corpus import TRAIN, read_pool
 from cxr_jax.retrieval.external import Embedder, same_pictures
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.prompts import EXAMPLE, Question, match_labels, questions_of
-from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.retrieval.store import SplitIndex, splits_in
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.yaml_file import read_mapping
 
@@ -46,6 +46,7 @@ class Options:
     protocol: str = "raw"
     top_k: int = 3
     out: str = ""
+    compare: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,24 @@ def read_asked(options: Options, config: Mapping[str, Any], notes: Notes) -> Ask
         calibration = _read(options, options.calibrate, columns, config, others)
         say(options.calibrate, others.all)
     return Asked(external, questions, classes, class_of, calibration)
+
+
+def check_reports(options: Options, asked: Asked, run: RunFolder | ExportFolder, what: str) -> None:
+    """Refuses an option that is of retrieved reports, which `what` names, where there are none to score.
+
+    Raises:
+      InputError: the set has labels alone, or the model no pool to retrieve from.
+    """
+    if not any(asked.external.reports):
+        raise InputError(
+            f"{what}: is of retrieved reports, and {options.data} has labels alone and no report to hold them against; "
+            "leave it out, or say by --columns where the reports stand"
+        )
+    if options.pool == (TRAIN,) and TRAIN not in splits_in(run.index):
+        raise InputError(
+            f"{what}: is of retrieved reports, and {options.workdir} has no pool of reports; name one by --pool FILE, "
+            "or export the run again with --with_index"
+        )
 
 
 def _read(options: Options, file: str, columns: ColumnMap, config: Mapping[str, Any], notes: Notes) -> ExternalSet:
@@ -156,7 +175,7 @@ def embed(
                     count=count,
                 )
     pool, lost = None, 0
-    if model.has_pool or options.pool != (TRAIN,) or any(external.reports):
+    if model.has_pool or options.pool != (TRAIN,):
         pool, lost = read_pool(embedder, options.pool, notes, barred_ids)
         if options.pool != (TRAIN,):
             held = set(map(normalize_report, (row.report for row in pool.rows)))

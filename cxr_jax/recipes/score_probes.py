@@ -1,10 +1,19 @@
 """What scores see of side and negation, and whether a run's model does."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import cxr_jax
 from cxr_jax.evaluation import predictions, probes, scoring
+from cxr_jax.evaluation.floors import Pool
 from cxr_jax.files import write_json
+from cxr_jax.recipes.external import open_set
+from cxr_jax.recipes.external_reports import answered
+from cxr_jax.recipes.external_set import Options
+from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime import parallel
@@ -40,15 +49,46 @@ def probe_split(workdir: str | Path, split: str = "test", protocol: str = "r2gen
     pool = scoring.pool_of(train, val)
     references, patients = ([getattr(row, name) for row in query.rows] for name in ("report", "patient_id"))
     answers = [train.rows[line[0]].report for line in rows]
+    data = f"{config['data']['description']}, split by {config['data']['split_used']}: {split} split"
+    head = {"split": split, "step": query.step, "protocol": protocol, "n": len(query)}
+    return _probe(run.evaluation(split), data, head, model, query.image_embeddings, references, answers, patients, pool)
+
+
+def probe_external(options: Options) -> Path:
+    """The same of a set from elsewhere, of its images that have a report; writes `eval/NAME/probes.json`.
+
+    Raises:
+      InputError: as `open_set`; or the set has no report, or the model no pool to answer from.
+    """
+    opened = open_set(options, "--probes")
+    embedded, model = opened.embedded, opened.model
+    assert embedded.pool is not None  # checked before the model was loaded
+    _, rows = neighbours_of(embedded.query, embedded.pool, 1)
+    of = answered(opened.run, embedded.query, embedded.pool, rows[:, 0], options.pool)
+    head = embedded.facts | {"protocol": options.protocol, "n": len(of.query)}
+    data, images = embedded.facts["dataset"], of.query.image_embeddings
+    return _probe(opened.folder, data, head, model, images, of.references, of.predictions, of.patients, of.pool)
+
+
+def _probe(
+    folder: Path,
+    data: str,
+    head: Mapping[str, Any],
+    model: Model,
+    images: np.ndarray,
+    references: Sequence[str],
+    answers: Sequence[str],
+    patients: Sequence[str],
+    pool: Pool,
+) -> Path:
+    """Probes the scores of references and answers, and what the model prefers; prints both, and writes probes.json."""
+    protocol = head["protocol"]
     systems = probes.probed_systems(references, answers, pool, protocol)
     results = probes.probe_scores(references, systems, pool, protocol, patients)
-    preferred = probes.preferences(query.image_embeddings, references, model.encode_text, patients)
-    data = f"{config['data']['description']}, split by {config['data']['split_used']}"
-    print(f"{data}: {split} split, {len(query)} images of {len(set(patients))} patients, protocol {protocol}\n")
+    preferred = probes.preferences(images, references, model.encode_text, patients)
+    print(f"{data}, {len(references)} images of {len(set(patients))} patients, protocol {protocol}\n")
     print(probes.text_of(results, preferred))
-    folder = run.evaluation(split)
     folder.mkdir(parents=True, exist_ok=True)
-    head = {"split": split, "step": query.step, "protocol": protocol, "n": len(query)}
     write_json(folder / "probes.json", {**head, "scores": results, "model": preferred})
     print(f"\nprobes: {folder / 'probes.json'}")
     return folder / "probes.json"

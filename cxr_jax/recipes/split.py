@@ -98,13 +98,14 @@ def evaluate_split(
     return folder
 
 
-def predictions_file(given: str, split: str) -> Path:
-    """The predictions file that a run's folder, or the file itself, stands for."""
+def predictions_file(given: str, name: str, scored_by: str = "--split") -> Path:
+    """The predictions file of a split or set, by its name, that a run's folder, or the file itself, stands for."""
     if not Path(given).is_dir():
         return Path(given)
-    file = RunFolder(given).evaluation(split) / "predictions.jsonl"
+    file = RunFolder(given).evaluation(name) / "predictions.jsonl"
     if not file.is_file():
         raise InputError(
-            f"{file}: is not there; score that run first: python -m cxr_jax.evaluate --workdir {given} --split {split}"
+            f"{file}: is not there; score that run first: python -m cxr_jax.evaluate --workdir {given} {scored_by} "
+            f"{name}"
         )
     return file

@@ -55,9 +55,13 @@ def test_two_systems_of_one_kind_seldom_differ_by_chance():
 
 def test_runs_on_other_images_or_references_are_not_compared():
     lines = random_lines(1)
-    with pytest.raises(InputError, match="different images"):
+    with pytest.raises(InputError, match=r"different images \(40 and 39\): the other one lacks 1, i0 for one"):
         compare(lines, lines[1:], "raw", TRAIN)
-    with pytest.raises(InputError, match="different references"):
+    with pytest.raises(InputError, match=r"different images \(39 and 40\): this one lacks 1, i0 for one"):
+        compare(lines[1:], lines, "raw", TRAIN)
+    with pytest.raises(InputError, match=r"some images more than once \(41 and 40 lines of 40\)"):
+        compare([*lines, lines[0]], lines, "raw", TRAIN)
+    with pytest.raises(InputError, match=r"different references \(i0 for one\)"):
         compare(lines, [{**line, "reference": "other"} for line in lines], "raw", TRAIN)
 
 

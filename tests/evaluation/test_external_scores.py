@@ -113,7 +113,7 @@ def changed(rows, **cells):
         (lambda rows: changed(rows, score="inf"), r"column score: 'inf' is no finite number"),
         (lambda rows: changed(rows, score=""), r"column score: '' is no finite number"),
         (lambda rows: changed(rows, system="R2Gen"), r"row 2, column system: 'R2Gen' is none of system, "),
-        (lambda rows: changed(rows, study_id="x"), "row 2: study x is not in the split"),
+        (lambda rows: changed(rows, study_id="x"), "row 2: study x is none of those that are scored"),
         (
             lambda rows: changed(rows, hypothesis="Edema."),
             "row 2, column hypothesis: is not what system says of study 007",

@@ -158,13 +158,25 @@ def test_what_was_trained_on_is_said_and_not_found(run, folder, pictures, capsys
     assert "in the run's training split too, by their pictures" in capsys.readouterr().err
 
 
-def test_an_export_without_index_answers_with_a_pool_of_its_own(bare, folder, tmp_path):
+def test_an_export_without_index_answers_with_a_pool_of_its_own(bare, folder, tmp_path, capsys):
     (tmp_path / "export").mkdir()
     ExportFolder(tmp_path / "export").save_config(bare.config, "0", 3)
     table = table_of(folder, "x.csv")
     arguments = ["--workdir", str(tmp_path / "export"), "--data", str(table)]
-    with pytest.raises(InputError, match=r"holds no pool of reports .* --with_index"):
-        evaluate.main(arguments)
+    # Without a pool: what its labels give, and recall within the set.
+    evaluate.main([*arguments, "--name", "bare"])
+    bare_metrics = json.loads((tmp_path / "export" / "eval" / "bare" / "metrics.json").read_text())
+    assert "scores" not in bare_metrics
+    assert bare_metrics["n"] == 12
+    assert "recall@1" in bare_metrics["retrieval"]["image_to_text"]
+    assert any("no pool of reports (export it --with_index" in remark for remark in bare_metrics["remarks"])
+    assert "no pool of reports" in capsys.readouterr().out
+    zero_shot = json.loads((tmp_path / "export" / "eval" / "bare" / "zero_shot.json").read_text())
+    assert "auroc" in zero_shot["labels"]["Edema"]
+    page = (tmp_path / "export" / "eval" / "bare" / "index.html").read_text()
+    assert page.count("<h3>True report</h3>") == 12
+    with pytest.raises(InputError, match=r"--texts: is of retrieved reports, and .*export has no pool of reports"):
+        evaluate.main([*arguments, "--texts", str(tmp_path / "texts")])
     (tmp_path / "corpus.txt").write_text("The heart is large .\n\nClear lungs .\n")
     evaluate.main([*arguments, "--pool", str(tmp_path / "corpus.txt"), "--out", str(tmp_path / "results")])
     lines = (tmp_path / "results" / "x" / "predictions.jsonl").read_text().splitlines()
@@ -190,7 +202,9 @@ def test_an_export_without_index_answers_with_a_pool_of_its_own(bare, folder, tm
         (["--calibrate", "absent.csv"], r"absent\.csv: no such file"),
         (["--sample", "2x500"], "--sample: .* fewer than 500"),
         (["--sample", "many"], "--sample many: write how many classes"),
-        (["--compare", "x"], "--data and --compare: do not go together"),
+        (["--compare", "absent.jsonl"], r"absent\.jsonl: cannot be read"),
+        (["--labels", "x"], "--data and --labels: do not go together"),
+        (["--probes", "--calibrate", "x"], "--probes and --calibrate: do not go together"),
         (["--score", "x"], "--data and --score: do not go together"),
     ],
 )
