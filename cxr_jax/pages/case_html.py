@@ -94,7 +94,9 @@ def article(number: int, case: Case, findings: Sequence[str], images: Images) ->
     if case.rule_f1 is not None:
         data["rule"] = f"{case.rule_f1:.4f}"
         scores.append(f"rule F1 {case.rule_f1:.2f}")
-    true = f'<h3>True report</h3>\n<p class="report">{_report(case.report, truth)}</p>' if case.report else ""
+    true = (
+        f'<h3>True report</h3>\n<p class="report">{_report(case.report, truth)}</p>' if case.report or compared else ""
+    )
     attributes = " ".join(f'data-{name}="{escape(value)}"' for name, value in data.items())
     newline = "\n"
     return f"""<article {attributes}>

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from cxr_jax import ids
+from cxr_jax.data import copies
 from cxr_jax.data.class_sample import class_sample, classes_of, sizes_of
 from cxr_jax.data.column_maps import ColumnMap, read_column_map
 from cxr_jax.data.external import ExternalSet, read_external
@@ -19,7 +20,7 @@ from cxr_jax.data.reports import normalize_report
 from cxr_jax.errors import InputError
 from cxr_jax.export.folder import ExportFolder
 from cxr_jax.retrieval.corpus import TRAIN, read_pool
-from cxr_jax.retrieval.external import Embedder, same_pictures
+from cxr_jax.retrieval.external import Embedder
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.prompts import EXAMPLE, Question, match_labels, questions_of
 from cxr_jax.retrieval.store import SplitIndex, splits_in
@@ -164,8 +165,9 @@ def embed(
     if model.has_pool:
         known = {ids.key(study.decode()) for study in model.pool.columns.study_ids}
         in_training["by_id"] = sum(ids.key(row.study_id) in known for row in query.rows)
-        pairs = same_pictures(query, model.pool)
-        in_training["by_picture"] = len(pairs)
+        seen, trained = (copies.sketches(index.thumbnails) for index in (query, model.pool))
+        pairs = copies.copies(seen, trained)
+        in_training["by_picture"] = len({image for image, _ in pairs})
         barred_ids |= {model.pool.rows[row].study_id for _, row in pairs}
         for what, count in zip(("study ids", "pictures"), in_training.values(), strict=True):
             if count:

@@ -1,12 +1,10 @@
 """Images and reports that no run has seen, embedded as a split is."""
 
-import io
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from cxr_jax.data import images
 from cxr_jax.data.notes import Notes
@@ -15,12 +13,9 @@ from cxr_jax.data.reports import group_ids
 from cxr_jax.errors import InputError
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.rows import Lazily, Row
-from cxr_jax.retrieval.search import top_k
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.streaming import StreamingEncoder, collect, distinct
 from cxr_jax.training.checkpoint import identity
-
-SAME, SAME_PIXELS, SIDE = 0.995, 2.0, 64  # cosine; greys of 255; pixels
 
 
 class Embedder:
@@ -101,22 +96,3 @@ def taken(index: SplitIndex, rows: Sequence[int] | np.ndarray) -> SplitIndex:
         index.checkpoint,
         index.place,
     )
-
-
-def same_pictures(query: SplitIndex, train: SplitIndex) -> list[tuple[int, int]]:
-    """(Row of the query, row of `train`) where the nearest training image is the very same picture.
-
-    Its embedding must be nearly the same, and then its thumbnail, whose pixels are compared: so a picture that was
-    turned or cut is not found.
-    """
-    similarity, nearest = top_k(query.image_embeddings, train.image_embeddings, 1)
-    alike = np.flatnonzero(similarity[:, 0] > SAME).tolist()
-    pairs = [(i, int(nearest[i, 0])) for i in alike]
-    return [(i, row) for i, row in pairs if _difference(query.thumbnails[i], train.thumbnails[row]) <= SAME_PIXELS]
-
-
-def _difference(one: bytes, other: bytes) -> float:
-    """The mean difference of two JPEGs' greys, at SIDE × SIDE."""
-    small = (Image.open(io.BytesIO(jpeg)).convert("L").resize((SIDE, SIDE)) for jpeg in (one, other))
-    first, second = (np.asarray(image, np.float64) for image in small)
-    return float(np.abs(first - second).mean())

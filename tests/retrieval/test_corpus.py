@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from cxr_jax.data import images
 from cxr_jax.data.notes import Notes
 from cxr_jax.errors import InputError
 from cxr_jax.retrieval.corpus import read_corpus, read_pool
-from cxr_jax.retrieval.external import Embedder, same_pictures, taken
+from cxr_jax.retrieval.external import Embedder
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.store import SplitIndex
@@ -107,14 +106,3 @@ def test_an_image_and_a_text_as_one_query(embedder):
         cosines = (query @ model.pool.image_embeddings[::2].T)[0]
         assert [neighbour.row.study_id for neighbour in found] == [f"S{i}" for i in np.argsort(-cosines)]
         np.testing.assert_allclose([n.similarity for n in found], np.sort(cosines)[::-1], atol=1e-5)
-
-
-def test_the_same_picture_must_look_the_same_too(embedder):
-    pool = embedder.model.pool
-    query = taken(pool, [3, 5])
-    assert same_pictures(query, pool) == [(0, 3), (1, 5)]
-    white = SplitIndex(
-        "q", 4, list(query.rows), query.image_embeddings, query.text_embeddings,
-        [images.encode_jpeg(np.full((8, 8), 250, np.uint8))] * 2,
-    )  # fmt: skip
-    assert same_pictures(white, pool) == []
