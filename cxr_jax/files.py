@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import math
 import os
 import shutil
 import uuid
@@ -55,10 +56,22 @@ def write_text(file: Path, text: str) -> None:
 
 
 def write_lines(file: Path, values: Iterable[Any]) -> None:
-    """JSON, an object a line, whole or not at all."""
-    write_text(file, "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values))
+    """JSON, an object a line, whole or not at all; null as in `write_json`."""
+    write_text(file, "".join(_json(value) + "\n" for value in values))
 
 
 def write_json(file: Path, value: Any) -> None:
-    """JSON, whole or not at all."""
-    write_text(file, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """JSON, whole or not at all; null where a number is NaN or infinite, which JSON has no word for."""
+    write_text(file, _json(value, indent=2) + "\n")
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value

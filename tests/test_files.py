@@ -1,9 +1,10 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cxr_jax.files import whole, write_json, write_text
+from cxr_jax.files import whole, write_json, write_lines, write_text
 
 
 def test_files_are_written_whole_or_not_at_all(tmp_path):
@@ -16,6 +17,18 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
         write_text(file, "\ud800")
     assert json.loads(file.read_text(encoding="utf-8")) == {"ü": [1, 2]}
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_json_has_no_word_for_nan(tmp_path):
+    file = tmp_path / "a.json"
+    write_json(file, {"a": float("nan"), "b": [1.5, (float("inf"), np.float64("nan"))], "c": {"d": 2}})
+    assert json.loads(file.read_text(), parse_constant=pytest.fail) == {
+        "a": None,
+        "b": [1.5, [None, None]],
+        "c": {"d": 2},
+    }
+    write_lines(file, [{"a": float("nan")}, {"a": "ü"}])
+    assert file.read_text(encoding="utf-8") == '{"a": null}\n{"a": "ü"}\n'
 
 
 def test_until_the_end_the_old_file_is_there(tmp_path):

@@ -58,7 +58,12 @@ def class_columns(
 
 
 def class_scores(columns: Columns, patients: Clusters) -> dict[str, Any]:
-    """The means over the queries, and under "intervals" their 95 % intervals over patients."""
-    low, high = interval(partial(resampled_means, columns), len(patients), patients)
-    ends = {name: [float(low[i]), float(high[i])] for i, name in enumerate(columns) if "chance" not in name}
-    return {**means(columns), "intervals": ends}
+    """The means over the queries, and under "intervals" their 95 % intervals over patients.
+
+    What no query has is left out, and "not_measurable" says why.
+    """
+    measured = {name: column for name, column in columns.items() if not np.isnan(column).all()}
+    low, high = interval(partial(resampled_means, measured), len(patients), patients)
+    ends = {name: [float(low[i]), float(high[i])] for i, name in enumerate(measured) if "chance" not in name}
+    lacking = {name: "no query has another target of its class" for name in columns if name not in measured}
+    return {**means(measured), "intervals": ends} | ({"not_measurable": lacking} if lacking else {})

@@ -133,6 +133,7 @@ def evaluate_external(options: Options, exchange: Exchange = NO_EXCHANGE) -> Pat
         sampled = {"sample": options.sample, "seed": options.seed, "classes": list(asked.classes)}
         result.metrics["by_class"] = sampled | by_class
         result.tables[f"Retrieval by class, {options.sample}"] = class_table(by_class)
+        result.remarks += external_classes.remarks_of(by_class)
         write_text(folder / "sample.csv", external_classes.sample_csv(query, asked.classes, embedded.class_of))
     _write(folder, result, embedded, nearest, opened.config)
     return folder

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,15 @@ def by_class(
     columns = class_columns(texts @ images.T, np.arange(len(classes)), class_of)
     result["sentence_to_image"] = means(columns)  # a query a class: too few to draw from
     return result | {"sentences": {name: list(of_class) for name, of_class in sentences.items()}}
+
+
+def remarks_of(by_class: Mapping[str, Any]) -> list[str]:
+    """What cannot be measured of a sample, and why: a sentence a direction and reason."""
+    lacking: dict[str, list[str]] = {}
+    for direction, scores in by_class.items():
+        for name, why in scores.get("not_measurable", {}).items():
+            lacking.setdefault(f"{direction.replace('_', ' ')}: {why}", []).append(name)
+    return [f"No {', '.join(names)} of {where}." for where, names in lacking.items()]
 
 
 def sample_csv(query: SplitIndex, classes: Sequence[str], class_of: np.ndarray) -> str:

@@ -57,3 +57,14 @@ def test_intervals_are_over_patients():
     assert low < alone["precision@5"] < high
     assert set(alone["intervals"]) == {"precision@5", "map"}
     assert wide != [low, high]
+
+
+def test_what_no_query_has_is_left_out_and_said():
+    classes = np.array([0, 1])  # one of each: none has another of its class
+    columns = class_columns(np.ones((2, 2)), classes, classes, barred=np.eye(2, dtype=bool))
+    scores = class_scores(columns, ["p", "q"])
+    assert scores == {
+        "chance_precision": 0,
+        "intervals": {},
+        "not_measurable": {"map": "no query has another target of its class"},
+    }

@@ -140,6 +140,27 @@ def test_a_sample_by_class(run, folder):
     assert (run.evaluation("again") / "sample.csv").read_text() == (place / "sample.csv").read_text()
 
 
+def test_a_sample_of_one_each_says_what_it_cannot_measure(run, folder, capsys):
+    table = table_of(folder, name="one.csv")
+    evaluate.main(["--workdir", str(run.root), "--data", str(table), "--sample", "2x1"])
+    place = run.evaluation("one_2x1")
+    for name in ("metrics.json", "zero_shot.json"):
+        json.loads((place / name).read_text(), parse_constant=pytest.fail)
+    by_class = json.loads((place / "metrics.json").read_text())["by_class"]["image_to_image"]
+    assert "map" not in by_class
+    assert by_class["not_measurable"] == {"map": "no query has another target of its class"}
+    assert "No map of image to image: no query has another target of its class." in capsys.readouterr().out
+
+
+def test_one_image_is_a_set(run, folder):
+    table = table_of(folder, name="single.csv", rows=1)
+    evaluate.main(["--workdir", str(run.root), "--data", str(table)])
+    for name in ("metrics.json", "zero_shot.json"):
+        json.loads((run.evaluation("single") / name).read_text(), parse_constant=pytest.fail)
+    evaluate.main(["--workdir", str(run.root), "--data", str(table), "--probes"])
+    json.loads((run.evaluation("single") / "probes.json").read_text(), parse_constant=pytest.fail)
+
+
 def test_what_was_trained_on_is_said_and_not_found(run, folder, pictures, capsys):
     train = SplitIndex.load(run.index, "train")
     (folder / "seen.png").write_bytes(images.encode_png(pictures[0]))
