@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from cxr_jax import ids
+from cxr_jax.data.image_files import plain_path
 from cxr_jax.data.inputs import named_columns
 from cxr_jax.data.notes import Notes, say
 from cxr_jax.data.tables import open_table
@@ -25,7 +26,7 @@ from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluation import probe_tables
 from cxr_jax.evaluation.label_policies import UNCERTAIN
 from cxr_jax.evaluation.linear_probe import check_installed, probe
-from cxr_jax.evaluation.probe_data import labels_of, patients_of, split_rows
+from cxr_jax.evaluation.probe_data import labels_of, one_row_an_image, patients_of, split_rows
 from cxr_jax.files import write_json
 from cxr_jax.retrieval import embedding_file
 
@@ -61,7 +62,7 @@ def probe_file(
     if not there.all():
         notes.add(f"rows have no {name}, and are left out", count=int((~there).sum()))
     if labels is not None:
-        columns, found = _with_table(columns, labels)
+        columns, found = _with_table(columns, labels, notes)
         if not found.all():
             notes.add(f"rows are not in {labels}, and are left out", count=int((~found).sum()))
         there &= found
@@ -69,9 +70,16 @@ def probe_file(
     if not rows:
         raise InputError(f"{source}: no row has both an embedding and labels; are they of the same images?")
     vectors, columns = vectors[rows], {key: [cells[row] for row in rows] for key, cells in columns.items()}
-    known = labels_of(columns, label_columns or [LABELS], uncertain, source)
+    known = labels_of(columns, label_columns or [LABELS], uncertain, source, notes)
     patients = patients_of(columns, notes)
     splits = split_rows(columns, split, patients, known, seed, source)
+    if name == "image_embedding":
+        one_each, known = one_row_an_image(columns, known, notes)
+        vectors, patients = vectors[one_each], [patients[row] for row in one_each.tolist()]
+        # An image is of one patient, so all of its rows are in one split.
+        splits = {
+            part: np.searchsorted(one_each, np.intersect1d(one_each, of_part)) for part, of_part in splits.items()
+        }
     say(embeddings, notes.all)
     how = "column" if split == "column" or (split == "auto" and "split" in columns) else "patient"
     result: dict[str, Any] = {
@@ -97,17 +105,17 @@ def probe_file(
     return file
 
 
-def _with_table(columns: dict[str, list[str]], file: Path) -> tuple[dict[str, list[str]], np.ndarray]:
+def _with_table(columns: dict[str, list[str]], file: Path, notes: Notes) -> tuple[dict[str, list[str]], np.ndarray]:
     """The columns with those of a table in place of them or beside them, and bool (n,): which rows it has."""
     table = open_table(file)
-    names = named_columns(table, {})
+    names = named_columns(table, {}, notes)
     key = next((one for one in KEYS if one in names and one in columns), None)
     if key is None:
         raise InputError(
             f"{file}: shares none of the columns {', '.join(KEYS)} with the embeddings, by which labels are found; "
             f"they have {', '.join(columns)}"
         )
-    plain = (lambda cell: cell) if key == "image" else ids.key
+    plain = plain_path if key == "image" else ids.key
     of_key: dict[str, dict[str, str]] = {}
     for row in table.rows(names):
         if of_key.setdefault(plain(row.cells[key]), row.cells) != row.cells:

@@ -97,6 +97,17 @@ def test_labels_of_another_table(write, columns, tmp_path, capsys):
 
 
 @needs_sklearn
+def test_an_image_in_two_rows_without_a_patient_is_one_example(write, columns, capsys):
+    """A row a box, as detection sets have them."""
+    images = [f"{number // 2}.png" for number in range(COUNT)]
+    labels = [columns["labels"][2 * (number // 2)] if number % 2 else "" for number in range(COUNT)]
+    result = run(write(patient_id=None, image=images, labels=labels), "--percent", "100")
+    assert sum(part["rows"] for part in result["splits"].values()) == COUNT // 2
+    assert sum(part["patients"] for part in result["splits"].values()) == COUNT // 2
+    assert "images stand in several rows, which are made one" in capsys.readouterr().err
+
+
+@needs_sklearn
 def test_a_patient_in_two_splits_is_refused_or_dealt_anew(write):
     file = write(split=["train"] * 71 + ["val"] * 23 + ["test"] * 26)
     with pytest.raises(InputError, match=r"patient p35 is in train and in val; .* --split patient") as error:

@@ -1,7 +1,7 @@
 """A set from elsewhere, to be scored: a table of images with labels, with reports, or both; or a folder of images."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,8 @@ import numpy as np
 from cxr_jax.csv_table import Row, listed
 from cxr_jax.data import folders, ids
 from cxr_jax.data.column_maps import CELLS, Cell, ColumnMap, fitted
-from cxr_jax.data.image_files import ImageFiles, without_suffix
+from cxr_jax.data.image_files import ImageFiles, plain_path, without_suffix
+from cxr_jax.data.label_names import one_spelling
 from cxr_jax.data.label_values import YES, label_columns, of_image, values_of_row
 from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_placeholder
@@ -66,15 +67,24 @@ def read_external(
     if not rows:
         raise InputError(f"{file}: has no rows; add one an image")
     said = [values_of_row(columns, row, file) for row in rows]
+    stated = (*columns.values, *columns.masks)
+    spelt = one_spelling((*stated, *(name for _, cell in said for name in sorted(cell or ()))), notes)
+    said = [(of_columns, cell and {spelt[name] for name in cell}) for of_columns, cell in said]
+    _refuse_twice(file, stated, {name for _, cell in said for name in cell or ()}, spelt)
     absent = {name.casefold() for name in columns.normal}
     out = {name.casefold() for name in columns.leave_out}
     names = sorted({name for _, cell in said for name in cell or () if name.casefold() not in absent | out})
     rows_of: dict[str, list[int]] = {}
+    written: dict[str, dict[str, None]] = {}  # of each image, how it is named
     for number, row in enumerate(rows):
         image = columns.cells["image"].of(row.cells["image"])
         if not image or is_placeholder(image) or not Path(image).name:
             raise InputError(f"{file} {row.where}: image is empty or no file's name; fill it in or leave the row out")
-        rows_of.setdefault(image, []).append(number)
+        rows_of.setdefault(plain_path(image), []).append(number)
+        written.setdefault(plain_path(image), {})[image] = None
+    for names_of_one in written.values():
+        if len(names_of_one) > 1:
+            notes.add("images are named in several ways, each is taken for one", " and ".join(map(repr, names_of_one)))
     files = ImageFiles(images or (file if file.is_dir() else file.parent))
     unified = {
         key: ids.unify([_cell(columns, rows[numbers[0]], key) for numbers in rows_of.values()], key, notes)
@@ -97,7 +107,7 @@ def read_external(
         records.append(
             dataclasses.replace(
                 record,
-                image=files.find(image),
+                image=files.find(next(iter(written[image]))),
                 study_id=study,
                 patient_id=unified["patient_id"][place] or f"study:{study}",
                 labels=tuple(label for label, value in of_labels.items() if value == YES),
@@ -112,6 +122,19 @@ def read_external(
     return ExternalSet(
         file, columns, records, reports, labels, np.array(values, np.int8).reshape(len(records), len(labels))
     )
+
+
+def _refuse_twice(file: Path, stated: Sequence[str], named: Collection[str], spelt: Mapping[str, str]) -> None:
+    """A label that two columns speak of, for they may contradict each other."""
+    first: dict[str, str] = {}
+    for label in stated:
+        if (other := first.setdefault(spelt[label], label)) != label:
+            raise InputError(f"{file}: columns {other} and {label} are one label, but for case; remove one of them")
+        if spelt[label] in named:
+            raise InputError(
+                f"{file}: label {label} has a column, and stands among the names of another; say by --columns which "
+                "counts"
+            )
 
 
 def _read(file: Path, columns: ColumnMap, notes: Notes) -> tuple[ColumnMap, list[Row]]:

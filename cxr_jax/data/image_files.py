@@ -1,6 +1,7 @@
 """Where the images lie that a table names: by path below a folder, or by name anywhere below it."""
 
 import os
+import posixpath
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -54,6 +55,11 @@ class ImageFiles:
                 if not name.startswith("."):
                     files.setdefault(without_suffix(name), []).append(Path(parent, name))
         return files
+
+
+def plain_path(name: str) -> str:
+    """A path as all of its spellings have it: "./a//b.png" and, as Windows has it, "a\\b.png" are "a/b.png"."""
+    return posixpath.normpath(name.replace("\\", "/"))
 
 
 def without_suffix(name: str) -> str:

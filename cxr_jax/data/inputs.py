@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import yaml
@@ -93,7 +93,7 @@ def _of_lines(file: Path) -> Inputs:
 
 def _of_table(file: Path, section: str, given: Mapping[str, str], root: Path, notes: Notes) -> Inputs:
     table = open_table(file)
-    names = named_columns(table, given)
+    names = named_columns(table, given, notes)
     has_texts = [name for name in TEXTS if name in names]
     if "image" not in names and not has_texts:
         raise InputError(
@@ -113,12 +113,22 @@ def _of_table(file: Path, section: str, given: Mapping[str, str], root: Path, no
         if name not in COLUMNS and max(map(len, column)) > LONGEST:
             notes.add(f"columns have cells of more than {LONGEST} characters, and are left out", repr(name))
         else:
-            columns[name] = column
+            columns[_free_name(name, cells, notes)] = column
     return Inputs(file, columns or {"row": [str(row.number) for row in rows]}, images, texts)
 
 
-def named_columns(table: PlainTable | ObjectTable, given: Mapping[str, str]) -> dict[str, str]:
-    """Every column that can be read as text, ours under our names: {name: column}."""
+def _free_name(name: str, taken: Collection[str], notes: Notes) -> str:
+    """What a column is called beside the file's own, which may have its name."""
+    free = name
+    while free in NOT_OURS or (free != name and free in taken):
+        free = f"table_{free}"
+    if free != name:
+        notes.add("columns are called as the file's own, and are stored under another name", f"{name!r} as {free!r}")
+    return free
+
+
+def named_columns(table: PlainTable | ObjectTable, given: Mapping[str, str], notes: Notes) -> dict[str, str]:
+    """Every column that can be read as text, ours under our names: {name: column}; the notes name the others."""
     names: dict[str, str] = {}
     for name, column in given.items():
         there = [theirs for theirs in table.columns if theirs == column] or alike(table.columns, column)
@@ -141,8 +151,12 @@ def named_columns(table: PlainTable | ObjectTable, given: Mapping[str, str]) -> 
         if name not in names and there:
             names[name] = there[0]
     for column in table.columns:
-        if column not in (*names.values(), *names, *NOT_OURS) and _is_text(table, column):
+        if column in (*names.values(), *names):
+            continue
+        if _is_text(table, column):
             names[column] = column
+        else:
+            notes.add("columns hold more than text and numbers, and are left out", repr(column))
     return names
 
 

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from cxr_jax.data import ids
+from cxr_jax.data.image_files import plain_path
+from cxr_jax.data.label_names import means_none, one_spelling
 from cxr_jax.data.label_values import BLANK, NO, YES, truth_and_known, value_of
 from cxr_jax.data.notes import Notes
 from cxr_jax.data.placeholders import is_placeholder
@@ -28,11 +30,12 @@ class Labels:
     known: Bool[np.ndarray, "N L"]
 
 
-def labels_of(columns: Columns, names: Sequence[str], uncertain: str, source: str) -> Labels:
+def labels_of(columns: Columns, names: Sequence[str], uncertain: str, source: str, notes: Notes) -> Labels:
     """The labels in a table's columns.
 
     A column of 1, 0, -1 (or u) and blanks is a label, by the column's name. Any other holds names, one or, separated by
-    |, several: each of them is a label. A blank says that there is none.
+    |, several: each of them is a label, whatever its case. A blank says that there is none. The notes say which labels
+    are written in several cases, and which are words for a study without findings.
 
     Args:
       columns: cells by name.
@@ -59,10 +62,14 @@ def labels_of(columns: Columns, names: Sequence[str], uncertain: str, source: st
             raise InputError(
                 f"{source}: column {name} holds 1 and 0, and {odd[:40]!r}; write 1, 0, -1 or nothing, or names alone"
             )
-        of_rows = [{one.strip() for one in listed_names(cell)} for cell in columns[name]]
-        for label in sorted({one for row in of_rows for one in row if one and not is_placeholder(one)}):
-            if label in present:
+        written = [[one.strip() for one in listed_names(cell)] for cell in columns[name]]
+        spelt = one_spelling((one for row in written for one in row if one and not is_placeholder(one)), notes)
+        of_rows = [{spelt[one] for one in row if one in spelt} for row in written]
+        for label in sorted(set(spelt.values())):
+            if label.casefold() in map(str.casefold, present):
                 raise InputError(f"{source}: label {label!r} stands in two columns; name one by --label_column")
+            if means_none(label):
+                notes.add("labels say that there is no finding, and are probed as the others are", repr(label))
             present[label] = np.array([label in row for row in of_rows])
             known[label] = np.ones(len(of_rows), bool)
     if not present:
@@ -71,29 +78,56 @@ def labels_of(columns: Columns, names: Sequence[str], uncertain: str, source: st
 
 
 def patients_of(columns: Columns, notes: Notes) -> list[str]:
-    """Each row's patient: as patient_id has it, or else its study, or else the row itself.
+    """Each row's patient: as patient_id has it, or else its study, or else its image, or else the row itself.
 
-    Ids that programs wrote in several ways are one (`cxr_jax.data.ids.unify`).
+    Ids that programs wrote in several ways are one (`cxr_jax.data.ids.unify`). A row that names neither patient nor
+    study has those of another row of its image.
 
     Raises:
       InputError: an image is of two patients.
     """
     count = len(next(iter(columns.values())))
-    patients = [f"row {row}" for row in range(count)]
+    images = [plain_path(image) if image else "" for image in columns.get("image", [""] * count)]
+    alone = [f"image {image}" if image else f"row {row}" for row, image in enumerate(images)]
+    patients = list(alone)
     for column in ("study_id", "patient_id"):
         if column in columns:
             named = ids.unify([cell.strip() for cell in columns[column]], column, notes)
             patients = [name or before for name, before in zip(named, patients, strict=True)]
-    if alone := sum(patient.startswith("row ") for patient in patients):
-        notes.add("rows name neither patient nor study: each counts as a patient of its own", count=alone)
-    if "image" in columns:
-        first: dict[str, str] = {}
-        for image, patient in zip(columns["image"], patients, strict=True):
-            if image and first.setdefault(image, patient) != patient:
-                raise InputError(
-                    f"image {image}: is of patient {first[image]} and of patient {patient}; leave one row of it out"
-                )
+    of_image: dict[str, str] = {}
+    for image, patient, itself in zip(images, patients, alone, strict=True):
+        if image and patient != itself and of_image.setdefault(image, patient) != patient:
+            raise InputError(
+                f"image {image}: is of patient {of_image[image]} and of patient {patient}; leave one row of it out"
+            )
+    patients = [
+        of_image.get(image, patient) if patient == itself else patient
+        for image, patient, itself in zip(images, patients, alone, strict=True)
+    ]
+    if unnamed := len(set(patients) & set(alone)):
+        notes.add("images or rows name neither patient nor study: each counts as a patient of its own", count=unnamed)
     return patients
+
+
+def one_row_an_image(columns: Columns, labels: Labels, notes: Notes) -> tuple[Int[np.ndarray, " R"], Labels]:
+    """The first row of each image, and their labels: one is there that any row of the image has.
+
+    Rows that name no image stay as they are. The notes count the images of several rows.
+    """
+    first: dict[str, int] = {}
+    home = np.arange(len(labels.present))
+    for row, image in enumerate(columns.get("image", [])):
+        if image:
+            home[row] = first.setdefault(plain_path(image), row)
+    rows, place, sizes = np.unique(home, return_inverse=True, return_counts=True)
+    if several := int((sizes > 1).sum()):
+        notes.add(
+            "images stand in several rows, which are made one: a label is there that one of them has", count=several
+        )
+    present, known = (np.zeros((len(rows), len(labels.names)), bool) for _ in range(2))
+    np.logical_or.at(present, place, labels.present & labels.known)
+    np.logical_or.at(known, place, labels.known)
+    return rows, Labels(labels.names, present, known)
 
 
 def split_rows(

@@ -103,8 +103,14 @@ def policy_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def score_remarks(metrics: Mapping[str, Any]) -> list[str]:
-    """Sentences beneath `score_table`: how many different reports there are, and why a ceiling lies under a floor."""
+    """Sentences beneath `score_table`: how many different reports there are, and why a ceiling lies under a floor.
+
+    Of val also what was chosen on it, "chosen_on_val".
+    """
     remarks = []
+    if metrics.get("split") == "val" and metrics.get("chosen_on_val"):
+        chosen = ", ".join(metrics["chosen_on_val"])
+        remarks.append(f"Chosen on this very split, val, so that their scores are too good: {chosen}.")
     distinct = metrics.get("distinct_reports", {})
     if "predicted" in distinct:
         remarks.append(

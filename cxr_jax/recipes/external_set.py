@@ -11,10 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from cxr_jax import ids
+from cxr_jax.csv_table import listed
 from cxr_jax.data import copies
 from cxr_jax.data.class_sample import class_sample, classes_of, sizes_of
 from cxr_jax.data.column_maps import ColumnMap, read_column_map
 from cxr_jax.data.external import ExternalSet, read_external
+from cxr_jax.data.label_names import means_none
 from cxr_jax.data.notes import Notes, say
 from cxr_jax.data.reports import normalize_report
 from cxr_jax.errors import InputError
@@ -22,7 +24,7 @@ from cxr_jax.export.folder import ExportFolder
 from cxr_jax.retrieval.corpus import TRAIN, read_pool
 from cxr_jax.retrieval.external import Embedder
 from cxr_jax.retrieval.model import Model
-from cxr_jax.retrieval.prompts import EXAMPLE, Question, match_labels, questions_of
+from cxr_jax.retrieval.prompts import EXAMPLE, Question, default_nothings, match_labels, questions_of
 from cxr_jax.retrieval.store import SplitIndex, splits_in
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.yaml_file import read_mapping
@@ -76,7 +78,7 @@ def read_asked(options: Options, config: Mapping[str, Any], notes: Notes) -> Ask
         classes = classes_of(count, external.names, external.columns.classes, options.data)
         rows, class_of = class_sample(external.values, external.names, classes, size, options.seed)
         external = external.take(rows)
-    questions = _questions(options, external, classes or external.names)
+    questions = _questions(options, external, classes or external.names, notes)
     if not questions and not any(external.reports):
         raise InputError(
             f"{options.data}: has neither labels nor reports in its columns {', '.join(external.columns.cells)}; say "
@@ -116,8 +118,19 @@ def _read(options: Options, file: str, columns: ColumnMap, config: Mapping[str, 
     return read_external(Path(file).expanduser(), columns, images, data["section"], data["view"], notes)
 
 
-def _questions(options: Options, external: ExternalSet, names: Sequence[str]) -> list[Question]:
+def _questions(options: Options, external: ExternalSet, names: Sequence[str], notes: Notes) -> list[Question]:
     """What is asked of the images: by --zero_shot, or by the map's prompts, or else each of the names."""
+    asked = _asked(options, external, names, notes)
+    for name in default_nothings(asked):
+        notes.add(
+            "labels say that there is no finding, and are asked for by default sentences all the same, which do not "
+            "say so: write sentences of their own",
+            repr(name),
+        )
+    return asked
+
+
+def _asked(options: Options, external: ExternalSet, names: Sequence[str], notes: Notes) -> list[Question]:
     if not external.names:
         if options.zero_shot:
             raise InputError(f"--zero_shot: {options.data} has no labels to hold it against; say where by --columns")
@@ -133,6 +146,19 @@ def _questions(options: Options, external: ExternalSet, names: Sequence[str]) ->
         questions = [dataclasses.replace(q, labels=labels) for q, labels in zip(asked, there, strict=True) if labels]
     else:
         questions = questions_of({name: {} for name in names}, source)
+        for name in default_nothings(questions):
+            notes.add(
+                "labels say that there is no finding, and are not asked for: name them under normal: in --columns, or "
+                "write sentences for them (--zero_shot)",
+                repr(name),
+            )
+        findings = [question for question in questions if not means_none(question.name)]
+        if not findings:
+            raise InputError(
+                f"{options.data}: its only labels, {listed(names)}, say that there is no finding; write sentences for "
+                "them (--zero_shot), or say by --columns where the findings stand"
+            )
+        questions = findings
     return match_labels(questions, external.names, source)
 
 

@@ -16,6 +16,12 @@ from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime.run_folder import RunFolder
 
+# What of a method is chosen on val (`voting.Thresholds`, `drafts.predictions_of`).
+CHOSEN = {
+    "compose": ("the thresholds of drafts' votes", "those of drafts' labels"),
+    "sentences": ("the thresholds of drafts' labels",),
+}
+
 
 def evaluate_split(
     workdir: str | Path,
@@ -58,6 +64,7 @@ def evaluate_split(
         train, val, query, rows, dataset, protocol, data_split, uncertain=uncertain, predicted=predicted
     )
     metrics["method"] = method
+    metrics["chosen_on_val"] = ["the constant report", *CHOSEN.get(method, ())]
     add_scores(metrics, external, [line["patient_id"] for line in lines])
     note_scores(lines, external)
     if others:

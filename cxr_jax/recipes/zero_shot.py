@@ -1,5 +1,6 @@
 """A run's split, labelled by opposite sentences."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from cxr_jax.evaluation.zero_shot import zero_shot_metrics
 from cxr_jax.files import write_json
 from cxr_jax.labels.csv_files import read_labels
 from cxr_jax.labels.indicators import indicators
-from cxr_jax.retrieval.prompts import match_labels, read_questions
+from cxr_jax.retrieval.prompts import default_nothings, match_labels, read_questions
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.zero_shot import margins
 from cxr_jax.runtime import parallel
@@ -33,6 +34,12 @@ def zero_shot_split(workdir: str | Path, prompts: str | Path, split: str = "test
         run, or the run no such split.
     """
     questions = read_questions(Path(prompts))
+    for name in default_nothings(questions):
+        print(
+            f"{prompts}: {name} says that there is no finding, which default sentences do not say; write sentences of "
+            "its own",
+            file=sys.stderr,
+        )
     run = RunFolder(workdir)
     config = run.load_config()
     held_out = {name: SplitIndex.load(run.index, name) for name in ("val", "test")}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -27,6 +28,10 @@ from cxr_jax.training.checkpoint import identity
 
 Images = Any  # what `images.grey_of` takes, one or several; what is none of that is refused by name
 BATCH = 32  # images or texts encoded at a time, at most
+HALF = (
+    "draft.method=compose: the model has no thresholds chosen on a validation split (an export without "
+    "index/draft.json), so a draft says what half of the neighbours' votes are for; export the run again --with_index"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +51,13 @@ class Model:
     Args:
       step: the checkpoint's, where there is no pool that knows it.
       thresholds: what gives drafts' votes theirs, once one is asked for (`loading.of_validation`); the majority has its
-        way where None.
+        way where None, which standard error says at the first draft by `compose`.
 
     Raises:
       InputError: the pool is of another checkpoint.
     """
+
+    _said = False  # that there are no thresholds
 
     def __init__(
         self,
@@ -97,7 +104,9 @@ class Model:
         Raises:
           InputError: the pool is of another checkpoint.
         """
-        own = (lambda _: self.drafter.thresholds) if self.has_pool else self._thresholds
+        own = self._thresholds
+        if own is not None and self.has_pool:
+            own = lambda _: self.drafter.thresholds  # noqa: E731
         model = Model(self.config, self.variables, self.tokenizer, pool, thresholds=own)
         model._encode = self._encode
         return model
@@ -226,6 +235,9 @@ class Model:
           neighbours: `neighbours` of these, where they are at hand.
         """
         neighbours = self.neighbours(embeddings) if neighbours is None else neighbours
+        if method == "compose" and self._thresholds is None and not self._said:
+            print(HALF, file=sys.stderr, flush=True)
+            self._said = True
         if method != "sentences":
             return self.drafter.drafts(method, neighbours)
         pool, candidates = self._sentences

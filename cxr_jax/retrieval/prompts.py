@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cxr_jax.data.label_names import means_none
 from cxr_jax.errors import InputError
 from cxr_jax.yaml_file import label_of, read_mapping, texts_of
 
@@ -51,6 +52,15 @@ def questions_of(content: Mapping[Any, Any], source: str) -> list[Question]:
       InputError: an entry is not in that form.
     """
     return [_question(name, entry, source) for name, entry in content.items()]
+
+
+def default_nothings(questions: Sequence[Question]) -> list[str]:
+    """Those that ask for the absence of findings, "No Finding" say, by a default sentence, which cannot say so."""
+    return [
+        question.name
+        for question in questions
+        if means_none(question.name) and _default(POSITIVE, question.name)[0] in question.positive
+    ]
 
 
 def as_questions(prompts: Prompts) -> list[Question]:
@@ -127,7 +137,7 @@ def _question(name: Any, entry: Any, source: str) -> Question:
         if key not in (*SIDE_KEYS, "labels"):
             raise InputError(f"{where}: has no key {key}; there are positive, negative and labels")
     positive, negative = (
-        texts_of(entry[key], f"{where}: {key}") if key in entry else tuple(_sentence(t, name) for t in templates)
+        texts_of(entry[key], f"{where}: {key}") if key in entry else _default(templates, label)
         for key, templates in zip(SIDE_KEYS, (POSITIVE, NEGATIVE), strict=True)
     )
     both = set(positive) & set(negative)
@@ -135,6 +145,10 @@ def _question(name: Any, entry: Any, source: str) -> Question:
         raise InputError(f"{where}: {min(both)!r} stands under positive and under negative; it can only be one")
     labels = texts_of(entry["labels"], f"{where}: labels") if "labels" in entry else (label,)
     return Question(label, positive, negative, labels)
+
+
+def _default(templates: Sequence[str], label: str) -> tuple[str, ...]:
+    return tuple(_sentence(template, label) for template in templates)
 
 
 def _sentence(template: str, label: str) -> str:

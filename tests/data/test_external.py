@@ -94,3 +94,35 @@ def test_values_have_a_column_a_label_even_where_there_is_none(read):
     found, _ = read("image,report\na.png,Clear.\n")
     assert found.values.shape == (1, 0)
     assert found.values.dtype == np.int8
+
+
+def test_names_of_several_cases_are_one_label(read):
+    found, notes = read("image,labels\na.png,Pneumonia\nb.png,pneumonia|Mass\nc.png,PNEUMONIA\nd.png,\n")
+    assert found.names == ("Mass", "Pneumonia")
+    assert found.values.tolist() == [[NO, YES], [YES, YES], [NO, YES], [NO, NO]]
+    assert [record.labels for record in found.records] == [("Pneumonia",), ("Mass", "Pneumonia"), ("Pneumonia",), ()]
+    assert notes == [
+        "1 labels are written in several cases, each of them is taken for one "
+        "('Pneumonia' and 'pneumonia' and 'PNEUMONIA')"
+    ]
+
+
+def test_a_label_of_two_columns_is_refused(read):
+    with pytest.raises(InputError, match="columns Edema and edema are one label, but for case; remove one"):
+        read("image,Edema,edema\na.png,1,0\nb.png,0,1\n")
+    with pytest.raises(InputError, match="label Edema has a column, and stands among the names of another"):
+        read("image,Edema,labels\na.png,1,edema\n", "{values: [Edema], labels: labels}")
+
+
+def test_an_image_is_one_however_its_path_is_written(read, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "b.png").write_text("")
+    found, notes = read("image,labels\na.png,Mass\n./a.png,Edema\nin\\b.png,Mass\nin//b.png,\n./c.png,\n")
+    assert [record.image_id for record in found.records] == ["a.png", "in/b.png", "c.png"]
+    assert [record.study_id for record in found.records] == ["a", "in/b", "c"]
+    assert found.records[1].image == tmp_path / "in" / "b.png"
+    assert found.values.tolist() == [[YES, YES], [NO, YES], [NO, NO]]
+    assert notes == [
+        "2 images are named in several ways, each is taken for one "
+        "('a.png' and './a.png', 'in\\\\b.png' and 'in//b.png')"
+    ]

@@ -40,9 +40,22 @@ def test_columns_that_travel_and_those_that_do_not(tmp_path):
     ]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
     inputs, notes = read(tmp_path / "t.jsonl")
-    assert inputs.columns == {"image": ["a.png", "b.png"], "labels": ["Edema|Mass", ""], "age": ["61.0", ""]}
+    assert inputs.columns == {
+        "image": ["a.png", "b.png"], "labels": ["Edema|Mass", ""], "age": ["61.0", ""], "table_about": ["x", ""],
+    }  # fmt: skip
     assert inputs.images == [tmp_path / "a.png", tmp_path / "b.png"]
-    assert notes == ["1 columns have cells of more than 200 characters, and are left out ('note')"]
+    assert notes == [
+        "1 columns hold more than text and numbers, and are left out ('box')",
+        "1 columns are called as the file's own, and are stored under another name ('about' as 'table_about')",
+        "1 columns have cells of more than 200 characters, and are left out ('note')",
+    ]
+
+
+def test_names_of_the_files_own_columns_are_given_others(tmp_path):
+    (tmp_path / "t.csv").write_text("report,image_embedding,table_about,about\nClear.,1,2,3\n")
+    inputs, notes = read(tmp_path / "t.csv")
+    assert inputs.columns == {"table_image_embedding": ["1"], "table_about": ["2"], "table_table_about": ["3"]}
+    assert "('image_embedding' as 'table_image_embedding', 'about' as 'table_table_about')" in notes[0]
 
 
 def test_a_text_file_that_is_none(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from cxr_jax.data.notes import Notes
 from cxr_jax.errors import InputError
-from cxr_jax.evaluation.probe_data import Labels, few, labels_of, patients_of, split_rows, spread
+from cxr_jax.evaluation.probe_data import Labels, few, labels_of, one_row_an_image, patients_of, split_rows, spread
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from cxr_jax.evaluation.probe_data import Labels, few, labels_of, patients_of, s
 )
 def test_columns_of_numbers(uncertain, present, known):
     columns = {"Edema": ["1.0", "0", "-1.0", ""], "Mass": ["", "0.0", " 1", "nan"], "age": ["61", "2", "3", "4"]}
-    labels = labels_of(columns, ["Edema", "Mass"], uncertain, "t.csv")
+    labels = labels_of(columns, ["Edema", "Mass"], uncertain, "t.csv", Notes())
     assert labels.names == ("Edema", "Mass")
     assert labels.present.astype(int).tolist() == present
     assert labels.known.astype(int).tolist() == known
@@ -28,7 +28,7 @@ def test_columns_of_numbers(uncertain, present, known):
 
 def test_columns_of_names():
     columns = {"labels": ["Edema|Mass", "", "['Mass', 'a, b']", " Mass ", "nan"]}
-    labels = labels_of(columns, ["labels"], "ignore", "t.csv")
+    labels = labels_of(columns, ["labels"], "ignore", "t.csv", Notes())
     assert labels.names == ("Edema", "Mass", "a, b")
     assert labels.present.astype(int).tolist() == [[1, 1, 0], [0, 0, 0], [0, 1, 1], [0, 1, 0], [0, 0, 0]]
     assert labels.known.all()
@@ -44,7 +44,7 @@ def test_columns_of_names():
 )
 def test_bad_labels(columns, names, message):
     with pytest.raises(InputError, match=message):
-        labels_of(columns, names, "ignore", "t.csv")
+        labels_of(columns, names, "ignore", "t.csv", Notes())
 
 
 def test_patients_by_their_ids_their_studies_or_the_rows():
@@ -112,7 +112,7 @@ def test_few_shots_hold_each_kind_in_its_share_and_larger_ones_the_smaller():
 
 @pytest.mark.parametrize("cells", [["1", "0", "NA"], ["1.00", "0.00", ""], ["True", "False", "false"]])
 def test_ones_and_zeros_as_programs_write_them(cells):
-    found = labels_of({"Edema": cells}, ["Edema"], "ignore", "t.csv")
+    found = labels_of({"Edema": cells}, ["Edema"], "ignore", "t.csv", Notes())
     assert found.names == ("Edema",)
     assert found.present[:, 0].tolist() == [True, False, False]
     assert found.known.all()
@@ -120,4 +120,40 @@ def test_ones_and_zeros_as_programs_write_them(cells):
 
 def test_ones_and_zeros_beside_names_are_refused():
     with pytest.raises(InputError, match=r"t.csv: column Edema holds 1 and 0, and 'mild'"):
-        labels_of({"Edema": ["1", "0", "mild"]}, ["Edema"], "ignore", "t.csv")
+        labels_of({"Edema": ["1", "0", "mild"]}, ["Edema"], "ignore", "t.csv", Notes())
+
+
+def test_names_in_several_cases_are_one_label_and_normal_is_said_to_be_none():
+    notes = Notes()
+    columns = {"labels": ["Edema", "edema|Mass", "EDEMA", "normal", ""]}
+    labels = labels_of(columns, ["labels"], "ignore", "t.csv", notes)
+    assert labels.names == ("Edema", "Mass", "normal")
+    assert labels.present.astype(int).tolist() == [[1, 0, 0], [1, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]]
+    said = [str(note) for note in notes.all]
+    assert said == [
+        "1 labels are written in several cases, each of them is taken for one ('Edema' and 'edema' and 'EDEMA')",
+        "1 labels say that there is no finding, and are probed as the others are ('normal')",
+    ]
+    with pytest.raises(InputError, match="label 'edema' stands in two columns"):
+        labels_of({"Edema": ["1", "0"], "b": ["edema", ""]}, ["Edema", "b"], "ignore", "t.csv", Notes())
+
+
+def test_an_image_is_its_own_patient_where_nothing_else_is_said():
+    notes = Notes()
+    columns = {"image": ["a.png", "./a.png", "b.png", "b.png", "c.png", ""], "patient_id": ["", "", "", "p1", "p1", ""]}
+    assert patients_of(columns, notes) == ["image a.png", "image a.png", "p1", "p1", "p1", "row 5"]
+    assert [str(note) for note in notes.all] == [
+        "2 images or rows name neither patient nor study: each counts as a patient of its own"
+    ]
+
+
+def test_rows_of_one_image_are_made_one():
+    notes = Notes()
+    columns = {"image": ["a.png", "b.png", "./a.png", "", ""]}
+    present = np.array([[1, 0], [0, 0], [0, 1], [1, 0], [0, 0]], bool)
+    known = np.array([[1, 1], [0, 1], [1, 1], [1, 1], [1, 1]], bool)
+    rows, labels = one_row_an_image(columns, Labels(("x", "y"), present, known), notes)
+    assert rows.tolist() == [0, 1, 3, 4]
+    assert labels.present.astype(int).tolist() == [[1, 1], [0, 0], [1, 0], [0, 0]]
+    assert labels.known.astype(int).tolist() == [[1, 1], [0, 1], [1, 1], [1, 1]]
+    assert "1 images stand in several rows, which are made one" in str(notes.all[0])

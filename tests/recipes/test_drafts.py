@@ -1,5 +1,6 @@
 """A split scored by drafts of every method, from the command line."""
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -32,6 +33,12 @@ def test_a_split_is_scored_by_its_drafts(own, method, capsys):
     metrics = json.loads((folder / "metrics.json").read_text())
     lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     assert metrics["method"] == method
+    chosen = {"compose": "the thresholds of drafts' votes, those of drafts' labels",
+              "sentences": "the thresholds of drafts' labels"}  # fmt: skip
+    said = ", ".join(["the constant report", *([chosen[method]] if method in chosen else [])])
+    assert ", ".join(metrics["chosen_on_val"]) == said
+    for text in (printed, (folder / "tables.md").read_text(), html.unescape((folder / "index.html").read_text())):
+        assert f"Chosen on this very split, val, so that their scores are too good: {said}." in text
     assert metrics["n"] == len(lines) == 24
     assert set(metrics["contradictory"]) == set(metrics["words"]) == {"true", "predicted"}
     train = SplitIndex.load(own / "index", "train")

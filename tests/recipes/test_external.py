@@ -272,3 +272,21 @@ def test_the_prompts_of_a_map_are_asked_of_the_labels_that_are_there(run, folder
     assert {name: (entry["counts_as"], entry["positive"]) for name, entry in labels.items()} == {
         "Mass": (["Mass"], ["A mass."])
     }
+
+
+def test_a_name_for_no_finding_is_asked_by_sentences_of_its_own_alone(run, folder, capsys):
+    (folder / "n.csv").write_text("image,finding\n0.png,normal\n1.png,Edema\n2.png,normal\n3.png,Edema\n")
+    arguments = ["--workdir", str(run.root), "--data", str(folder / "n.csv"), "--columns", "{labels: finding}"]
+    evaluate.main(arguments)
+    assert list(json.loads((run.evaluation("n") / "zero_shot.json").read_text())["labels"]) == ["Edema"]
+    assert "1 labels say that there is no finding, and are not asked for: name them under normal:" in (
+        capsys.readouterr().err
+    )
+    evaluate.main([*arguments, "--zero_shot", "{normal: {positive: [Clear.], negative: [Ill.]}}"])
+    assert list(json.loads((run.evaluation("n") / "zero_shot.json").read_text())["labels"]) == ["normal"]
+    assert "say that there is no finding" not in capsys.readouterr().err
+    evaluate.main([*arguments, "--zero_shot", "{normal: {}}"])
+    assert "asked for by default sentences all the same" in capsys.readouterr().err
+    (folder / "n.csv").write_text("image,finding\n0.png,normal\n1.png,\n")
+    with pytest.raises(InputError, match="its only labels, normal, say that there is no finding"):
+        evaluate.main(arguments)

@@ -15,6 +15,7 @@ from cxr_jax.retrieval.loading import of_validation
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.store import SplitIndex
+from cxr_jax.retrieval.voting import Thresholds
 from cxr_jax.training.checkpoint import identity
 from cxr_jax.weights.tokenizer import tokenizer_of
 from tests.tiny import tiny_resolved
@@ -133,6 +134,21 @@ def test_a_pool_of_another_checkpoint_is_refused(encoder, pool, tmp_path):
     # Of before, when an index did not know its checkpoint.
     build(1, dataclasses.replace(pool, checkpoint=""))
     shutil.rmtree(tmp_path / "train")
+
+
+def test_a_draft_without_thresholds_says_so_once(encoder, pool, pictures, capsys):
+    model = Model(encoder.config, encoder.variables, encoder.tokenizer, pool)
+    model.draft(pictures[0], "top1")
+    assert "thresholds" not in capsys.readouterr().err
+    model.draft(pictures[0], "compose")
+    model.draft(pictures[1], "compose")
+    assert capsys.readouterr().err.count("no thresholds chosen on a validation split") == 1
+    other = model.with_pool(pool)
+    other.draft(pictures[0], "compose")
+    assert "export the run again --with_index" in capsys.readouterr().err
+    chosen = Model(encoder.config, encoder.variables, encoder.tokenizer, pool, thresholds=lambda _: Thresholds.half())
+    chosen.draft(pictures[0], "compose")
+    assert "thresholds" not in capsys.readouterr().err
 
 
 def test_drafts_of_another_pool_keep_the_thresholds_of_the_runs_own(encoder, pool, pictures):

@@ -10,7 +10,7 @@ from cxr_jax.data.sources.mimic_tables import FINDINGS
 from cxr_jax.data.sources.openi_release import read_studies
 from cxr_jax.errors import InputError
 from cxr_jax.phantom.reports import KINDS, Finding
-from cxr_jax.retrieval.prompts import as_questions, match_labels, read_questions, spoken
+from cxr_jax.retrieval.prompts import as_questions, default_nothings, match_labels, read_questions, spoken
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 WHOLE = """
@@ -158,3 +158,8 @@ def test_open_is_file_names_headings_that_the_release_has(shared):
         if study.image_ids and study.sections.get("FINDINGS"):
             known |= finding_labels(study.major)
     assert match_labels(read_questions(CONFIGS / "zero_shot_openi.yaml"), known, "Open-i")
+
+
+def test_who_asks_for_nothing_by_default_sentences():
+    questions = as_questions({"normal": (["The chest is normal."], ["There is a finding."])})
+    assert default_nothings([*questions, *as_questions(["No Finding", "Edema"])]) == ["No Finding"]
