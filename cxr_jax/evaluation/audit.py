@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cxr_jax.data import images
+from cxr_jax.data import copies, images
 from cxr_jax.data.grey import FLAT, kind_of
 from cxr_jax.data.looks import doubts_of, looks_of
 from cxr_jax.data.notes import Note
@@ -30,6 +30,7 @@ class Pixels(NamedTuple):
     digests: list[str]  # equal for equal pixels
     doubts: dict[str, list[str]]  # of a check of `checks.CHECKS` the ids of images
     sides: np.ndarray  # (n, 2) height and width as stored
+    sketches: np.ndarray  # (n, S), see `copies.sketch`
 
 
 def audit(
@@ -49,7 +50,8 @@ def audit(
       "splits": {split: {"images", "studies", "patients", "distinct_reports", "words": [5 %, median, 95 %], "normal":
         share of studies that the source calls normal, None where it calls none so}}.
       "leaks": {"val" | "test": counts of that split's studies, patients and images that training has too: "exact" and
-        "near" of reports, "patients", "studies", "images", each beside its "of"}.
+        "near" of reports, "patients", "studies", "images" of equal pixels, "copies" of images that look the same
+        (`cxr_jax.data.copies`, the former among them), each beside its "of"}.
       "ceilings": {split: {k: the best instance recall@k that a system can expect, see `instance_ceiling`}}; "chances":
         {split: {"random" | "tied": {k: recall@k, image to report, of `random_chance` and `tied_chance`}}}.
       "findings": {finding: {split: share of studies}}, the most frequent in training first.
@@ -111,15 +113,16 @@ def audit(
 
 
 def _look(split: Split) -> Pixels:
-    digests, sides = [], []
+    digests, sides, sketches = [], [], []
     doubts: dict[str, list[str]] = {}
     for row in range(len(split)):
         image = images.decode(split.encoded_image(row))
         digests.append(hashlib.blake2b(image.tobytes() + str(image.shape).encode(), digest_size=16).hexdigest())
         sides.append(image.shape)
+        sketches.append(copies.sketch(image))
         for doubt in _doubts(image, split.views[row] == "lateral"):
             doubts.setdefault(doubt, []).append(split.image_ids[row])
-    return Pixels(digests, doubts, np.array(sides))
+    return Pixels(digests, doubts, np.array(sides), np.array(sketches))
 
 
 def _doubts(image: np.ndarray, lateral: bool) -> list[str]:
@@ -172,6 +175,7 @@ def _leaks(
             continue
         split = splits[name]
         own = [split.study_ids[i] for i in first[name]]
+        copied = sorted({row for row, _ in copies.copies(looked[name].sketches, looked["train"].sketches)})
         exact = np.isin(split.group_ids[first[name]], train.group_ids[rows])
         leaks[name] = {
             "exact": list(itertools.compress(own, exact)),
@@ -183,6 +187,7 @@ def _leaks(
                 for image, digest in zip(split.image_ids, looked[name].digests, strict=True)
                 if digest in train_pixels
             ],
+            "copies": [split.image_ids[row] for row in copied],
         }
     return leaks
 
@@ -195,13 +200,14 @@ def _of_leaks(
     leaks: Mapping[str, Mapping[str, list[str]]], splits: Mapping[str, Split], first: Mapping[str, np.ndarray]
 ) -> dict[str, checks.Check]:
     sizes = [_sizes(splits[name], first[name]) for name in leaks]
-    of = {"exact": "studies", "near": "studies"}
+    of = {"exact": "studies", "near": "studies", "copies": "images"}
     names = {
         "exact": "equal_reports",
         "near": "near_copies",
         "studies": "shared_studies",
         "patients": "shared_patients",
         "images": "shared_images",
+        "copies": "copied_images",
     }
     return {
         name: checks.found_check(

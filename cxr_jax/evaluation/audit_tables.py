@@ -30,6 +30,7 @@ def audit_tables(result: Mapping[str, Any]) -> dict[str, Table]:
         "studies": ("studies that are in train too", "of_studies"),
         "patients": ("patients that are in train too", "of_patients"),
         "images": ("images whose pixels are in train too", "of_images"),
+        "copies": ("images that look the same as one in train", "of_images"),
     }
     recall = [
         row

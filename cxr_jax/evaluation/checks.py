@@ -41,6 +41,7 @@ CHECKS = {
     "shared_studies": ("studies of val or test are in train too", STUDIES, "data.split"),
     "shared_patients": ("patients of val or test are in train too", "patients", "data.split=patient"),
     "shared_images": ("images of val or test have their pixels in train too", IMAGES, "the files, data.split"),
+    "copied_images": ("images of val or test look the same as one in train", IMAGES, "the files, data.split"),
     "equal_reports": ("reports of val or test stand in train word for word", STUDIES, "data.split=strict"),
     "near_copies": ("reports of val or test have a near-copy in train", STUDIES, "data.split=strict"),
 }

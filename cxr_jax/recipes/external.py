@@ -181,8 +181,8 @@ def _add_reports(
         scores = external_reports.report_metrics(of, lines, options.protocol, exchange)
         result.tables[REPORTS] = score_table(scores)
         result.remarks += score_remarks(scores)
-        if any("prediction" in line and line.get("reference") for line in opened.others):
-            compared = external_reports.compared(of, lines, opened.others, options.protocol)
+        if any("prediction" in line and line.get("reference", "?") for line in opened.others):
+            compared = external_reports.compared(of, lines, opened.others, options.protocol, scores["scores"])
             scores["comparison"] = {"with": options.compare, "scores": compared}
             result.tables[f"Retrieved reports minus those of {options.compare}"] = comparison_table(compared)
             result.compared = True

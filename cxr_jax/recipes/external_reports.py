@@ -1,6 +1,6 @@
 """The reports of a set from elsewhere: those retrieved for its images scored between floors, and recall within it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,11 +97,17 @@ def report_metrics(of: Answered, lines: Sequence[dict[str, Any]], protocol: str,
     return metrics | {"retrieval": recall_both_ways(of.query), "remarks": remarks}
 
 
-def compared(of: Answered, lines: Sequence[Line], others: Sequence[Line], protocol: str) -> dict[str, Any]:
+def compared(
+    of: Answered, lines: Sequence[Line], others: Sequence[Line], protocol: str, names: Collection[str]
+) -> dict[str, Any]:
     """`comparison.compare` of what answers the images that have a report with another evaluation's answers.
+
+    Args:
+      names: of the scores that are compared.
 
     Raises:
       InputError: as there.
     """
-    theirs = [line for line in others if line.get("reference")]
-    return comparison.compare(lines, theirs, protocol, of.pool.train)
+    theirs = [line for line in others if line.get("reference") or "reference" not in line]
+    found = comparison.compare(lines, theirs, protocol, of.pool.train)
+    return {name: of_score for name, of_score in found.items() if name in names}

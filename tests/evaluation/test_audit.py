@@ -66,6 +66,7 @@ def test_planted_leaks_are_found():
         "patients": 1,
         "of_patients": 3,
         "images": 1,
+        "copies": 2,
         "of_images": 3,
     }
     assert result["leaks"]["val"]["near"] == 0
@@ -76,6 +77,7 @@ def test_planted_leaks_are_found():
     assert found["near_copies"] == (2, 4, ("test0", "test1"))
     assert found["shared_patients"] == (1, 4, ("b",))
     assert found["shared_images"] == (1, 4, ("test0.png",))
+    assert found["copied_images"] == (2, 4, ("test0.png", "test2.png"))  # the latter is a grey brighter
     assert found["shared_studies"] == (0, 4, ())
     assert result["splits"]["train"]["normal"] is None
     assert "1 of 3 (33.3%)" in audit_tables(result)["What training has already seen"].rows[0]

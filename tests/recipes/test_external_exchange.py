@@ -95,6 +95,7 @@ def test_another_evaluation_of_the_set_is_compared_on_reports_labels_and_scores(
         evaluate.main([*arguments, "--compare", given])
         metrics, _, place = written(run, "m")
         assert metrics["comparison"]["with"] == given
+        assert metrics["comparison"]["scores"].keys() <= metrics["scores"].keys()
         theirs_metrics = json.loads((other.parent / "metrics.json").read_text())
         for score in ("bleu_1", "rouge_l"):
             difference = metrics["scores"][score] - theirs_metrics["scores"][score]
