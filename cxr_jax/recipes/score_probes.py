@@ -10,7 +10,7 @@ import cxr_jax
 from cxr_jax.evaluation import predictions, probes, scoring
 from cxr_jax.evaluation.floors import Pool
 from cxr_jax.files import write_json
-from cxr_jax.recipes.external import open_set
+from cxr_jax.recipes.external_opened import open_set
 from cxr_jax.recipes.external_reports import answered
 from cxr_jax.recipes.external_set import Options
 from cxr_jax.retrieval.model import Model

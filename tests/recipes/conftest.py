@@ -9,7 +9,7 @@ from cxr_jax.data import images
 from cxr_jax.data.reports import group_ids
 from cxr_jax.models.dual_encoder import build_model, init_variables
 from cxr_jax.phantom.drawing import draw_study
-from cxr_jax.recipes import external
+from cxr_jax.recipes import external_opened
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.store import SplitIndex
@@ -70,7 +70,7 @@ def loaded(bare, run, monkeypatch) -> None:
     model._encode = bare._encode
     monkeypatch.setattr(cxr_jax, "load", lambda workdir: model if str(workdir) == str(run.root) else bare)
     # Process-wide, and conftest's stays in use.
-    monkeypatch.setattr(external.parallel, "cache_compilations", lambda folder: None)
+    monkeypatch.setattr(external_opened.parallel, "cache_compilations", lambda folder: None)
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.special import expit
 
 import cxr_jax
 from cxr_jax import evaluate
-from cxr_jax.data import images
 from cxr_jax.errors import InputError
 from cxr_jax.export.folder import ExportFolder
-from cxr_jax.recipes.external import output_folder
+from cxr_jax.recipes.external_opened import output_folder
 from cxr_jax.recipes.external_set import Options
 from cxr_jax.retrieval.prompts import as_questions
 from cxr_jax.retrieval.store import SplitIndex
@@ -163,10 +163,12 @@ def test_one_image_is_a_set(run, folder):
 
 def test_what_was_trained_on_is_said_and_not_found(run, folder, pictures, capsys):
     train = SplitIndex.load(run.index, "train")
-    (folder / "seen.png").write_bytes(images.encode_png(pictures[0]))
+    # A copy that was enlarged and stored anew, and that the model need not see as the same.
+    anew = Image.fromarray(pictures[0]).resize((150, 150), Image.Resampling.BICUBIC)
+    anew.save(folder / "seen.jpg", quality=40)
     study, report = train.rows[1].study_id, train.rows[1].report
     (folder / "seen.csv").write_text(
-        f"image\tstudy_id\treport\nseen.png\tnew\t{train.rows[0].report}\n0.png\t{study.lower()}\t{report}\n"
+        f"image\tstudy_id\treport\nseen.jpg\tnew\t{train.rows[0].report}\n0.png\t{study.lower()}\t{report}\n"
         "1.png\tx\tClear lungs.\n"
     )
     evaluate.main(["--workdir", str(run.root), "--data", str(folder / "seen.csv"), "--top_k", "9999"])
