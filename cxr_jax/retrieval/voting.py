@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from cxr_jax.labels.rules import OBSERVATIONS
+from cxr_jax.labels.indicators import indicators
+from cxr_jax.labels.rules import OBSERVATIONS, rule_labels
 from cxr_jax.labels.statements import statements
 from cxr_jax.retrieval.rows import Reports
 
@@ -102,6 +103,25 @@ def weigh(
 ) -> Float[np.ndarray, "N L"]:
     """The weight of the neighbours that have each of L things; `place` says which row of `has` a neighbour's is."""
     return np.einsum("nk,nkl->nl", weights, has[place].astype(np.float64))
+
+
+def agreement(
+    reports: Reports, rows: Int[np.ndarray, "N K"], weights: Float[np.ndarray, "N K"]
+) -> Float[np.ndarray, " N"]:
+    """How far the reports of each line of neighbours agree, 0 to 1: the expected F1 of two's labels, by the rules.
+
+    Both are drawn by their weights, with replacement; two without a label agree.
+    """
+    distinct, place = np.unique(rows, return_inverse=True)
+    has = indicators(rule_labels([reports[row] for row in distinct.tolist()]), OBSERVATIONS).astype(np.float64)
+    lines = []
+    for of_line, of_weights in zip(place.reshape(rows.shape), weights, strict=True):
+        labels = has[of_line]
+        sizes = labels.sum(axis=1)
+        total = sizes[:, None] + sizes[None, :]
+        f1 = np.where(total > 0, 2 * (labels @ labels.T) / np.maximum(total, 1), 1.0)
+        lines.append(of_weights @ f1 @ of_weights)
+    return np.array(lines, np.float64)
 
 
 def best_thresholds(truth: Bool[np.ndarray, "N O"], votes: Float[np.ndarray, "N O"]) -> Float[np.ndarray, " O"]:

@@ -46,7 +46,7 @@ class Brightness(Model):
         rows.append(Row("last", ODD_ID, "p", "Pneumothorax on the right.", (), STUDIES))
         at = place(np.arange(STUDIES) / (STUDIES - 1))
         pictures = [images.encode_jpeg(np.full((16, 16), 10 * i, np.uint8)) for i in range(STUDIES)]
-        self._pool, self._val, self._thresholds = SplitIndex("train", 7, rows, at, at, pictures), None, None
+        self._pool, self._thresholds, self._checks = SplitIndex("train", 7, rows, at, at, pictures), None, None
         self.batches = []
 
     scale = 10.0
