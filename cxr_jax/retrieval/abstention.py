@@ -157,6 +157,10 @@ class Checks:
     def __init__(self, gauge: Gauge, limits: Limits):
         self.gauge, self.limits = gauge, limits
 
+    def of_another_pool(self) -> "Checks":
+        """The same, but that neighbours may disagree as they like: how far others' do is not known."""
+        return Checks(self.gauge, dataclasses.replace(self.limits, lowest={**self.limits.lowest, "agreement": 0.0}))
+
     def doubts(
         self, pictures: Iterable[np.ndarray], embeddings: np.ndarray, agreement: Float[np.ndarray, " N"]
     ) -> list[tuple[str, ...]]:

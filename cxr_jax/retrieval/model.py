@@ -100,16 +100,19 @@ class Model:
         return Lazily(len(self.pool), lambda row: self.pool.rows[row].report)
 
     def with_pool(self, pool: SplitIndex) -> "Model":
-        """The same model, compiled as it is, with another pool (`corpus.read_pool`); drafts keep thresholds and checks.
+        """The same model, compiled as it is, with another pool (`corpus.read_pool`); drafts keep what was chosen for the own.
 
         Raises:
           InputError: the pool is of another checkpoint.
         """
         own = (lambda _: self.drafter.thresholds) if self.has_pool else self._thresholds
-        checks = (lambda _: self.checks) if self.has_pool else self._checks
+        checks = self._checks_of_another_pool if self.has_pool else None
         model = Model(self.config, self.variables, self.tokenizer, pool, thresholds=own, checks=checks)
         model._encode = self._encode
         return model
+
+    def _checks_of_another_pool(self, _: "Model") -> Checks | None:
+        return None if self.checks is None else self.checks.of_another_pool()
 
     def encode_image(self, paths_or_arrays: Images, batch_size: int = BATCH) -> np.ndarray:
         """Radiographs to embeddings.
@@ -240,6 +243,12 @@ class Model:
             for line in lines:
                 warnings.warn(f"image {number}: {line}", DraftWarning, stacklevel=2)
         return [draft.doubted(lines, abstain) for draft, lines in zip(drafts, doubts, strict=True)]
+
+    def doubts_each(self, images: Images) -> list[tuple[str, ...]]:
+        """Why each of several images, as `encode_image` takes them, is doubted: `doubts`."""
+        squares = self.squares(images)
+        embeddings = self.encode_image(squares)
+        return self.doubts(squares, embeddings, self.neighbours(embeddings))
 
     def doubts(
         self, squares: Sequence[np.ndarray], embeddings: np.ndarray, neighbours: Neighbours

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from cxr_jax.labels.rules import rule_labels
-from cxr_jax.retrieval.voting import RARE, VOTED, Thresholds, agreement, best_thresholds, read, vote, vote_weights
+from cxr_jax.retrieval.voting import (
+    RARE,
+    VOTED,
+    Thresholds,
+    agreement,
+    best_thresholds,
+    read,
+    support,
+    vote,
+    vote_weights,
+)
 
 EFFUSION, TUBE = VOTED.index("Pleural Effusion"), VOTED.index("Support Devices")
 REPORTS = [
@@ -100,3 +110,6 @@ def test_agreement_is_the_expected_f1_of_two_neighbours():
                 naive += own * other * (2 * len(labels[a] & labels[b]) / total if total else 1)
         assert value == pytest.approx(naive)
     assert agreement(reports, rows, weights)[1:3] == pytest.approx([1, 1])
+    alone = np.eye(4, 3)
+    said = support(["There is edema."] * 4, reports, rows, np.where(alone.any(1, keepdims=True), alone, 1 / 3))
+    assert said == pytest.approx([1, 1, 0, (2 / 3 * 0 + 1) / 3])
