@@ -17,7 +17,7 @@ CONFIDENCES = {
 
 
 def selective_tables(metrics: Mapping[str, Any]) -> dict[str, Table]:
-    """{title: table} of the area under the risk-coverage curve, and of calibration; empty where neither was measured."""
+    """{title: table} of the area under the risk-coverage curve and of calibration; empty where there is neither."""
     tables = {}
     if "selective" in metrics:
         tables["Risk left where the least trusted images are not answered (AURC, less is better)"] = _areas(metrics)
@@ -31,11 +31,9 @@ def _areas(metrics: Mapping[str, Any]) -> Table:
     rows = []
     for name, area in sorted(selective["aurc"].items(), key=lambda item: item[1]):
         change = selective["differences"].get(name)
-        less = (
-            ""
-            if change is None
-            else f"{change['difference']:+.3f} ({'{:+.3f} to {:+.3f}'.format(*change['interval'])})"
-        )
+        less = ""
+        if change is not None:
+            less = "{:+.3f} ({:+.3f} to {:+.3f})".format(change["difference"], *change["interval"])
         ends = "{:.3f}-{:.3f}".format(*selective["intervals"][name])
         rows.append([CONFIDENCES[name], f"{area:.3f}", ends, less])
     return Table(["images in the order of", "AURC", "95 % interval", "difference from random"], rows)

@@ -1,4 +1,4 @@
-"""A run's split under its checks: whose drafts are withheld, what risk each measure leaves, how votes are calibrated."""
+"""A run's split under its checks: whose drafts are withheld, what risk is left, how votes are calibrated."""
 
 import sys
 from collections import Counter

@@ -100,7 +100,7 @@ class Model:
         return Lazily(len(self.pool), lambda row: self.pool.rows[row].report)
 
     def with_pool(self, pool: SplitIndex) -> "Model":
-        """The same model, compiled as it is, with another pool (`corpus.read_pool`); drafts keep what was chosen for the own.
+        """The same model, compiled as it is, with another pool (`corpus.read_pool`), and its own thresholds and limits.
 
         Raises:
           InputError: the pool is of another checkpoint.
