@@ -11,7 +11,7 @@ from cxr_jax.evaluation.selective_tables import CONFIDENCES
 
 _WIDTH, _HEIGHT = 340, 230  # of a figure, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 330, 12, 196
-Points = Sequence[Sequence[float]]
+Point = Sequence[int | float]
 
 
 def selective_figures(metrics: Mapping[str, Any]) -> str:
@@ -20,7 +20,7 @@ def selective_figures(metrics: Mapping[str, Any]) -> str:
     if "selective" in metrics:
         selective = metrics["selective"]
         # A random order's curve is the mean risk wherever it stops.
-        curves: dict[str, Points] = {
+        curves: dict[str, Sequence[Point]] = {
             CONFIDENCES[name]: [[0, selective["mean_risk"]], [1, selective["mean_risk"]]] if name == "random" else curve
             for name, curve in selective["curves"].items()
         }
@@ -35,10 +35,10 @@ def selective_figures(metrics: Mapping[str, Any]) -> str:
     return f'<div class="curves">{"".join(figures)}</div>' if figures else ""
 
 
-def _figure(title: str, curves: Mapping[str, Points], x_name: str, y_name: str) -> str:
+def _figure(title: str, curves: Mapping[str, Sequence[Point]], x_name: str, y_name: str) -> str:
     top = max(0.1, *(point[1] for curve in curves.values() for point in curve))
 
-    def place(point: Sequence[float]) -> str:
+    def place(point: Point) -> str:
         x = _LEFT + point[0] * (_RIGHT - _LEFT)
         return f"{x:.1f} {_BOTTOM - point[1] / top * (_BOTTOM - _TOP):.1f}"
 

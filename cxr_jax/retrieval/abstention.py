@@ -32,9 +32,7 @@ NEAREST = 5  # training images that an embedding's distance is the mean of
 KEPT = {"likeness": 0.99, "upright": 0.99, "sides": 0.99, "polarity": 0.99, "embedding": 0.95, "agreement": 0.95}
 POSES = ("upright", "sides", "polarity")  # what a picture is held against itself for
 ROUNDING = 1e-6
-UNCHECKED = (
-    "not checked: this index holds no limits for it, as those of older versions do; export or train the run anew"
-)
+UNCHECKED = "not checked: the index is of an older version and holds no limits for it; export or train the run anew"
 
 
 class Measures(NamedTuple):
