@@ -11,6 +11,7 @@ from cxr_jax.evaluation.selective_tables import CONFIDENCES
 
 _WIDTH, _HEIGHT = 340, 230  # of a figure, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40, 330, 12, 196
+FEWEST = 0.05  # coverage that a curve begins at: the mean risk of fewer images says little
 Point = Sequence[int | float]
 
 
@@ -21,7 +22,9 @@ def selective_figures(metrics: Mapping[str, Any]) -> str:
         selective = metrics["selective"]
         # A random order's curve is the mean risk wherever it stops.
         curves: dict[str, Sequence[Point]] = {
-            CONFIDENCES[name]: [[0, selective["mean_risk"]], [1, selective["mean_risk"]]] if name == "random" else curve
+            CONFIDENCES[name]: [[0, selective["mean_risk"]], [1, selective["mean_risk"]]]
+            if name == "random"
+            else [point for point in curve if point[0] >= FEWEST]
             for name, curve in selective["curves"].items()
         }
         figures.append(_figure("Risk of the images answered, over their share", curves, "coverage", "risk"))
