@@ -37,6 +37,11 @@ def checks_of_run(index: Path, train: SplitIndex, model: Model | None) -> Checks
     return checks
 
 
+def has_limits(index: Path, train: SplitIndex) -> bool:
+    """Whether an index holds the limits of its checkpoint."""
+    return abstention.load(index, train) is not None
+
+
 def measured(checks: Checks, split: SplitIndex, train: SplitIndex) -> Measures:
     """The measures of a split's images."""
     return measures_of(split, train, checks.gauge, checks.limits.scale)

@@ -18,6 +18,7 @@ from cxr_jax.recipes.selective import (
     abstention_part,
     calibration_part,
     checks_of_run,
+    has_limits,
     kept_of,
     measured,
     selective_part,
@@ -63,14 +64,16 @@ def evaluate_split(
     dataset, data_split = config["data"]["description"], config["data"]["split_used"]
     own, predicted = config["draft"]["method"], None
     method = method or own
-    model = cxr_jax.load(workdir) if method != METHODS[0] else None
+    put_together = method != METHODS[0]
+    # By the index alone where that will do: a model takes seconds to load.
+    model = cxr_jax.load(workdir) if put_together or (abstain and not has_limits(run.index, train)) else None
     checks = checks_of_run(run.index, train, model)
     measures = None if checks is None else measured(checks, query, train)
     withheld: list[dict[str, Any]] = []
     if abstain and checks is not None and measures is not None:
         query, withheld = kept_of(query, measures, checks.limits)
     similarity, rows = neighbours_of(query, train, top_k)
-    if model is not None:
+    if put_together and model is not None:
         predicted = predictions_of(model, query, val, method)
     lines = scoring.prediction_lines(query, train, similarity, rows, predicted)
     pool = scoring.pool_of(train, val)

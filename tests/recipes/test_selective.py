@@ -84,6 +84,9 @@ def test_an_index_of_before_is_scored_with_a_line_that_says_so(own, capsys):
     metrics = json.loads((own / "eval" / "val" / "metrics.json").read_text())
     assert "selective" not in metrics
     assert "calibration" not in metrics
+    evaluate.main(["--workdir", str(own), "--split", "val", "--abstain"])  # its model knows of a validation split
+    assert (own / "eval" / "val-abstain" / "withheld.jsonl").read_text().count("\n") >= 8
+    assert "not checked" not in capsys.readouterr().err
 
 
 def test_nothing_is_left_to_score(own):
