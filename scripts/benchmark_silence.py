@@ -63,8 +63,13 @@ def measured(model: Model, pictures: Iterable[np.ndarray]) -> tuple[dict[str, np
 
 
 def ranks(val: dict[str, np.ndarray], given: dict[str, np.ndarray]) -> np.ndarray:
-    """The lowest rank that a picture has in the validation split by any measure: the share of it that is lower."""
-    return np.min([np.searchsorted(np.sort(val[name]), given[name]) / len(val[name]) for name in given], axis=0)
+    """The lowest rank of each picture in the validation split by any measure: the share that is lower, equals half."""
+    of_each = []
+    for name, values in given.items():
+        ordered = np.sort(val[name])
+        below, upto = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+        of_each.append((below + upto) / (2 * len(ordered)))
+    return np.min(of_each, axis=0)
 
 
 def auroc(low: np.ndarray, high: np.ndarray) -> float:

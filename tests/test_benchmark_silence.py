@@ -47,7 +47,7 @@ def test_what_is_no_chest_is_found_and_what_is_one_is_not(results):
     for kind in ("black", "white", "noise", "text page", "photograph", "upside down", "inverted", "foreign"):
         assert results[kind]["warned"] == 1, kind
         assert results[kind]["likeness"]["auroc"] > 0.95, kind
-        assert results[kind]["all"]["auroc"] > 0.8, kind  # of 60 validation images each measure's last has rank 0
+        assert results[kind]["all"]["auroc"] > 0.8, kind  # of 60 validation images some have the lowest rank as well
     assert results["foreign"]["n"] == 3
 
 
