@@ -546,8 +546,9 @@ def test_door_doubts_what_is_no_chest(model, run):
     stored = abstention.load(run.index, model.pool)
     assert stored == model.checks.limits
     noise = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
-    with pytest.warns(DraftWarning, match="image 0: unlike the training images"):
+    with pytest.warns(DraftWarning) as said:
         draft = model.draft(noise, "compose")
+    assert [str(warning.message) for warning in said] == [f"image 0: {doubt}" for doubt in draft.doubts]
     assert draft.doubts[0].startswith("unlike the training images")
     assert not draft.withheld
     with pytest.warns(DraftWarning):

@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float
 
 from cxr_jax.data import images
-from cxr_jax.data.likeness import Exemplars
 from cxr_jax.errors import InputError
 from cxr_jax.files import write_json
 from cxr_jax.retrieval.draft import NEIGHBOURS
+from cxr_jax.retrieval.likeness import Exemplars
 from cxr_jax.retrieval.rows import Lazily
 from cxr_jax.retrieval.search import Candidates, neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
