@@ -43,6 +43,7 @@ def add_split_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol", choices=PROTOCOLS, help="how reports are scored (r2gen; of a set from elsewhere raw)"
     )
     parser.add_argument("--method", default="", choices=METHODS, help="how drafts are made (the run's draft.method)")
+    parser.add_argument("--abstain", action="store_true", help="withhold drafts that are doubted (docs/abstention.md)")
     parser.add_argument("--top_k", type=int, default=3, metavar="K", help="how many to retrieve (3)")
 
 
@@ -117,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.uncertain,
             exchange,
             arguments.method,
+            arguments.abstain,
         )
 
 
@@ -139,6 +141,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _refuse_together(arguments: argparse.Namespace) -> None:
     for name, others in (
         ("method", ("annotation", "data", "score", "zero_shot", "probes")),
+        ("abstain", ("annotation", "data", "score", "zero_shot", "probes", "compare", "texts", "scores")),
         ("data", ("annotation", "score", "labels")),
         ("annotation", ("workdir", "compare", "zero_shot")),
         ("score", ("compare", "zero_shot")),

@@ -14,6 +14,7 @@ cxr_jax.evaluate`'s.
 import argparse
 import sys
 import textwrap
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,10 +24,11 @@ from cxr_jax.data.notes import Notes, say
 from cxr_jax.errors import ArgumentParser, InputError, run_command
 from cxr_jax.evaluate import add_split_arguments
 from cxr_jax.recipes.split import evaluate_split
+from cxr_jax.retrieval.abstention import UNCHECKED
 from cxr_jax.retrieval.corpus import read_pool
 from cxr_jax.retrieval.draft import Draft
 from cxr_jax.retrieval.external import Embedder
-from cxr_jax.retrieval.model import BATCH, Model, Neighbour
+from cxr_jax.retrieval.model import BATCH, DraftWarning, Model, Neighbour
 from cxr_jax.runtime import parallel
 
 SHOWN = 5  # studies that are named of a sentence
@@ -40,12 +42,16 @@ def show_reports(
     find: str = "reports",
     text: str = "",
     method: str = "",
+    abstain: bool = False,
 ) -> None:
     """Prints the nearest studies of the pool of each image; as many as a batch holds are encoded together.
+
+    What is doubted of an image is said on standard error.
 
     Args:
       find, text: see `Model.retrieve_each`.
       method: of a draft, which is printed with its evidence before them; "" for none.
+      abstain: withhold the drafts of images that are doubted.
 
     Raises:
       InputError: an image cannot be read; the readable ones are answered first.
@@ -60,9 +66,17 @@ def show_reports(
                 faults.append(str(error))
         greys = [picture.grey for _, picture in pictures]
         found = model.retrieve_each(greys, top_k, recall, find, text) if greys else []
-        drafts = model.draft_each(greys, method) if greys and method else [None] * len(found)
-        for (file, picture), neighbours, draft in zip(pictures, found, drafts, strict=True):
-            for warning in picture.warnings:
+        drafts: Sequence[Draft | None] = [None] * len(found)
+        doubts: Sequence[tuple[str, ...]] = [()] * len(found)
+        if greys and method:
+            with warnings.catch_warnings():  # they are said below, by the files' names
+                warnings.simplefilter("ignore", DraftWarning)
+                drafts = made = model.draft_each(greys, method, abstain)
+            doubts = [draft.doubts for draft in made]
+        elif greys and find == "reports":
+            doubts = model.doubts_each(greys)
+        for (file, picture), neighbours, draft, doubted in zip(pictures, found, drafts, doubts, strict=True):
+            for warning in (*picture.warnings, *doubted):
                 print(f"{file}: warning: {warning}", file=sys.stderr)
             print(f"\n{file}", *([f'and "{text}"'] if text else []))
             if draft is not None:
@@ -90,7 +104,7 @@ def image_files(arguments: Sequence[str]) -> list[Path]:
 
 def _print_draft(draft: Draft, model: Model) -> None:
     """Each sentence with the weight of those of the 20 nearest that say the same, and the studies of both sides."""
-    print(f"draft ({draft.method}):")
+    print(f"draft ({draft.method}):{' withheld' if draft.withheld else ''}")
     for sentence in draft.sentences:
         print(textwrap.indent(textwrap.fill(sentence.text, 100), " " * 4))
         for word, sources in (("from", sentence.sources), ("against", sentence.against)):
@@ -151,18 +165,28 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise InputError(f"--{name}: is of images; give it with --image (evaluate --data has a --pool of its own)")
     if arguments.method and arguments.text is not None and not arguments.image:
         raise InputError("--method: is of drafts for images; give it with --image, or alone to score a split")
+    if arguments.abstain and arguments.text is not None and not arguments.image:
+        raise InputError("--abstain: is of drafts for images; give it with --image, or alone to score a split")
     if not arguments.image and arguments.text is None:
         evaluate_split(
-            arguments.workdir, arguments.split, arguments.protocol or "r2gen", arguments.top_k, method=arguments.method
+            arguments.workdir,
+            arguments.split,
+            arguments.protocol or "r2gen",
+            arguments.top_k,
+            method=arguments.method,
+            abstain=arguments.abstain,
         )
         return
     files = image_files(arguments.image or [])
     model = cxr_jax.load(arguments.workdir)
     parallel.cache_compilations(Path(model.config["data"]["cache"]).expanduser() / "compiled")
     if files:
+        if arguments.find == "reports" and model.checks is None:
+            print(f"--workdir {arguments.workdir}: images are {UNCHECKED}", file=sys.stderr)
+        method = arguments.method or (model.config["draft"]["method"] if arguments.abstain else "")
         show_reports(
             _with_pool(model, arguments.pool), files, arguments.top_k, arguments.approximate, arguments.find,
-            arguments.add.strip(), arguments.method,
+            arguments.add.strip(), method, arguments.abstain,
         )  # fmt: skip
     if arguments.text is not None:
         print(f'\n"{arguments.text}"')

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cxr_jax
 from cxr_jax.errors import ArgumentParser, InputError, run_command
+from cxr_jax.retrieval.abstention import UNCHECKED
 from cxr_jax.runtime import parallel
 
 PORT = 8000
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         model = cxr_jax.load(arguments.workdir)
         parallel.cache_compilations(Path(model.config["data"]["cache"]).expanduser() / "compiled")
         answers = Answers(model)
+        if model.checks is None:
+            print(f"--workdir {arguments.workdir}: images are {UNCHECKED}", file=sys.stderr)
         answers.warm_up(1)
         server = make_server(make_app(answers, arguments.token, loopback))
         host, port = listener.getsockname()[:2]

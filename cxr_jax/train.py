@@ -35,6 +35,7 @@ from cxr_jax.evaluation.tables import format_table
 from cxr_jax.export.folder import read_source
 from cxr_jax.models.dual_encoder import inverse_temperature
 from cxr_jax.models.text import has_fixed_features
+from cxr_jax.retrieval import abstention
 from cxr_jax.retrieval.embedding import (
     Encoders,
     Texts,
@@ -45,7 +46,7 @@ from cxr_jax.retrieval.embedding import (
     text_features,
 )
 from cxr_jax.retrieval.loading import load_variables, zeros_like_variables
-from cxr_jax.retrieval.store import splits_in
+from cxr_jax.retrieval.store import SplitIndex, splits_in
 from cxr_jax.runtime import lock, parallel, processes
 from cxr_jax.runtime.metric_writers import open_writers
 from cxr_jax.runtime.run_folder import RunFolder
@@ -297,6 +298,7 @@ def build_index(
     primary = processes.is_primary()
     variables = load_variables(run, config, step) if primary else zeros_like_variables(config)
     checkpoint = identity(variables) if primary else ""
+    scale = float(inverse_temperature(variables["params"]["log_scale"]))
     variables = parallel.replicate(parallel.from_primary(variables))
     for name, split in splits.items():
         progress = partial(tqdm, desc=f"indexing {name}", unit="batch", leave=False, disable=None)
@@ -304,7 +306,20 @@ def build_index(
         if primary:
             index_split(step, checkpoint, *embedded).save(run.index)
     if primary:
+        save_limits(run, scale)
         run.unfinished.unlink()
+
+
+def save_limits(run: RunFolder, scale: float) -> None:
+    """Chooses on the validation split what is doubted before a draft, and keeps that beside the index.
+
+    Args:
+      scale: 1/τ.
+    """
+    train, val = (SplitIndex.load(run.index, name) for name in ("train", "val"))
+    limits = abstention.limits_of(val, train, abstention.Gauge(train), scale)
+    if limits is not None:
+        abstention.save(run.index, limits, train.step, train.checkpoint)
 
 
 def announce(

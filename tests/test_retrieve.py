@@ -19,6 +19,10 @@ class Brightness(Model):
 
     def __init__(self):
         self.config, self.calls = {"data": {"cache": ""}}, []
+        self.checks, self.doubted = object(), {}  # {brightness: reasons}
+
+    def doubts_each(self, images):
+        return [self.doubted.get(int(image.mean()), ()) for image in images]
 
     def retrieve_each(self, images, top_k, recall, find="reports", text=""):
         self.calls.append((len(images), recall))
@@ -110,6 +114,30 @@ def test_what_is_said_of_an_image_is_printed_beside_its_answer(workdir, tmp_path
         f"{file}: warning: window left out: centre 20000, width 100 leaves nearly one grey; "
         "the data's own range is shown\n"
     )
+
+
+def test_what_is_doubted_of_an_image_is_said_before_its_answer(workdir, folder, model, capsys):
+    model.doubted = {20: ("unlike the training images: no", "far from them: yes")}
+    retrieve.main(["--workdir", workdir, "--image", str(folder), "--top_k", "1"])
+    printed = capsys.readouterr()
+    lines = [line for line in printed.err.splitlines() if "flat picture" not in line]
+    assert lines == [f"{folder / 'b.png'}: warning: {reason}" for reason in model.doubted[20]]
+    assert "study20 " in printed.out
+    retrieve.main(["--workdir", workdir, "--image", str(folder / "b.png"), "--find", "images"])
+    assert "unlike" not in capsys.readouterr().err  # no report is given
+
+
+def test_an_index_without_limits_says_so_once(workdir, folder, model, capsys):
+    model.checks = None
+    retrieve.main(["--workdir", workdir, "--image", str(folder), "--top_k", "1"])
+    printed = capsys.readouterr()
+    assert printed.err.count("images are not checked: the index is of an older version") == 1
+    assert "study20 " in printed.out
+
+
+def test_a_text_has_no_draft_to_withhold(workdir):
+    with pytest.raises(InputError, match="--abstain: is of drafts for images"):
+        retrieve.main(["--workdir", workdir, "--text", "nodule", "--abstain"])
 
 
 def test_a_folder_is_looked_through_however_deep(workdir, folder, model, capsys):

@@ -24,8 +24,9 @@ from cxr_jax.data.tokens import TextFeatures, Tokens
 from cxr_jax.errors import InputError, Preempted
 from cxr_jax.evaluation.text_metrics import score_names
 from cxr_jax.export import __main__ as export
+from cxr_jax.retrieval import abstention
 from cxr_jax.retrieval.embedding import make_encoders
-from cxr_jax.retrieval.model import Model
+from cxr_jax.retrieval.model import DraftWarning, Model
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime import parallel
 from cxr_jax.runtime.metric_writers import TIMINGS
@@ -120,7 +121,7 @@ def test_a_run_leaves_what_its_folder_promises(run, config):
     assert lines[0].keys() == {"step"} | values | timings
     assert (run.root / "curves.png").read_bytes()[:4] == b"\x89PNG"
     assert (run.tokenizer / "tokenizer.json").is_file()
-    assert sorted(place.name for place in run.index.iterdir()) == ["test", "train", "val"]
+    assert sorted(place.name for place in run.index.iterdir()) == ["abstention.json", "test", "train", "val"]
     (line,) = history(run)
     assert (line["processes"], line["devices"], line["changed"]) == (1, "4 cpu", {})
     there = {path.name for path in run.root.iterdir()}
@@ -541,6 +542,28 @@ def test_door_retrieves_training_reports_in_order(model):
     assert len(model.retrieve_images("pleural effusion", 2)) == 2
 
 
+def test_door_doubts_what_is_no_chest(model, run):
+    stored = abstention.load(run.index, model.pool)
+    assert stored == model.checks.limits
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+    with pytest.warns(DraftWarning) as said:
+        draft = model.draft(noise, "compose")
+    assert [str(warning.message) for warning in said] == [f"image 0: {doubt}" for doubt in draft.doubts]
+    assert draft.doubts[0].startswith("unlike the training images")
+    assert not draft.withheld
+    with pytest.warns(DraftWarning):
+        withheld = model.draft(noise, "compose", abstain=True)
+    assert (withheld.text, withheld.sentences, withheld.doubts) == ("", (), draft.doubts)
+    assert withheld.withheld
+    # An index of before, without them: chosen anew on its validation split.
+    (run.index / "abstention.json").rename(run.root / "aside.json")
+    try:
+        assert cxr_jax.load(run.root).checks.limits.lowest == pytest.approx(stored.lowest, abs=1e-5)
+    finally:
+        (run.root / "aside.json").rename(run.index / "abstention.json")
+
+
+@pytest.mark.filterwarnings("ignore::cxr_jax.retrieval.model.DraftWarning")
 @pytest.mark.parametrize("method", ["top1", "consensus", "sentences", "compose"])
 def test_door_drafts(model, run, method):
     pictures = list(np.random.default_rng(0).integers(0, 256, (3, 40, 40), dtype=np.uint8))

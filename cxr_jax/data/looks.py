@@ -39,7 +39,7 @@ class Looks(NamedTuple):
 def looks_of(grey: np.ndarray) -> Looks:
     """Measures uint8 (H, W)."""
     front, side = _drawn_chests()
-    grey = _without_border(grey)
+    grey = without_border(grey)
     height, width = grey.shape
     middle = grey[height // 10 : height - height // 10, width // 10 : width - width // 10]
     small = _small(grey)
@@ -68,13 +68,18 @@ def doubts_of(looks: Looks, lateral: bool = False) -> tuple[str, ...]:
     return tuple(doubts)
 
 
-def _without_border(grey: np.ndarray) -> np.ndarray:
+def without_border(grey: np.ndarray) -> np.ndarray:
     """The picture without the rows and columns at its edges that are black but for a letter; itself where all are."""
     lit = grey > DARK
     rows, columns = (np.flatnonzero(lit.mean(axis=axis) > LETTERS) for axis in (1, 0))
     if not len(rows) or not len(columns):
         return grey
     return np.ascontiguousarray(grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+
+
+def small_picture(grey: np.ndarray) -> np.ndarray:
+    """uint8 (H, W) at (SIDE, SIDE), its black border cut off, of mean 0 and variance 1; zeros of one that is flat."""
+    return _small(without_border(grey))
 
 
 @functools.cache

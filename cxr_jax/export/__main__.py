@@ -29,6 +29,7 @@ from cxr_jax.export.folder import FILES, ExportFolder
 from cxr_jax.export.model_card import EXAMPLE_TEXT, Facts, model_card
 from cxr_jax.export.stablehlo import export_encoders
 from cxr_jax.files import write_json, write_text
+from cxr_jax.retrieval import abstention
 from cxr_jax.retrieval.loading import load_run
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.store import splits_in
@@ -69,6 +70,8 @@ def export_model(
             if with_index:
                 pool.save(folder.index)
                 write_json(folder.thresholds_file, model.drafter.thresholds.as_json())
+                if model.checks is not None:
+                    abstention.save(folder.index, model.checks.limits, pool.step, pool.checkpoint)
             example = None
             if with_stablehlo:
                 for name, exported in export_encoders(model.config, model.variables).items():

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from cxr_jax.errors import InputError
 from cxr_jax.files import write_json
 from cxr_jax.models.dual_encoder import build_model, variable_shapes
-from cxr_jax.retrieval.loading import load_run
+from cxr_jax.retrieval import abstention
+from cxr_jax.retrieval.loading import checks_of, load_run
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.store import SplitIndex, splits_in
 from cxr_jax.retrieval.voting import Thresholds
@@ -29,7 +31,7 @@ MODEL_TYPE = "cxr_jax"
 WEIGHTS = "model.safetensors"
 # What is fetched of a model on the hub.
 FILES = ("config.json", WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-         "index/train.*", "index/train/*", "index/draft.json")  # fmt: skip
+         "index/train.*", "index/train/*", "index/draft.json", f"index/{abstention.FILE}")  # fmt: skip
 
 
 class ExportFolder:
@@ -170,4 +172,6 @@ def _load_export(export: ExportFolder) -> Model:
         pool.check_checkpoint(export.step(), "", "the weights beside it")
     stored = export.load_thresholds()
     thresholds = None if stored is None else lambda _: stored
-    return Model(config, variables, load_tokenizer(export.tokenizer), pool, export.step(), thresholds)
+    limits = None if pool is None else abstention.load(export.index, pool)
+    checks = partial(checks_of, stored=limits)
+    return Model(config, variables, load_tokenizer(export.tokenizer), pool, export.step(), thresholds, checks)

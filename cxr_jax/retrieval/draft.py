@@ -18,7 +18,7 @@ from cxr_jax.labels.rules import rule_labels
 from cxr_jax.labels.statements import Statement, joined, sentences, statements
 from cxr_jax.retrieval.composing import Library, compose, repeats
 from cxr_jax.retrieval.rows import Reports
-from cxr_jax.retrieval.voting import VOTED, Thresholds, Votes, vote, vote_weights
+from cxr_jax.retrieval.voting import VOTED, Thresholds, Votes, agreement, vote, vote_weights
 from cxr_jax.subsequences import common_subsequence, word_positions
 
 METHODS = ("top1", "consensus", "sentences", "compose")
@@ -67,13 +67,22 @@ class Sentence:
 class Draft:
     """A draft; `row` is that of the pool whose report it is as a whole, None where it is put together.
 
-    Of a whole report `text` is as it stands there, and `sentences` are those of its findings.
+    Of a whole report `text` is as it stands there, and `sentences` are those of its findings. `doubts` are the reasons
+    for which it is not to be trusted, a line each (`abstention`); one that is `withheld` for them says nothing.
     """
 
     method: str
     text: str
     sentences: tuple[Sentence, ...]
     row: int | None = None
+    doubts: tuple[str, ...] = ()
+    withheld: bool = False
+
+    def doubted(self, doubts: tuple[str, ...], abstain: bool) -> "Draft":
+        """The same with reasons for doubt, for any of which it is withheld where it is to `abstain`."""
+        if abstain and doubts:
+            return Draft(self.method, "", (), None, doubts, True)
+        return dataclasses.replace(self, doubts=doubts)
 
 
 class SentencePool:
@@ -100,6 +109,10 @@ class Drafter:
         self.reports, self.scale = reports, scale
         self.thresholds = thresholds or Thresholds.half()
         self._library = Library(reports)
+
+    def agreement(self, neighbours: Neighbours) -> Float[np.ndarray, " N"]:
+        """How far the reports of each image's neighbours agree, `voting.agreement`."""
+        return agreement(self.reports, neighbours.rows, vote_weights(neighbours.similarity, self.scale))
 
     def votes(self, neighbours: Neighbours) -> Votes:
         """What the neighbours of each image vote for."""

@@ -9,6 +9,8 @@ import numpy as np
 
 from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, variable_shapes
+from cxr_jax.retrieval import abstention
+from cxr_jax.retrieval.abstention import Checks, Gauge, Limits, limits_of
 from cxr_jax.retrieval.draft import NEIGHBOURS
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.search import neighbours_of
@@ -33,12 +35,27 @@ def load_run(run: RunFolder) -> Model:
             f"--workdir {run.root}: is trained further, and the checkpoint of step {pool.step} that its index is of is "
             "no longer the best; go on with it by its training command"
         )
-    thresholds = None
-    if "val" in splits_in(run.index):
-        thresholds = partial(of_validation, SplitIndex.load(run.index, "val"))
+    stored = abstention.load(run.index, pool)
+    val = SplitIndex.load(run.index, "val") if "val" in splits_in(run.index) else None
+    variables, tokenizer = load_variables(run, config, pool.step), load_tokenizer(run.tokenizer)
+    thresholds = None if val is None else partial(of_validation, val)
     return Model(
-        config, load_variables(run, config, pool.step), load_tokenizer(run.tokenizer), pool, thresholds=thresholds
+        config, variables, tokenizer, pool, thresholds=thresholds, checks=partial(checks_of, stored=stored, val=val)
     )
+
+
+def checks_of(model: Model, stored: Limits | None, val: SplitIndex | None = None) -> Checks | None:
+    """What is checked of a model's images before a draft: by the limits that are stored, else chosen on `val`.
+
+    None where there are neither.
+    """
+    if stored is None and val is None:
+        return None
+    gauge = Gauge(model.pool)
+    limits = stored
+    if limits is None and val is not None:
+        limits = limits_of(val, model.pool, gauge, model.scale)
+    return None if limits is None else Checks(gauge, limits)
 
 
 def of_validation(val: SplitIndex, model: Model) -> Thresholds:

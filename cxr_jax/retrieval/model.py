@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,7 @@ from cxr_jax.data.pipeline import filled
 from cxr_jax.data.tokens import tokenize
 from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, inverse_temperature
+from cxr_jax.retrieval.abstention import UNCHECKED, Checks
 from cxr_jax.retrieval.draft import NEIGHBOURS, Draft, Drafter, Neighbours, SentencePool
 from cxr_jax.retrieval.prompts import Prompts, as_questions
 from cxr_jax.retrieval.rows import Lazily, Row
@@ -32,6 +34,10 @@ HALF = (
     "draft.method=compose: the model has no thresholds chosen on a validation split (an export without "
     "index/draft.json), so a draft says what half of the neighbours' votes are for; export the run again --with_index"
 )
+
+
+class DraftWarning(UserWarning):
+    """A draft was made of an image that is doubted, or was not checked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Model:
       step: the checkpoint's, where there is no pool that knows it.
       thresholds: what gives drafts' votes theirs, once one is asked for (`loading.of_validation`); the majority has its
         way where None, which standard error says at the first draft by `compose`.
+      checks: what gives those before a draft, once one is asked for (`loading.checks_of`); none where None.
 
     Raises:
       InputError: the pool is of another checkpoint.
@@ -67,9 +74,10 @@ class Model:
         pool: SplitIndex | None,
         step: int = 0,
         thresholds: Callable[["Model"], Thresholds] | None = None,
+        checks: Callable[["Model"], Checks | None] | None = None,
     ):
         self.config, self.variables, self.tokenizer, self._pool = config, variables, tokenizer, pool
-        self._thresholds = thresholds
+        self._thresholds, self._checks = thresholds, checks
         self.step = step if pool is None else pool.step
         self._encode = jax.jit(build_model(config).apply)
         if pool is not None and pool.checkpoint:
@@ -99,7 +107,7 @@ class Model:
         return Lazily(len(self.pool), lambda row: self.pool.rows[row].report)
 
     def with_pool(self, pool: SplitIndex) -> "Model":
-        """The same model, compiled as it is, with another pool (`corpus.read_pool`); drafts keep their thresholds.
+        """The same model, compiled as it is, with another pool (`corpus.read_pool`), and its own thresholds and limits.
 
         Raises:
           InputError: the pool is of another checkpoint.
@@ -107,9 +115,13 @@ class Model:
         own = self._thresholds
         if own is not None and self.has_pool:
             own = lambda _: self.drafter.thresholds  # noqa: E731
-        model = Model(self.config, self.variables, self.tokenizer, pool, thresholds=own)
+        checks = self._checks_of_another_pool if self.has_pool else None
+        model = Model(self.config, self.variables, self.tokenizer, pool, thresholds=own, checks=checks)
         model._encode = self._encode
         return model
+
+    def _checks_of_another_pool(self, _: "Model") -> Checks | None:
+        return None if self.checks is None else self.checks.of_another_pool()
 
     def encode_image(self, paths_or_arrays: Images, batch_size: int = BATCH) -> np.ndarray:
         """Radiographs to embeddings.
@@ -125,12 +137,17 @@ class Model:
           InputError: an image cannot be read, or is none.
         """
         side = self.config["image_size"]
-        square = [images.fit_square(images.grey_of(image), side)[:, :, None] for image in _one_by_one(paths_or_arrays)]
 
         def encode(image: np.ndarray) -> jax.Array:
             return self._encode(self.variables, image)["image_embedding"]
 
-        return self._in_batches(encode, [np.array(square, np.uint8).reshape(-1, side, side, 1)], batch_size)
+        squares = np.array(self.squares(paths_or_arrays), np.uint8)
+        return self._in_batches(encode, [squares.reshape(-1, side, side, 1)], batch_size)
+
+    def squares(self, paths_or_arrays: Images) -> list[np.ndarray]:
+        """What the model sees of images as `encode_image` takes them: uint8 (image_size, image_size) each."""
+        side = self.config["image_size"]
+        return [images.fit_square(images.grey_of(image), side) for image in _one_by_one(paths_or_arrays)]
 
     def encode_text(self, texts: Any, batch_size: int = BATCH) -> np.ndarray:
         """Reports or sentences, one or several, to embeddings, float32 (n, embed_dim), unit norm.
@@ -206,22 +223,60 @@ class Model:
         """The same of images' embeddings, float32 (n, embed_dim)."""
         return self._nearest(embeddings, self._reports, top_k, 1.0)
 
-    def draft(self, image: Any, method: str = "") -> Draft:
+    def draft(self, image: Any, method: str = "", abstain: bool = False) -> Draft:
         """A draft of an image's report, `draft_each`."""
-        return self.draft_each([image], method)[0]
+        return self.draft_each([image], method, abstain)[0]
 
-    def draft_each(self, images: Images, method: str = "") -> list[Draft]:
+    def draft_each(self, images: Images, method: str = "", abstain: bool = False) -> list[Draft]:
         """Drafts of several images' reports, each sentence with the neighbours that say the same, and the contrary.
+
+        What is doubted of an image stands in its draft's `doubts`, and becomes a `DraftWarning` each.
 
         Args:
           images: as `encode_image` takes them.
           method: as draft.method, which it is where "" is given. `sentences` embeds the pool's sentences first, once.
+          abstain: withhold the drafts of images that are doubted: they say nothing.
 
         Raises:
           InputError: an image cannot be read, or there is no such method.
         """
         _ = self._reports  # first: without a pool nothing need be embedded
-        return self.draft_embedded(self.encode_image(images), method or self.config["draft"]["method"])
+        squares = self.squares(images)
+        embeddings = self.encode_image(squares)
+        neighbours = self.neighbours(embeddings)
+        drafts = self.draft_embedded(embeddings, method or self.config["draft"]["method"], neighbours)
+        if abstain and self.checks is None:
+            warnings.warn(UNCHECKED, DraftWarning, stacklevel=2)
+        doubts = self.doubts(squares, embeddings, neighbours)
+        for number, lines in enumerate(doubts):
+            for line in lines:
+                warnings.warn(f"image {number}: {line}", DraftWarning, stacklevel=2)
+        return [draft.doubted(lines, abstain) for draft, lines in zip(drafts, doubts, strict=True)]
+
+    def doubts_each(self, images: Images) -> list[tuple[str, ...]]:
+        """Why each of several images, as `encode_image` takes them, is doubted: `doubts`."""
+        squares = self.squares(images)
+        embeddings = self.encode_image(squares)
+        return self.doubts(squares, embeddings, self.neighbours(embeddings))
+
+    def doubts(
+        self, squares: Sequence[np.ndarray], embeddings: np.ndarray, neighbours: Neighbours
+    ) -> list[tuple[str, ...]]:
+        """Why each image is doubted, a line a reason (`abstention.reasons`); nothing where there are no `checks`.
+
+        Args:
+          squares: `squares`.
+          embeddings: theirs, float32 (n, embed_dim).
+          neighbours: theirs.
+        """
+        if self.checks is None:
+            return [()] * len(embeddings)
+        return self.checks.doubts(squares, embeddings, self.drafter.agreement(neighbours))
+
+    @cached_property
+    def checks(self) -> Checks | None:
+        """What is checked of an image before a draft; None of an index of before, which holds no limits for it."""
+        return None if self._checks is None else self._checks(self)
 
     def neighbours(self, embeddings: np.ndarray) -> Neighbours:
         """Those that vote on drafts of images, whose embeddings are float32 (n, embed_dim)."""

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -64,6 +64,19 @@ class SplitIndex:
     def one_row_per_study(self) -> np.ndarray:
         """The first row of each study: a study's report counts once, however many images it has."""
         return self.columns.first_rows()
+
+    def take(self, rows: Sequence[int]) -> "SplitIndex":
+        """These rows of it, in memory."""
+        rows, attention = list(rows), self.attention
+        return dataclasses.replace(
+            self,
+            rows=[self.rows[row] for row in rows],
+            image_embeddings=np.asarray(self.image_embeddings[rows]),
+            text_embeddings=np.asarray(self.text_embeddings[rows]),
+            thumbnails=[self.thumbnails[row] for row in rows],
+            attention=None if attention is None else np.asarray(attention[rows]),
+            stored_columns=None,
+        )
 
     def check_checkpoint(self, step: int, checkpoint: str, whose: str) -> None:
         """Holds the checkpoint against `whose`, for only vectors of one can be compared.

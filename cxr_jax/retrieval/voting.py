@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from cxr_jax.labels.rules import OBSERVATIONS
+from cxr_jax.labels.indicators import indicators
+from cxr_jax.labels.rules import OBSERVATIONS, rule_labels
 from cxr_jax.labels.statements import statements
 from cxr_jax.retrieval.rows import Reports
 
@@ -102,6 +103,37 @@ def weigh(
 ) -> Float[np.ndarray, "N L"]:
     """The weight of the neighbours that have each of L things; `place` says which row of `has` a neighbour's is."""
     return np.einsum("nk,nkl->nl", weights, has[place].astype(np.float64))
+
+
+def agreement(
+    reports: Reports, rows: Int[np.ndarray, "N K"], weights: Float[np.ndarray, "N K"]
+) -> Float[np.ndarray, " N"]:
+    """How far the reports of each line of neighbours agree, 0 to 1: the expected F1 of two's labels, by the rules.
+
+    Both are drawn by their weights, with replacement; two without a label agree.
+    """
+    lines = zip(_labels(reports, rows), weights, strict=True)
+    return np.array([of @ _f1(labels, labels) @ of for labels, of in lines], np.float64)
+
+
+def support(
+    texts: Sequence[str], reports: Reports, rows: Int[np.ndarray, "N K"], weights: Float[np.ndarray, "N K"]
+) -> Float[np.ndarray, " N"]:
+    """How far each text's neighbours say the same, 0 to 1: `agreement` of the text with one of them."""
+    own = indicators(rule_labels(texts), OBSERVATIONS).astype(np.float64)
+    lines = zip(own, _labels(reports, rows), weights, strict=True)
+    return np.array([_f1(text[None, :], labels)[0] @ of for text, labels, of in lines], np.float64)
+
+
+def _labels(reports: Reports, rows: Int[np.ndarray, "N K"]) -> Float[np.ndarray, "N K O"]:
+    distinct, place = np.unique(rows, return_inverse=True)
+    has = indicators(rule_labels([reports[row] for row in distinct.tolist()]), OBSERVATIONS)
+    return has.astype(np.float64)[place.reshape(rows.shape)]
+
+
+def _f1(a: Float[np.ndarray, "A O"], b: Float[np.ndarray, "B O"]) -> Float[np.ndarray, "A B"]:
+    total = a.sum(axis=1)[:, None] + b.sum(axis=1)[None, :]
+    return np.where(total > 0, 2 * (a @ b.T) / np.maximum(total, 1), 1.0)
 
 
 def best_thresholds(truth: Bool[np.ndarray, "N O"], votes: Float[np.ndarray, "N O"]) -> Float[np.ndarray, " O"]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cxr_jax.labels.statements import Statement, sentences, statements
-from cxr_jax.retrieval.draft import METHODS, NEIGHBOURS, Draft, Source
+from cxr_jax.retrieval.abstention import UNCHECKED
+from cxr_jax.retrieval.draft import METHODS, NEIGHBOURS, Draft, Neighbours, Source
 from cxr_jax.retrieval.model import Model, Neighbour
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.server.limits import RefusedError
@@ -17,11 +18,12 @@ MOST = NEIGHBOURS  # neighbours that may be asked for
 
 
 class ImageQuestion(NamedTuple):
-    """An image, uint8 (side, side), whose neighbours and draft are asked for."""
+    """An image, uint8 (side, side), whose neighbours and draft are asked for; `abstain` withholds a doubted one."""
 
     square: np.ndarray
     method: str
     top_k: int
+    abstain: bool = False
 
 
 class TextQuestion(NamedTuple):
@@ -67,16 +69,25 @@ class Answers:
         self.searches([TextQuestion("a radiograph", 1)] * batch)
 
     def reports(self, questions: Sequence[ImageQuestion]) -> list[dict[str, Any]]:
-        """{"neighbours", "draft"} of each."""
-        embeddings = self.model.encode_image(np.stack([question.square for question in questions]))
+        """{"neighbours", "draft", "warnings"} of each."""
+        squares = [question.square for question in questions]
+        embeddings = self.model.encode_image(np.stack(squares))
+        voting = self.model.neighbours(embeddings)
+        doubts = self.model.doubts(squares, embeddings, voting)
         nearest = self.model.retrieve_embedded(embeddings, max(question.top_k for question in questions))
         drafts: dict[int, Draft] = {}
         for method in {question.method for question in questions}:
             rows = [number for number, question in enumerate(questions) if question.method == method]
-            drafts |= dict(zip(rows, self.model.draft_embedded(embeddings[rows], method), strict=True))
+            theirs = Neighbours(voting.rows[rows], voting.similarity[rows])
+            drafts |= dict(zip(rows, self.model.draft_embedded(embeddings[rows], method, theirs), strict=True))
         return [
-            self._report(drafts[number], nearest[number][: question.top_k]) for number, question in enumerate(questions)
+            self._report(drafts[number].doubted(doubts[number], question.abstain), nearest[number][: question.top_k])
+            | {"warnings": [*doubts[number], *self._unchecked(question)]}
+            for number, question in enumerate(questions)
         ]
+
+    def _unchecked(self, question: ImageQuestion) -> list[str]:
+        return [UNCHECKED] if question.abstain and self.model.checks is None else []
 
     def searches(self, questions: Sequence[TextQuestion]) -> list[dict[str, Any]]:
         """{"neighbours"} of each."""
@@ -108,6 +119,7 @@ class Answers:
             "draft": {
                 "text": draft.text,
                 "method": draft.method,
+                "withheld": draft.withheld,
                 "sentences": [
                     {
                         "text": sentence.text,

@@ -27,6 +27,7 @@ from cxr_jax.server.uploads import read_form, read_json
 PAGE = {"index.html": "text/html", "page.css": "text/css"}
 PAGE |= dict.fromkeys(("page.js", "viewer.js", "api.js"), "text/javascript")
 TOP_K = 5
+YES_NO = {"true": True, "1": True, "false": False, "0": False}
 DECODERS = 2
 GRACE = 20  # seconds for what was asked before a stop
 
@@ -107,11 +108,14 @@ class _Api:
         method = fields.get("method", self._answers.method)
         if method not in METHODS:
             raise RefusedError(422, f"method is one of {', '.join(METHODS)}")
+        abstain = fields.get("abstain", "false")
+        if abstain not in YES_NO:
+            raise RefusedError(422, f"abstain is one of {', '.join(YES_NO)}")
         text = fields.get("top_k", str(TOP_K))
         top_k = _top_k(int(text) if text.isascii() and text.isdigit() and len(text) < 9 else None)
         square, warnings = await self._decoders.square(data)
-        answer = await self._reports.ask(ImageQuestion(square, method, top_k))
-        return reply({**answer, "warnings": warnings})
+        answer = await self._reports.ask(ImageQuestion(square, method, top_k, YES_NO[abstain]))
+        return reply({**answer, "warnings": [*warnings, *answer["warnings"]]})
 
     async def picture(self, request: Request) -> Response:
         data, _ = await read_form(request, self._limits)

@@ -21,7 +21,7 @@ from cxr_jax import retrieve
 from cxr_jax.errors import InputError
 from cxr_jax.export import __main__ as export
 from cxr_jax.files import write_json
-from cxr_jax.retrieval.model import Model
+from cxr_jax.retrieval.model import DraftWarning, Model
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.train import train
 from cxr_jax.weights import hub
@@ -103,7 +103,7 @@ def test_with_its_index_it_retrieves_what_the_run_does(run, tmp_path, monkeypatc
     monkeypatch.setattr(retrieve.parallel, "cache_compilations", lambda folder: None)
     export.main(["--workdir", str(run.root), "--out", str(tmp_path / "model"), "--with_index"])
     index = {f"index/{file}" for file in contents(run.index) if file.startswith("train/")}
-    index.add("index/draft.json")
+    index |= {"index/draft.json", "index/abstention.json"}
     assert contents(tmp_path / "model") == EXPORTED | index > EXPORTED | {"index/train/rows.jsonl"}
     assert "are in this folder" in (tmp_path / "model" / "README.md").read_text()
     Image.new("L", (40, 40), 90).save(tmp_path / "a.png")
@@ -115,8 +115,19 @@ def test_with_its_index_it_retrieves_what_the_run_does(run, tmp_path, monkeypatc
     assert printed[0] == printed[1]
     assert printed[0].count("  1. ") == 2
     picture = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
-    drafts = [cxr_jax.load(folder).draft(picture, "compose") for folder in (run.root, tmp_path / "model")]
+    with pytest.warns(DraftWarning):
+        drafts = [cxr_jax.load(folder).draft(picture, "compose") for folder in (run.root, tmp_path / "model")]
     assert drafts[0] == drafts[1]
+    assert drafts[0].doubts
+    limits = tmp_path / "model" / "index" / "abstention.json"
+    limits.unlink()  # as of an export of before: said, and answered all the same
+    with pytest.warns(DraftWarning, match="not checked: the index is of an older version"):
+        draft = cxr_jax.load(tmp_path / "model").draft(picture, "compose", abstain=True)
+    assert (draft.text, draft.doubts) == (drafts[0].text, ())
+    limits.write_text("{}")
+    with pytest.raises(InputError, match=r"abstention\.json: damaged"):
+        cxr_jax.load(tmp_path / "model")
+    limits.unlink()
     (tmp_path / "model" / "index" / "draft.json").write_text('{"affirmed": {}}')
     with pytest.raises(InputError, match=r"draft\.json: damaged"):
         cxr_jax.load(tmp_path / "model")

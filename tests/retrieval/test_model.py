@@ -11,8 +11,9 @@ import pytest
 from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, init_variables
 from cxr_jax.retrieval import search
+from cxr_jax.retrieval.abstention import Checks
 from cxr_jax.retrieval.loading import of_validation
-from cxr_jax.retrieval.model import Model
+from cxr_jax.retrieval.model import DraftWarning, Model
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.voting import Thresholds
@@ -162,3 +163,43 @@ def test_drafts_of_another_pool_keep_the_thresholds_of_the_runs_own(encoder, poo
     for mine, own in zip(other.drafter.thresholds, model.drafter.thresholds, strict=True):
         np.testing.assert_array_equal(mine, own)
     assert other.draft(pictures[0], "top1").text == other.retrieve(pictures[0], 1)[0].row.report
+
+
+class Doubting(Checks):
+    """Doubts every other image, and sees how far the neighbours agree."""
+
+    def __init__(self, another_pool=False):
+        self.another_pool, self.seen = another_pool, []
+
+    def doubts(self, squares, embeddings, agreement):
+        assert len(squares) == len(embeddings) == len(agreement)
+        self.seen.append([square.shape for square in squares])
+        return [("doubted: it is", "far: very")[: 2 * (number % 2)] for number in range(len(squares))]
+
+    def of_another_pool(self):
+        return Doubting(another_pool=True)
+
+
+def test_what_is_doubted_is_said_and_withheld_on_demand(encoder, pool, pictures):
+    checks = Doubting()
+    model = Model(encoder.config, encoder.variables, encoder.tokenizer, pool, checks=lambda _: checks)
+    with pytest.warns(DraftWarning) as said:
+        drafts = model.draft_each(pictures[:3], "top1")
+    assert [str(warning.message) for warning in said] == ["image 1: doubted: it is", "image 1: far: very"]
+    assert [draft.doubts for draft in drafts] == [(), ("doubted: it is", "far: very"), ()]
+    assert all(draft.text and not draft.withheld for draft in drafts)
+    with pytest.warns(DraftWarning):
+        kept = model.draft_each(pictures[:3], "top1", abstain=True)
+    assert [draft.withheld for draft in kept] == [False, True, False]
+    assert (kept[0], kept[2]) == (drafts[0], drafts[2])
+    assert (kept[1].text, kept[1].sentences, kept[1].row, kept[1].doubts) == ("", (), None, drafts[1].doubts)
+    assert model.doubts_each(pictures[:3]) == [draft.doubts for draft in drafts]
+    assert checks.seen == [[(32, 32)] * 3] * 3
+    other = model.with_pool(dataclasses.replace(pool, name="other"))
+    assert other.checks.another_pool
+
+
+def test_a_model_without_checks_says_so_to_who_abstains(model, pictures):
+    assert model.draft(pictures[0]).doubts == ()
+    with pytest.warns(DraftWarning, match="not checked: "):
+        assert model.draft(pictures[0], abstain=True).text

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from cxr_jax.labels.rules import rule_labels
-from cxr_jax.retrieval.voting import RARE, VOTED, Thresholds, best_thresholds, read, vote, vote_weights
+from cxr_jax.retrieval.voting import (
+    RARE,
+    VOTED,
+    Thresholds,
+    agreement,
+    best_thresholds,
+    read,
+    support,
+    vote,
+    vote_weights,
+)
 
 EFFUSION, TUBE = VOTED.index("Pleural Effusion"), VOTED.index("Support Devices")
 REPORTS = [
@@ -79,3 +89,27 @@ def test_where_nothing_is_voted_the_majority_rules():
     nothing = vote(["Clear."], np.zeros((3, 1), int), np.ones((3, 1)))
     assert (Thresholds.chosen(nothing, ["Edema."] * 3).affirmed == 0.5).all()
     assert TUBE >= 0
+
+
+def test_agreement_is_the_expected_f1_of_two_neighbours():
+    reports = [
+        "There is edema.",
+        "There is edema. The heart is enlarged.",
+        "No acute disease.",
+        "Thank you.",
+        "Thanks.",
+    ]
+    rows = np.array([[0, 1, 2], [0, 0, 0], [3, 4, 3], [2, 3, 0]])
+    weights = np.array([[0.5, 0.25, 0.25], [0.2, 0.3, 0.5], [0.2, 0.3, 0.5], [0.6, 0.2, 0.2]])
+    labels = rule_labels(reports)
+    for value, line, of in zip(agreement(reports, rows, weights), rows, weights, strict=True):
+        naive = 0.0
+        for a, own in zip(line, of, strict=True):
+            for b, other in zip(line, of, strict=True):
+                total = len(labels[a]) + len(labels[b])
+                naive += own * other * (2 * len(labels[a] & labels[b]) / total if total else 1)
+        assert value == pytest.approx(naive)
+    assert agreement(reports, rows, weights)[1:3] == pytest.approx([1, 1])
+    alone = np.eye(4, 3)
+    said = support(["There is edema."] * 4, reports, rows, np.where(alone.any(1, keepdims=True), alone, 1 / 3))
+    assert said == pytest.approx([1, 1, 0, (2 / 3 * 0 + 1) / 3])

@@ -34,8 +34,20 @@ def place(share):
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
 
 
+class Dim:
+    """Checks that doubt nothing but what is darker than `below`."""
+
+    def __init__(self, below=0):
+        self.below = below
+
+    def doubts(self, squares, embeddings, agreement):
+        return [("too dim: so it is",) if square.mean() < self.below else () for square in squares]
+
+
 class Brightness(Model):
     """The nearest report is that of the image as bright; of a text, of the image as bright as the text is long."""
+
+    checks = Dim()
 
     def __init__(self):
         self.config = {
@@ -46,7 +58,7 @@ class Brightness(Model):
         rows.append(Row("last", ODD_ID, "p", "Pneumothorax on the right.", (), STUDIES))
         at = place(np.arange(STUDIES) / (STUDIES - 1))
         pictures = [images.encode_jpeg(np.full((16, 16), 10 * i, np.uint8)) for i in range(STUDIES)]
-        self._pool, self._val, self._thresholds = SplitIndex("train", 7, rows, at, at, pictures), None, None
+        self._pool, self._thresholds = SplitIndex("train", 7, rows, at, at, pictures), None
         self.batches = []
 
     scale = 10.0

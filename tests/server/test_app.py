@@ -18,7 +18,7 @@ from cxr_jax.server.limits import Limits
 from tests.data.test_dicom import saved as dicom_file
 from tests.data.test_grey import a_radiograph
 from tests.retrieval.test_model import build
-from tests.server.standin import ODD_ID, REPORTS, STUDIES, Brightness, Client, form, png, served
+from tests.server.standin import ODD_ID, REPORTS, STUDIES, Brightness, Client, Dim, form, png, served
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,39 @@ def test_a_doubtful_image_is_answered_with_a_warning(client):
     Image.new("L", (40, 40), 7).save(file, "PNG")
     (warning,) = client.upload(file.getvalue()).json["warnings"]
     assert warning.startswith("flat picture")
+
+
+@pytest.mark.parametrize("method", ["top1", "compose"])
+def test_a_doubted_image_has_a_warning_and_its_draft_is_withheld_on_demand(method):
+    class Doubting(Brightness):
+        checks = Dim(100)
+
+    with served(Doubting()) as client:
+        fine, doubted = png(200), png(30)
+        for abstain in ({}, {"abstain": "false"}, {"abstain": "true"}, {"abstain": "1"}):
+            fields = {"method": method, **abstain}
+            reply = client.upload(fine, fields=fields).json
+            assert (reply["warnings"], reply["draft"]["withheld"]) == ([], False)
+            assert reply["draft"]["text"] or method == "compose"
+            reply = client.upload(doubted, fields=fields).json
+            assert reply["warnings"] == ["too dim: so it is"]
+            withheld = abstain.get("abstain") in ("true", "1")
+            assert reply["draft"]["withheld"] == withheld
+            if method == "top1":
+                assert (reply["draft"]["text"] == "") == (reply["draft"]["sentences"] == []) == withheld
+            assert len(reply["neighbours"]) == 5
+        assert "abstain is one of true, 1, false, 0" in client.upload(fine, fields={"abstain": "maybe"}).error
+
+
+def test_what_is_not_checked_is_said_to_who_asks_for_it():
+    class Old(Brightness):
+        checks = None
+
+    with served(Old()) as client:
+        assert client.upload(png()).json["warnings"] == []
+        reply = client.upload(png(), fields={"abstain": "true"}).json
+        assert reply["warnings"][0].startswith("not checked: ")
+        assert reply["draft"]["text"]
 
 
 def test_what_arrives_together_is_encoded_together(client, model):
