@@ -17,7 +17,9 @@ from cxr_jax.data.tokens import tokenize
 from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, inverse_temperature
 from cxr_jax.retrieval.draft import NEIGHBOURS, Draft, Drafter, Neighbours, SentencePool
+from cxr_jax.retrieval.heat import Heat
 from cxr_jax.retrieval.prompts import Prompts, as_questions
+from cxr_jax.retrieval.regions import Regions
 from cxr_jax.retrieval.rows import Lazily, Row
 from cxr_jax.retrieval.search import Candidates
 from cxr_jax.retrieval.store import SplitIndex
@@ -47,6 +49,7 @@ class Model:
       step: the checkpoint's, where there is no pool that knows it.
       thresholds: what gives drafts' votes theirs, once one is asked for (`loading.of_validation`); the majority has its
         way where None.
+      shown: the findings of which regions may be shown, and by which map (`regions.offered`).
 
     Raises:
       InputError: the pool is of another checkpoint.
@@ -60,9 +63,10 @@ class Model:
         pool: SplitIndex | None,
         step: int = 0,
         thresholds: Callable[["Model"], Thresholds] | None = None,
+        shown: Mapping[str, str] | None = None,
     ):
         self.config, self.variables, self.tokenizer, self._pool = config, variables, tokenizer, pool
-        self._thresholds = thresholds
+        self._thresholds, self._shown = thresholds, shown or {}
         self.step = step if pool is None else pool.step
         self._encode = jax.jit(build_model(config).apply)
         if pool is not None and pool.checkpoint:
@@ -241,6 +245,19 @@ class Model:
     def _sentences(self) -> tuple[SentencePool, Candidates]:
         pool = SentencePool(self.reports, self._studies.tolist())
         return pool, Candidates(self.encode_text(pool.texts))
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Where it sees what sentences say."""
+        return Regions(self, self._shown)
+
+    def region(self, image: Any, text: str) -> Heat:
+        """Where in an image a sentence is seen, float32 (h, w) in the image's frame; the higher, the more: `regions`.
+
+        Raises:
+          InputError: the image cannot be read, or the maps of what the sentence affirms have not passed their test.
+        """
+        return self.regions.of(image, text)
 
     def retrieve_images(self, text: str, top_k: int = 5, recall: float = 1.0) -> list[Neighbour]:
         """The training images that lie nearest to a text, one a study, nearest first."""

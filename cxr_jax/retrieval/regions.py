@@ -1,0 +1,128 @@
+"""Where in an image the model sees what a sentence says: two maps, and which of them may be shown of which finding.
+
+`similarity`: what each place of the last map gives to the image's cosine with the sentence (a class activation map,
+Zhou et al. 2016, with the sentence in the class's place). `occlusion`: how far that cosine falls where a patch of mean
+grey hides a place (Zeiler & Fergus 2014); it asks for nothing but the encoder. Both are taken against the pool's mean
+text: they show what speaks for this sentence rather than for any. A map is shown of those findings only of which
+OFFERED, which scripts/pointing_game.py writes, says that it passed its test with this very checkpoint.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from cxr_jax.data import images
+from cxr_jax.errors import InputError
+from cxr_jax.models.dual_encoder import DualEncoder, build_model, l2_normalize
+from cxr_jax.phantom.reports import affirmed_kinds
+from cxr_jax.retrieval.heat import Heat, enlarged, hidden, in_frame, spread
+from cxr_jax.types import Image
+
+if TYPE_CHECKING:
+    from cxr_jax.retrieval.model import Model
+
+SIMILARITY, OCCLUSION, ATTENTION = "similarity", "occlusion", "attention"
+MAPS = (SIMILARITY, OCCLUSION)
+OFFERED = "regions.json"  # in a run's folder
+
+
+class Places(NamedTuple):
+    """Images' embeddings, what each place of the last map gives to them, and A_s of Eq. (11), 0 × 0 without it.
+
+    `places` sum to `embedding`, which has unit norm.
+    """
+
+    embedding: Float[Array, "B E"]
+    places: Float[Array, "B h w E"]
+    attention: Float[Array, "B a b"]
+
+
+def encode_places(model: DualEncoder, variables: Any, image: Image) -> Places:
+    """`Places` of images, as the model takes them."""
+    out: Any
+    z, out = model.apply(variables, image, method=lambda m, image: m.vision(image, places=True))
+    norm = jnp.maximum(jnp.linalg.norm(jnp.asarray(z, jnp.float32), axis=1), 1e-6)[:, None, None, None]
+    A_s = out.get("spatial_attention", jnp.zeros((len(image), 0, 0, 1)))[:, :, :, 0].astype(jnp.float32)
+    return Places(l2_normalize(jnp.asarray(z)), out["places"].astype(jnp.float32) / norm, A_s)
+
+
+class Regions:
+    """A model's maps.
+
+    Args:
+      shown: the map that may be shown of each finding, as `offered` gives it.
+    """
+
+    def __init__(self, model: "Model", shown: Mapping[str, str]):
+        self.shown, self._model = dict(shown), model
+        self._places = jax.jit(partial(encode_places, build_model(model.config)))
+        texts = model.pool.text_embeddings[model.pool.one_row_per_study()]
+        self._mean_text = np.asarray(texts, np.float64).mean(axis=0).astype(np.float32)
+
+    def of(self, image: Any, text: str) -> Heat:
+        """The map of an image, as `images.grey_of` takes it, and a sentence: float32 (h, w), in the image's frame.
+
+        Raises:
+          InputError: the image cannot be read, or no map of the sentence has passed.
+        """
+        kind = map_of(text, self.shown)
+        if not kind:
+            known = ", ".join(sorted(self.shown)) or "none"
+            raise InputError(f"no region of {text!r}: maps of this model passed for {known}; docs/regions.md says how")
+        grey = images.grey_of(image)
+        square = images.fit_square(grey, self._model.config["image_size"])
+        return in_frame(self.heat(square, [text], kind)[0], *grey.shape)
+
+    def heat(
+        self, square: UInt8[np.ndarray, "S S"], texts: Sequence[str], kind: str
+    ) -> Float[np.ndarray, "N S S"]:
+        """A map of each text over the model's square, tested or not; `attention`, A_s, is one and the same for all.
+
+        Raises:
+          InputError: a text is blank, or the model has no such map.
+        """
+        side, towards = len(square), self._model.encode_text(texts) - self._mean_text
+        if kind == OCCLUSION:
+            variants, patches = hidden(square)
+            z = self._model.encode_image([square, *variants])
+            return np.stack([spread(drops, patches, side) for drops in ((z[0] - z[1:]) @ towards.T).T])
+        places = self._places(self._model.variables, square[None, :, :, None])
+        if kind == SIMILARITY:
+            maps = np.einsum("hwe,ne->nhw", np.asarray(places.places[0]), towards)
+        else:
+            maps = np.repeat(np.asarray(places.attention), len(texts), axis=0)
+        if not maps[0].size:
+            raise InputError("image.spatial_attention is off: this model has no A_s")
+        return np.stack([enlarged(each, side) for each in maps])
+
+
+def offered(folder: Path, checkpoint: str) -> dict[str, str]:
+    """The map that may be shown of each finding, {finding: one of MAPS}; none where the test was another checkpoint's.
+
+    Raises:
+      InputError: OFFERED is damaged.
+    """
+    file = folder / OFFERED
+    try:
+        about = json.loads(file.read_text(encoding="utf-8"))
+        maps = {str(finding): of for finding, of in about["maps"].items()}
+        if not set(maps.values()) <= set(MAPS):
+            raise ValueError(f"maps are {', '.join(MAPS)}")
+        return maps if checkpoint and about["checkpoint"] == checkpoint else {}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file}: damaged ({' '.join(str(error).split())}); remove it") from error
+
+
+def map_of(text: str, shown: Mapping[str, str]) -> str:
+    """The map that may be shown of a sentence, "" where none: it affirms one finding, and that one has passed."""
+    kinds = affirmed_kinds(text)
+    return shown.get(kinds[0], "") if len(kinds) == 1 else ""
