@@ -5,8 +5,9 @@
 
 The phantom knows where it drew each finding. Beside A_s, the similarity map and occlusion (cxr_jax.retrieval.regions)
 stand a random map, one of the centre, and the place where other studies have the finding. The tables are printed and
-written to eval/SPLIT/pointing_game.md and .json in the run's folder; regions.json there then says of which findings
-`Model.region` and the server show a map: those of which one beats random and centre outside its interval.
+written to eval/SPLIT/pointing_game.md and .json in the run's folder; index/regions.json then says of which findings
+`Model.region` and the server show a map: those of which one beats random, centre, and itself in another study's image,
+outside its interval.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run.evaluation(arguments.split).mkdir(parents=True, exist_ok=True)
     write_text(run.evaluation(arguments.split) / "pointing_game.md", text + "\n")
     write_json(run.evaluation(arguments.split) / "pointing_game.json", {**about, "findings": found})
-    write_json(run.root / OFFERED, {**about, "maps": maps})
+    write_json(run.index / OFFERED, {**about, "maps": maps})
     shown = ", ".join(f"{finding} ({of})" for finding, of in maps.items()) or "none"
     print(f"{text}\n\nfindings of which a map is shown from now on: {shown}")
 

@@ -119,6 +119,6 @@ def table(of_findings: Mapping[str, Any], measure: str) -> str:
         for of in maps:
             mean, low, high = (f"{value:.2f}".replace("0.", ".") for value in about["scores"][of][measure])
             bold = f"**{mean}**" if of in about["passed"] else mean
-            cells.append(bold if of in blind else f"{bold} ({low}–{high})")
+            cells.append(bold if of in blind else f"{bold} ({low}, {high})")
         lines.append(f"| {finding} | {about['studies']} | {' | '.join(cells)} |")
     return "\n".join(lines)

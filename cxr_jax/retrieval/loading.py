@@ -11,7 +11,6 @@ from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, variable_shapes
 from cxr_jax.retrieval.draft import NEIGHBOURS
 from cxr_jax.retrieval.model import Model
-from cxr_jax.retrieval.regions import offered
 from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex, splits_in
 from cxr_jax.retrieval.voting import Thresholds, vote, vote_weights
@@ -38,12 +37,7 @@ def load_run(run: RunFolder) -> Model:
     if "val" in splits_in(run.index):
         thresholds = partial(of_validation, SplitIndex.load(run.index, "val"))
     return Model(
-        config,
-        load_variables(run, config, pool.step),
-        load_tokenizer(run.tokenizer),
-        pool,
-        thresholds=thresholds,
-        shown=offered(run.root, pool.checkpoint),
+        config, load_variables(run, config, pool.step), load_tokenizer(run.tokenizer), pool, thresholds=thresholds
     )
 
 

@@ -49,7 +49,6 @@ class Model:
       step: the checkpoint's, where there is no pool that knows it.
       thresholds: what gives drafts' votes theirs, once one is asked for (`loading.of_validation`); the majority has its
         way where None.
-      shown: the findings of which regions may be shown, and by which map (`regions.offered`).
 
     Raises:
       InputError: the pool is of another checkpoint.
@@ -63,10 +62,9 @@ class Model:
         pool: SplitIndex | None,
         step: int = 0,
         thresholds: Callable[["Model"], Thresholds] | None = None,
-        shown: Mapping[str, str] | None = None,
     ):
         self.config, self.variables, self.tokenizer, self._pool = config, variables, tokenizer, pool
-        self._thresholds, self._shown = thresholds, shown or {}
+        self._thresholds = thresholds
         self.step = step if pool is None else pool.step
         self._encode = jax.jit(build_model(config).apply)
         if pool is not None and pool.checkpoint:
@@ -248,8 +246,12 @@ class Model:
 
     @cached_property
     def regions(self) -> Regions:
-        """Where it sees what sentences say."""
-        return Regions(self, self._shown)
+        """Where it sees what sentences say.
+
+        Raises:
+          InputError: what may be shown is kept in a file that is damaged.
+        """
+        return Regions(self)
 
     def region(self, image: Any, text: str) -> Heat:
         """Where in an image a sentence is seen, float32 (h, w) in the image's frame; the higher, the more: `regions`.

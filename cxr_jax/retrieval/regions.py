@@ -8,8 +8,8 @@ OFFERED, which scripts/pointing_game.py writes, says that it passed its test wit
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SIMILARITY, OCCLUSION, ATTENTION = "similarity", "occlusion", "attention"
 MAPS = (SIMILARITY, OCCLUSION)
-OFFERED = "regions.json"  # in a run's folder
+OFFERED = "regions.json"  # beside the pool, in the index's folder
 
 
 class Places(NamedTuple):
@@ -54,17 +54,29 @@ def encode_places(model: DualEncoder, variables: Any, image: Image) -> Places:
 
 
 class Regions:
-    """A model's maps.
+    """A model's maps, and which it shows: `shown` is the map of each finding that passed, by what lies beside its pool.
 
-    Args:
-      shown: the map that may be shown of each finding, as `offered` gives it.
+    Raises:
+      InputError: OFFERED is damaged.
     """
 
-    def __init__(self, model: "Model", shown: Mapping[str, str]):
-        self.shown, self._model = dict(shown), model
-        self._places = jax.jit(partial(encode_places, build_model(model.config)))
-        texts = model.pool.text_embeddings[model.pool.one_row_per_study()]
-        self._mean_text = np.asarray(texts, np.float64).mean(axis=0).astype(np.float32)
+    def __init__(self, model: "Model"):
+        self._model, place = model, model.pool.place
+        self.shown = {} if place is None else offered(place.parent, model.pool.checkpoint)
+
+    @cached_property
+    def _places(self) -> Callable[..., Places]:
+        return jax.jit(partial(encode_places, build_model(self._model.config)))
+
+    @cached_property
+    def _mean_text(self) -> np.ndarray:
+        pool = self._model.pool
+        return np.mean(pool.text_embeddings[pool.one_row_per_study()], axis=0, dtype=np.float64).astype(np.float32)
+
+    def map_of(self, text: str) -> str:
+        """The map that may be shown of a sentence, "" where none: it affirms one finding, and that one has passed."""
+        kinds = affirmed_kinds(text)
+        return self.shown.get(kinds[0], "") if len(kinds) == 1 else ""
 
     def of(self, image: Any, text: str) -> Heat:
         """The map of an image, as `images.grey_of` takes it, and a sentence: float32 (h, w), in the image's frame.
@@ -72,7 +84,7 @@ class Regions:
         Raises:
           InputError: the image cannot be read, or no map of the sentence has passed.
         """
-        kind = map_of(text, self.shown)
+        kind = self.map_of(text)
         if not kind:
             known = ", ".join(sorted(self.shown)) or "none"
             raise InputError(f"no region of {text!r}: maps of this model passed for {known}; docs/regions.md says how")
@@ -80,9 +92,7 @@ class Regions:
         square = images.fit_square(grey, self._model.config["image_size"])
         return in_frame(self.heat(square, [text], kind)[0], *grey.shape)
 
-    def heat(
-        self, square: UInt8[np.ndarray, "S S"], texts: Sequence[str], kind: str
-    ) -> Float[np.ndarray, "N S S"]:
+    def heat(self, square: UInt8[np.ndarray, "S S"], texts: Sequence[str], kind: str) -> Float[np.ndarray, "N S S"]:
         """A map of each text over the model's square, tested or not; `attention`, A_s, is one and the same for all.
 
         Raises:
@@ -120,9 +130,3 @@ def offered(folder: Path, checkpoint: str) -> dict[str, str]:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file}: damaged ({' '.join(str(error).split())}); remove it") from error
-
-
-def map_of(text: str, shown: Mapping[str, str]) -> str:
-    """The map that may be shown of a sentence, "" where none: it affirms one finding, and that one has passed."""
-    kinds = affirmed_kinds(text)
-    return shown.get(kinds[0], "") if len(kinds) == 1 else ""
