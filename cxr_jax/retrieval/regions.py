@@ -71,7 +71,7 @@ class Regions:
     @cached_property
     def _mean_text(self) -> np.ndarray:
         pool = self._model.pool
-        return np.mean(pool.text_embeddings[pool.one_row_per_study()], axis=0, dtype=np.float64).astype(np.float32)
+        return np.asarray(pool.text_embeddings[pool.one_row_per_study()].mean(axis=0, dtype=np.float64), np.float32)
 
     def map_of(self, text: str) -> str:
         """The map that may be shown of a sentence, "" where none: it affirms one finding, and that one has passed."""

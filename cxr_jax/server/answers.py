@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cxr_jax.labels.statements import Statement, sentences, statements
+from cxr_jax.pages.charts import heat_png
 from cxr_jax.retrieval.draft import METHODS, NEIGHBOURS, Draft, Source
+from cxr_jax.retrieval.heat import Heat
 from cxr_jax.retrieval.model import Model, Neighbour
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.server.limits import RefusedError
@@ -31,15 +33,22 @@ class TextQuestion(NamedTuple):
     top_k: int
 
 
+class RegionQuestion(NamedTuple):
+    """An image, uint8 (side, side), in which the region of a sentence is asked for that `Answers.has_region`."""
+
+    square: np.ndarray
+    text: str
+
+
 class Answers:
     """A model's answers; all but `about` and the studies is asked for by one thread.
 
     Raises:
-      InputError: the model has no pool.
+      InputError: the model has no pool, or which regions it may show cannot be read.
     """
 
     def __init__(self, model: Model):
-        self.model, self._pool = model, model.pool
+        self.model, self._pool, self._regions = model, model.pool, model.regions
         self.method = model.config["draft"]["method"]
         columns = model.pool.columns
         ids = (study.decode("utf-8") for study in columns.study_ids.tolist())
@@ -58,6 +67,7 @@ class Answers:
             "method": self.method,
             "methods": list(METHODS),
             "most_neighbours": MOST,
+            "regions": self._regions.shown,
         }
 
     def warm_up(self, batch: int) -> None:
@@ -87,6 +97,15 @@ class Answers:
             for line, question in zip(found, questions, strict=True)
         ]
 
+    def has_region(self, text: str) -> bool:
+        """Whether a region can be shown of a sentence: the model's map of what it affirms has passed its test."""
+        return bool(self._regions.map_of(text))
+
+    def regions(self, questions: Sequence[RegionQuestion]) -> list[bytes]:
+        """Each one's map over the square, a PNG of its size, clear where it is lowest."""
+        heats = (self._regions.heat(one.square, [one.text], self._regions.map_of(one.text))[0] for one in questions)
+        return [heat_png(_as_bytes(heat)) for heat in heats]
+
     def study(self, study_id: str) -> dict[str, Any]:
         """A study of the pool by its id: its report and its labels; raises a RefusedError where there is none."""
         row: Row = self._pool.rows[self._row(study_id)]
@@ -114,6 +133,7 @@ class Answers:
                         "share": round(sentence.share, 4),
                         "evidence": self._sources(sentence.sources),
                         "against": self._sources(sentence.against),
+                        "region": self.has_region(sentence.text),
                     }
                     for sentence in draft.sentences
                 ],
@@ -123,6 +143,12 @@ class Answers:
     def _sources(self, sources: Sequence[Source]) -> list[dict[str, Any]]:
         rows = self._pool.rows
         return [{"study_id": rows[s.row].study_id, "similarity": round(s.similarity, 4)} for s in sources]
+
+
+def _as_bytes(heat: Heat) -> np.ndarray:
+    """Its upper half: what speaks against a sentence, or little for it, stays clear."""
+    low, high = float(np.median(heat)), float(heat.max())
+    return np.round(255 * np.clip((heat - low) / max(high - low, 1e-12), 0, 1)).astype(np.uint8)
 
 
 def marked(report: str, said: frozenset[Statement]) -> list[dict[str, str]]:
