@@ -4,10 +4,10 @@
     python scripts/pointing_game.py --workdir runs/phantom [--split test] [--limit N]
 
 The phantom knows where it drew each finding. Beside A_s, the similarity map and occlusion (cxr_jax.retrieval.regions)
-stand a random map, one of the centre, and the place where other studies have the finding. The tables are printed and
-written to eval/SPLIT/pointing_game.md and .json in the run's folder; index/regions.json then says of which findings
-`Model.region` and the server show a map: those of which one beats random, centre, and itself in another study's image,
-outside its interval.
+stand a random map, one of the centre, the place where other studies have the finding, and each map of another study's
+image. The tables are printed and written to eval/SPLIT/pointing_game.md and .json in the run's folder; index/regions.json
+then says of which findings `Model.region` and the server show a map: those of which one of the last two points right in
+half of the studies or more, and beats random, centre, and itself in another study's image, outside its interval.
 """
 
 import argparse
@@ -38,8 +38,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = RunFolder(arguments.workdir)
     model, split = load_run(run), SplitIndex.load(run.index, arguments.split)
     studies = list(studies_of(model.config, split, arguments.limit))
-    found = summary(trials_of(model, studies, lambda each: tqdm(each, unit="study", leave=False)), MAPS)
-    maps, text = offers(found), "\n\n".join(table(found, measure) for measure in MEASURES)
+    found = summary(trials_of(model, studies, lambda each: tqdm(each, unit="study", leave=False)))
+    shown, text = offers(found, MAPS), "\n\n".join(table(found, measure) for measure in MEASURES)
     about = {
         "split": arguments.split, "studies": len(studies), "image_size": model.config["image_size"],
         "step": model.step, "checkpoint": model.pool.checkpoint, "trained_on": model.config["data"]["description"],
@@ -47,9 +47,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     run.evaluation(arguments.split).mkdir(parents=True, exist_ok=True)
     write_text(run.evaluation(arguments.split) / "pointing_game.md", text + "\n")
     write_json(run.evaluation(arguments.split) / "pointing_game.json", {**about, "findings": found})
-    write_json(run.index / OFFERED, {**about, "maps": maps})
-    shown = ", ".join(f"{finding} ({of})" for finding, of in maps.items()) or "none"
-    print(f"{text}\n\nfindings of which a map is shown from now on: {shown}")
+    write_json(run.index / OFFERED, {**about, "shown": shown})
+    names = ", ".join(f"{finding} ({of['map']})" for finding, of in shown.items()) or "none"
+    print(f"{text}\n\nfindings of which a map is shown from now on: {names}")
 
 
 if __name__ == "__main__":

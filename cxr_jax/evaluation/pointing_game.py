@@ -4,7 +4,7 @@ The game is Zhang et al.'s (2018, "Top-down neural attention by excitation backp
 500 pixels. IoU is that of the region with the map's highest places, as many as the region has: no threshold is chosen.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +17,9 @@ TOLERANCE = 0.03  # of the image's side
 MEASURES = ("pointing", "iou")
 RANDOM, CENTRE, USUAL = "random", "centre", "usual place"
 FLOORS = (RANDOM, CENTRE)  # that a map must beat, and its own of the OTHER image; USUAL is looked at beside them
-OTHER = "{} of another image"  # the same map of the same sentence, where the image is another study's
+OTHER = "{}, other image"  # the same map of the same sentence, where the image is another study's
 FEWEST = 10  # studies that can tell whether a map passes
+ENOUGH = 0.5  # a map that misses more often than it hits misleads, however blind the others are
 ALL = "all"
 
 Heat = Float[np.ndarray, "H W"]
@@ -64,11 +65,11 @@ def usual_places(regions: Sequence[Region], names: Sequence[str]) -> list[Heat]:
     return [sums[name] - region + 0.01 * centre for region, name in zip(regions, names, strict=True)]
 
 
-def summary(trials: Sequence[Trial], maps: Iterable[str], resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """By finding, and of ALL: how many studies, each map's measures with intervals, and which of `maps` pass.
+def summary(trials: Sequence[Trial], resamples: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """By finding, and of ALL: how many studies, each map's measures with intervals, and which maps pass.
 
-    A map passes where it beats each of FLOORS, and its OTHER, in both MEASURES: the 95 % interval of the difference, by
-    paired bootstrap over studies, lies above 0; and there are FEWEST studies.
+    A map passes where it points at ENOUGH of them, and beats each of FLOORS, and its OTHER, in both MEASURES: the 95 %
+    interval of the difference, by paired bootstrap over studies, lies above 0; and there are FEWEST studies.
 
     Returns:
       {finding: {"studies": n, "scores": {map: {measure: [mean, low, high]}}, "passed": [maps]}}
@@ -81,17 +82,17 @@ def summary(trials: Sequence[Trial], maps: Iterable[str], resamples: int = 1000,
         weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1)
         # (resamples, measures) of each map, the sample itself first.
         means = {of: weights @ np.array([trial.scores[of] for trial in own]) for of in own[0].scores}
-        enough = len(set(studies)) >= FEWEST
-        passed = [of for of in maps if enough and _beats(means, of)]
+        judged = [of for of in means if OTHER.format(of) in means and len(set(studies)) >= FEWEST]
+        passed = [of for of in judged if _passes(means, of)]
         scores = {of: dict(zip(MEASURES, _with_interval(values), strict=True)) for of, values in means.items()}
         result[name] = {"studies": len(set(studies)), "scores": scores, "passed": passed}
     return result
 
 
-def _beats(means: Mapping[str, np.ndarray], of: str) -> bool:
+def _passes(means: Mapping[str, np.ndarray], of: str) -> bool:
     floors = (means[name] for name in (*FLOORS, OTHER.format(of)))
     lows = [np.percentile((means[of] - floor)[1:], 2.5, axis=0) for floor in floors]
-    return bool(np.all(np.array(lows) > 0))
+    return bool(means[of][0, 0] >= ENOUGH and np.all(np.array(lows) > 0))
 
 
 def _with_interval(values: np.ndarray) -> list[list[float]]:
@@ -99,13 +100,15 @@ def _with_interval(values: np.ndarray) -> list[list[float]]:
     return np.round(np.stack([values[0], low, high], axis=1), 4).tolist()
 
 
-def offers(of_findings: Mapping[str, Any]) -> dict[str, str]:
-    """The map to show of each finding, of those that pass the one that points best; of a summary."""
-    return {
-        finding: max(about["passed"], key=lambda of: about["scores"][of][MEASURES[0]][0])
-        for finding, about in of_findings.items()
-        if finding != ALL and about["passed"]
-    }
+def offers(of_findings: Mapping[str, Any], maps: Collection[str]) -> dict[str, dict[str, Any]]:
+    """The map to show of each finding, of `maps` that pass the one that points best: {"map", "pointing", "studies"}."""
+    result = {}
+    for finding, about in of_findings.items():
+        pointing = {of: about["scores"][of][MEASURES[0]][0] for of in about["passed"] if of in maps}
+        if finding != ALL and pointing:
+            best = max(pointing, key=lambda of: pointing[of])
+            result[finding] = {"map": best, "pointing": pointing[best], "studies": about["studies"]}
+    return result
 
 
 def table(of_findings: Mapping[str, Any], measure: str) -> str:

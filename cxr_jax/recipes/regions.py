@@ -65,22 +65,22 @@ def trials_of(
 ) -> list[Trial]:
     """Each finding of the studies against A_s, where the model has it, the two maps, and what sees less.
 
-    That is: blind maps, and the two maps of the same sentence in the image of the study before.
+    That is: blind maps, and each map of the same sentence in the image of the study before.
     """
     maps = (ATTENTION, *MAPS) if model.config["image"]["spatial_attention"] else MAPS
     rng = np.random.default_rng(0)
     regions = [region for study in studies for region in study.regions]
     usual = iter(usual_places(regions, [_placed(finding) for study in studies for finding in study.findings]))
-    before = {name: _heats(model, studies[-1], studies[0], name)[1] for name in MAPS} if studies else {}
+    before = {name: _heats(model, studies[-1], studies[0], name)[1] for name in maps} if studies else {}
     trials = []
     for study, following in progress(list(zip(studies, [*studies[1:], studies[0]], strict=True))):
         heats = {name: _heats(model, study, following, name) for name in maps}
         for i, (finding, region) in enumerate(zip(study.findings, study.regions, strict=True)):
             own = {**blind_maps(region.shape, rng), USUAL: next(usual)}
-            own |= {OTHER.format(name): before[name][i] for name in MAPS} | {name: heats[name][0][i] for name in maps}
+            own |= {OTHER.format(name): before[name][i] for name in maps} | {name: heats[name][0][i] for name in maps}
             scores = {name: measured(heat, region) for name, heat in own.items()}
             trials.append(Trial(study.study_id, finding.kind, scores))
-        before = {name: heats[name][1] for name in MAPS}
+        before = {name: heats[name][1] for name in maps}
     return trials
 
 

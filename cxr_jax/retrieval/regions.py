@@ -53,8 +53,16 @@ def encode_places(model: DualEncoder, variables: Any, image: Image) -> Places:
     return Places(l2_normalize(jnp.asarray(z)), out["places"].astype(jnp.float32) / norm, A_s)
 
 
+class Shown(NamedTuple):
+    """The map that may be shown of a finding, one of MAPS: how often it pointed at it, 0 to 1, in how many studies."""
+
+    map: str
+    pointing: float
+    studies: int
+
+
 class Regions:
-    """A model's maps, and which it shows: `shown` is the map of each finding that passed, by what lies beside its pool.
+    """A model's maps, and which it shows: `shown`, by finding, of those that passed, by what lies beside its pool.
 
     Raises:
       InputError: OFFERED is damaged.
@@ -73,10 +81,10 @@ class Regions:
         pool = self._model.pool
         return np.asarray(pool.text_embeddings[pool.one_row_per_study()].mean(axis=0, dtype=np.float64), np.float32)
 
-    def map_of(self, text: str) -> str:
-        """The map that may be shown of a sentence, "" where none: it affirms one finding, and that one has passed."""
+    def finding_of(self, text: str) -> str:
+        """The finding that a sentence affirms, where it is the only one and its map may be shown; "" else."""
         kinds = affirmed_kinds(text)
-        return self.shown.get(kinds[0], "") if len(kinds) == 1 else ""
+        return kinds[0] if len(kinds) == 1 and kinds[0] in self.shown else ""
 
     def of(self, image: Any, text: str) -> Heat:
         """The map of an image, as `images.grey_of` takes it, and a sentence: float32 (h, w), in the image's frame.
@@ -84,13 +92,13 @@ class Regions:
         Raises:
           InputError: the image cannot be read, or no map of the sentence has passed.
         """
-        kind = self.map_of(text)
-        if not kind:
+        finding = self.finding_of(text)
+        if not finding:
             known = ", ".join(sorted(self.shown)) or "none"
             raise InputError(f"no region of {text!r}: maps of this model passed for {known}; docs/regions.md says how")
         grey = images.grey_of(image)
         square = images.fit_square(grey, self._model.config["image_size"])
-        return in_frame(self.heat(square, [text], kind)[0], *grey.shape)
+        return in_frame(self.heat(square, [text], self.shown[finding].map)[0], *grey.shape)
 
     def heat(self, square: UInt8[np.ndarray, "S S"], texts: Sequence[str], kind: str) -> Float[np.ndarray, "N S S"]:
         """A map of each text over the model's square, tested or not; `attention`, A_s, is one and the same for all.
@@ -113,8 +121,8 @@ class Regions:
         return np.stack([enlarged(each, side) for each in maps])
 
 
-def offered(folder: Path, checkpoint: str) -> dict[str, str]:
-    """The map that may be shown of each finding, {finding: one of MAPS}; none where the test was another checkpoint's.
+def offered(folder: Path, checkpoint: str) -> dict[str, Shown]:
+    """What may be shown, by finding; nothing where another checkpoint was tested.
 
     Raises:
       InputError: OFFERED is damaged.
@@ -122,10 +130,10 @@ def offered(folder: Path, checkpoint: str) -> dict[str, str]:
     file = folder / OFFERED
     try:
         about = json.loads(file.read_text(encoding="utf-8"))
-        maps = {str(finding): of for finding, of in about["maps"].items()}
-        if not set(maps.values()) <= set(MAPS):
+        shown = {str(finding): Shown(**of) for finding, of in about["shown"].items()}
+        if not {of.map for of in shown.values()} <= set(MAPS):
             raise ValueError(f"maps are {', '.join(MAPS)}")
-        return maps if checkpoint and about["checkpoint"] == checkpoint else {}
+        return shown if checkpoint and about["checkpoint"] == checkpoint else {}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -16,6 +16,7 @@ from cxr_jax.server.limits import RefusedError
 
 NO_DEVICE = "Not a medical device: nothing here is meant for diagnosis. Reports were written about other patients."
 MOST = NEIGHBOURS  # neighbours that may be asked for
+SHADED = 0.15  # of a region's square
 
 
 class ImageQuestion(NamedTuple):
@@ -34,7 +35,7 @@ class TextQuestion(NamedTuple):
 
 
 class RegionQuestion(NamedTuple):
-    """An image, uint8 (side, side), in which the region of a sentence is asked for that `Answers.has_region`."""
+    """An image, uint8 (side, side), in which the region of a sentence is asked for that `Answers.finding_of` knows."""
 
     square: np.ndarray
     text: str
@@ -67,7 +68,7 @@ class Answers:
             "method": self.method,
             "methods": list(METHODS),
             "most_neighbours": MOST,
-            "regions": self._regions.shown,
+            "regions": {finding: of._asdict() for finding, of in self._regions.shown.items()},
         }
 
     def warm_up(self, batch: int) -> None:
@@ -97,13 +98,14 @@ class Answers:
             for line, question in zip(found, questions, strict=True)
         ]
 
-    def has_region(self, text: str) -> bool:
-        """Whether a region can be shown of a sentence: the model's map of what it affirms has passed its test."""
-        return bool(self._regions.map_of(text))
+    def finding_of(self, text: str) -> str:
+        """The finding in `about`'s regions that a sentence affirms; "" where it has no region to be shown."""
+        return self._regions.finding_of(text)
 
     def regions(self, questions: Sequence[RegionQuestion]) -> list[bytes]:
-        """Each one's map over the square, a PNG of its size, clear where it is lowest."""
-        heats = (self._regions.heat(one.square, [one.text], self._regions.map_of(one.text))[0] for one in questions)
+        """Each one's map over the square, a PNG of its size, clear where it is low."""
+        maps = [self._regions.shown[self.finding_of(question.text)].map for question in questions]
+        heats = (self._regions.heat(one.square, [one.text], of)[0] for one, of in zip(questions, maps, strict=True))
         return [heat_png(_as_bytes(heat)) for heat in heats]
 
     def study(self, study_id: str) -> dict[str, Any]:
@@ -133,7 +135,7 @@ class Answers:
                         "share": round(sentence.share, 4),
                         "evidence": self._sources(sentence.sources),
                         "against": self._sources(sentence.against),
-                        "region": self.has_region(sentence.text),
+                        "region": self.finding_of(sentence.text) or None,
                     }
                     for sentence in draft.sentences
                 ],
@@ -146,8 +148,8 @@ class Answers:
 
 
 def _as_bytes(heat: Heat) -> np.ndarray:
-    """Its upper half: what speaks against a sentence, or little for it, stays clear."""
-    low, high = float(np.median(heat)), float(heat.max())
+    """Its highest SHADED of the places; that a map points is tested, not how it falls off."""
+    low, high = float(np.quantile(heat, 1 - SHADED)), float(heat.max())
     return np.round(255 * np.clip((heat - low) / max(high - low, 1e-12), 0, 1)).astype(np.uint8)
 
 

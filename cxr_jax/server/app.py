@@ -122,7 +122,7 @@ class _Api:
     async def region(self, request: Request) -> Response:
         data, fields = await read_form(request, self._limits)
         text = self._text(fields.get("text"))
-        if not self._answers.has_region(text):
+        if not self._answers.finding_of(text):
             raise RefusedError(422, "no map of what this text says has passed its test; /api/about has those that did")
         square, _ = await self._decoders.square(data)
         return Response(await self._regions.ask(RegionQuestion(square, text)), media_type="image/png")

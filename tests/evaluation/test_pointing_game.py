@@ -85,22 +85,33 @@ def trials(good, other, studies=40, finding="nodule"):
 
 @pytest.mark.parametrize(
     ("good", "other", "studies", "passes"),
-    [(0.8, 0.1, 40, True), (0.25, 0.1, 40, False), (0.8, 0.75, 40, False), (0.8, 0.1, FEWEST - 1, False)],
+    [(0.8, 0.1, 40, True), (0.45, 0.1, 40, False), (0.8, 0.75, 40, False), (0.8, 0.1, FEWEST - 1, False)],
 )
 def test_a_map_passes_where_it_beats_the_blind_and_itself_elsewhere(good, other, studies, passes):
-    found = summary(trials(good, other, studies), ["map"])
+    found = summary(trials(good, other, studies))
     assert found["nodule"]["studies"] == studies
     assert found["nodule"]["passed"] == (["map"] if passes else [])
-    assert offers(found) == ({"nodule": "map"} if passes else {})
+    assert offers(found, ["map"]) == (
+        {"nodule": {"map": "map", "pointing": good, "studies": studies}} if passes else {}
+    )
     mean, low, high = found["nodule"]["scores"]["map"]["pointing"]
     assert low <= mean <= high
     assert mean == pytest.approx(good, abs=1 / studies)
 
 
+def test_a_difference_that_could_be_chance_is_none():
+    both = trials(0.95, 0.1), trials(0.9, 0.1)
+    centred = [
+        Trial(one.study, one.finding, {**one.scores, CENTRE: other.scores["map"]})
+        for one, other in zip(*both, strict=True)
+    ]
+    assert summary(centred)["nodule"]["passed"] == []
+
+
 def test_a_study_with_two_findings_is_drawn_as_one():
     """Twice the same trials of the same studies tell no more than once."""
-    once = summary(trials(0.5, 0.1), ["map"])[ALL]
-    twice = summary(trials(0.5, 0.1) + trials(0.5, 0.1, finding="effusion"), ["map"])[ALL]
+    once = summary(trials(0.5, 0.1))[ALL]
+    twice = summary(trials(0.5, 0.1) + trials(0.5, 0.1, finding="effusion"))[ALL]
     assert once["studies"] == twice["studies"] == 40
     assert once["scores"] == twice["scores"]
 
@@ -110,8 +121,10 @@ def test_the_better_of_two_that_pass_is_offered_and_the_table_says_so():
         Trial(one.study, one.finding, {**one.scores, OTHER.format("more"): (0.0, 0.0), "more": better.scores["map"]})
         for one, better in zip(trials(0.7, 0.1), trials(0.9, 0.1), strict=True)
     ]
-    found = summary(both, ["map", "more"])
-    assert offers(found) == {"nodule": "more"}
+    found = summary(both)
+    assert [of["map"] for of in offers(found, ["map", "more"]).values()] == ["more"]
+    assert [of["map"] for of in offers(found, ["map"]).values()] == ["map"]
+    assert offers(found, []) == {}
     lines = table(found, "pointing").splitlines()
     assert lines[0].startswith("| pointing | studies | random | centre | usual place |")
     assert [line.split(" | ")[0] for line in lines[2:]] == ["| nodule", "| all"]

@@ -71,7 +71,8 @@ def test_each_finding_is_a_trial_and_its_other_is_the_study_before(bare, run, sp
     studies = list(studies_of(bare.config, split, 3))
     trials = trials_of(model, studies)
     assert [(t.study, t.finding) for t in trials] == [(s.study_id, f.kind) for s in studies for f in s.findings]
-    shown = {"random", "centre", "usual place", "attention", *MAPS, *(OTHER.format(of) for of in MAPS)}
+    maps = ("attention", *MAPS)
+    shown = {"random", "centre", "usual place", *maps, *(OTHER.format(of) for of in maps)}
     assert all(trial.scores.keys() == shown for trial in trials)
     last, first = studies[-1], studies[0]
     (heat,) = model.regions.heat(last.square, first.sentences[:1], "similarity")
@@ -97,7 +98,7 @@ def test_the_command_writes_tables_and_what_may_be_shown(bare, run, tmp_path, mo
     assert tables in printed
     assert all(f"| {measure} | studies |" in tables for measure in MEASURES)
     kept = json.loads((root / "index" / OFFERED).read_text())
-    assert kept["maps"] == {}  # two studies tell nothing
+    assert kept["shown"] == {}  # two studies tell nothing
     assert kept["checkpoint"] == SplitIndex.load(root / "index", "train").checkpoint
     with pytest.raises(InputError, match="--limit 0"):
         pointing_game.main(["--workdir", str(root), "--limit", "0"])

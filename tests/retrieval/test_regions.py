@@ -9,12 +9,13 @@ import pytest
 from cxr_jax.errors import InputError
 from cxr_jax.retrieval.heat import enlarged
 from cxr_jax.retrieval.model import Model
-from cxr_jax.retrieval.regions import ATTENTION, MAPS, OCCLUSION, OFFERED, SIMILARITY, offered
+from cxr_jax.retrieval.regions import ATTENTION, MAPS, OCCLUSION, OFFERED, SIMILARITY, Shown, offered
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.training.checkpoint import identity
 from tests.retrieval.test_model import REPORTS, build
 
+MAGIC = '{"checkpoint": "x", "shown": {"nodule": {"map": "magic", "pointing": 0.8, "studies": 30}}}'
 NODULE = "There is a nodule in the left upper lobe."
 
 
@@ -44,7 +45,8 @@ def folder(pool, tmp_path):
 def model_with(encoder, folder, maps, **changes):
     """A model whose nodules' map has passed."""
     loaded = SplitIndex.load(folder, "train")
-    (folder / OFFERED).write_text(json.dumps({"checkpoint": loaded.checkpoint, "maps": maps} | changes))
+    shown = {finding: {"map": of, "pointing": 0.8, "studies": 30} for finding, of in maps.items()}
+    (folder / OFFERED).write_text(json.dumps({"checkpoint": loaded.checkpoint, "shown": shown} | changes))
     return Model(encoder.config, encoder.variables, encoder.tokenizer, loaded)
 
 
@@ -85,6 +87,7 @@ def test_attention_is_the_same_for_every_text(model, pictures):
 @pytest.mark.parametrize("kind", MAPS)
 def test_a_map_that_passed_is_shown_in_the_image_s_frame(encoder, folder, kind):
     model = model_with(encoder, folder, {"nodule": kind})
+    assert model.regions.shown == {"nodule": Shown(kind, 0.8, 30)}
     image = np.random.default_rng(0).integers(0, 256, (40, 64), dtype=np.uint8)
     heat = model.region(image, NODULE)
     assert heat.shape == (40, 64)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cxr_jax.data import images
 from cxr_jax.retrieval.model import Model
-from cxr_jax.retrieval.regions import Regions
+from cxr_jax.retrieval.regions import Regions, Shown
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.server.answers import Answers
@@ -38,8 +38,8 @@ def place(share):
 class Corner:
     """Sees every effusion in the image's upper left, and shows no other finding."""
 
-    shown: ClassVar = {"effusion": "similarity"}
-    map_of = Regions.map_of
+    shown: ClassVar = {"effusion": Shown("similarity", 0.751, 40)}
+    finding_of = Regions.finding_of
 
     def heat(self, square, texts, kind):
         assert kind == "similarity"

@@ -108,10 +108,12 @@ def test_a_region_is_a_map_of_the_square(client):
 
 
 def test_only_what_passed_has_a_region(client):
-    assert client.get("/api/about").json["regions"] == {"effusion": "similarity"}
+    assert client.get("/api/about").json["regions"] == {
+        "effusion": {"map": "similarity", "pointing": 0.751, "studies": 40}
+    }
     drafts = [client.upload(png(grey)).json["draft"]["sentences"] for grey in (0, 222)]
     regions = [(s["text"], s["region"]) for draft in drafts for s in draft]
-    assert regions == [(REPORTS[1], False), (REPORTS[0], True)]
+    assert regions == [(REPORTS[1], None), (REPORTS[0], "effusion")]
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,10 @@ async function point(sentence, note) {
   note.textContent = 'Looking where…';
   try {
     const bitmap = await createImageBitmap(await api.region(item.file, sentence.text));
-    note.textContent = 'Orange on the picture: what speaks for this sentence, as the model sees it.'
-      + (server.drawn ? ' Tested on drawn radiographs only: of real ones nobody knows whether it points at what it should.' : '');
+    const { pointing, studies } = server.regions[sentence.region];
+    note.textContent = 'Orange on the picture: what speaks for this sentence, as the model sees it. '
+      + `Of ${studies} drawn radiographs that show the like, it pointed at it in ${Math.round(100 * pointing)} %; `
+      + 'with real ones that has not been tested.';
     if (pointed === sentence && current === item) viewer.overlay(bitmap);
     else bitmap.close();
   } catch (fault) {
