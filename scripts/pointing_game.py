@@ -5,9 +5,10 @@
 
 The phantom knows where it drew each finding. Beside A_s, the similarity map and occlusion (cxr_jax.retrieval.regions)
 stand a random map, one of the centre, the place where other studies have the finding, and each map of another study's
-image. The tables are printed and written to eval/SPLIT/pointing_game.md and .json in the run's folder; index/regions.json
-then says of which findings `Model.region` and the server show a map: those of which one of the last two points right in
-half of the studies or more, and beats random, centre, and itself in another study's image, outside its interval.
+image. The tables are printed and written to eval/SPLIT/pointing_game.md and .json in the run's folder. Of which
+findings `Model.region` and the server then show a map stands in index/regions.json: those of which one of the two
+points right in half of the studies or more, and beats random, centre, and itself in another study's image, outside its
+interval. docs/regions.md has the rules, and what was measured.
 """
 
 import argparse
