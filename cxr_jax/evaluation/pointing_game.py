@@ -92,7 +92,7 @@ def summary(trials: Sequence[Trial], resamples: int = 1000, seed: int = 0) -> di
 def _passes(means: Mapping[str, np.ndarray], of: str) -> bool:
     floors = (means[name] for name in (*FLOORS, OTHER.format(of)))
     lows = [np.percentile((means[of] - floor)[1:], 2.5, axis=0) for floor in floors]
-    return bool(means[of][0, 0] >= ENOUGH and np.all(np.array(lows) > 0))
+    return bool(np.round(means[of][0, 0], 9) >= ENOUGH and np.all(np.array(lows) > 0))
 
 
 def _with_interval(values: np.ndarray) -> list[list[float]]:

@@ -73,7 +73,7 @@ def trials(good, other, studies=40, finding="nodule"):
     """Maps that hit a share `good` of the time, and in another image `other`; noise a tenth, the centre a fifth."""
 
     def score(share, number):
-        hit = float((number * 7) % studies < share * studies)
+        hit = float((number * 11) % studies < share * studies)
         return hit, hit / 2
 
     shares = {RANDOM: 0.1, CENTRE: 0.2, USUAL: 0.9, OTHER.format("map"): other, "map": good}
@@ -85,7 +85,13 @@ def trials(good, other, studies=40, finding="nodule"):
 
 @pytest.mark.parametrize(
     ("good", "other", "studies", "passes"),
-    [(0.8, 0.1, 40, True), (0.45, 0.1, 40, False), (0.8, 0.75, 40, False), (0.8, 0.1, FEWEST - 1, False)],
+    [
+        (0.8, 0.1, 40, True),
+        (0.5, 0.0, 14, True),
+        (0.45, 0.1, 40, False),
+        (0.8, 0.75, 40, False),
+        (0.8, 0.1, FEWEST - 1, False),
+    ],
 )
 def test_a_map_passes_where_it_beats_the_blind_and_itself_elsewhere(good, other, studies, passes):
     found = summary(trials(good, other, studies))
