@@ -120,6 +120,17 @@ class AdaptivePooling(nn.Module):
         return w * average + (1 - w) * maximum, w
 
 
+def pooling_shares(F_att: FeatureMap, w: Float[Array, "..."]) -> FeatureMap:
+    """What each place gives to Eq. (12)'s pooled vector, (B, H, W, C): they sum to it over places.
+
+    Every place has its part of the mean, the greatest of a channel that of the maximum; equals share it.
+    """
+    w = jnp.broadcast_to(w, (F_att.shape[0], 1))[:, None, None, :]
+    greatest = (F_att == F_att.max(axis=(1, 2), keepdims=True)).astype(F_att.dtype)
+    count = F_att.shape[1] * F_att.shape[2]
+    return F_att * (w / count + (1 - w) * greatest / greatest.sum(axis=(1, 2), keepdims=True))
+
+
 class VisionEncoder(nn.Module):
     """Eq. (8)-(12) on top of DenseNet, and a bias-free head to the shared space.
 
@@ -143,11 +154,14 @@ class VisionEncoder(nn.Module):
     remat: str = "none"
 
     @nn.compact
-    def __call__(self, image: Image, train: bool = False) -> tuple[Float[Array, "B E"], dict[str, Array]]:
+    def __call__(
+        self, image: Image, train: bool = False, places: bool = False
+    ) -> tuple[Float[Array, "B E"], dict[str, Array]]:
         """Grey images to embeddings, not yet normalised, and the intermediates worth a look.
 
         Those are, where the parts are on: `spatial_attention` (B, h, w, 1), `channel_attention` (B, 1, 1, C) and
-        `pooling_weight`, w of Eq. (12).
+        `pooling_weight`, w of Eq. (12); and where `places` is asked for, `places` (B, h, w, E): what each place of the
+        last map gives to the embedding, which is their sum.
         """
         out: dict[str, Array] = {}
         backbone = DenseNet(
@@ -176,4 +190,7 @@ class VisionEncoder(nn.Module):
         else:
             pool = AdaptivePooling(self.pooling == "gated", self.dtype, name="adaptive_pooling")
             v, out["pooling_weight"] = pool(F_att)
-        return nn.Dense(self.embed_dim, use_bias=False, dtype=self.dtype, name="head")(v), out
+        head = nn.Dense(self.embed_dim, use_bias=False, dtype=self.dtype, name="head")
+        if places:
+            out["places"] = head(pooling_shares(F_att, out.get("pooling_weight", jnp.ones(()))))
+        return head(v), out

@@ -7,9 +7,11 @@ import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from cxr_jax.phantom.anatomy import Array, Rng, View, frontal_view, lateral_view, sample_anatomy, strokes
+from cxr_jax.phantom.anatomy import Anatomy, Array, Rng, View, frontal_view, lateral_view, sample_anatomy, strokes
 from cxr_jax.phantom.findings import FRONTAL, LATERAL, SHAPES
 from cxr_jax.phantom.reports import Finding
+
+VIEWS = ((frontal_view, FRONTAL), (lateral_view, LATERAL))
 
 
 def _expose(view: View, rng: Rng) -> Array:
@@ -46,15 +48,28 @@ def draw_study(findings: tuple[Finding, ...], seed: list[int], size: int) -> tup
 
     The patient depends on `seed` alone: with other findings the same person is drawn.
     """
+    anatomy = _anatomy(findings, seed)
+    frontal, lateral = (_draw_view(anatomy, findings, seed, size, number) for number in range(len(VIEWS)))
+    return frontal, lateral
+
+
+def draw_frontal(findings: tuple[Finding, ...], seed: list[int], size: int) -> Array:
+    """The first of `draw_study`'s views alone."""
+    return _draw_view(_anatomy(findings, seed), findings, seed, size, 0)
+
+
+def _anatomy(findings: tuple[Finding, ...], seed: list[int]) -> Anatomy:
     anatomy = sample_anatomy(np.random.default_rng([*seed, 1]))
     for finding in findings:
         if finding.kind in SHAPES:
             anatomy = SHAPES[finding.kind](anatomy, finding, np.random.default_rng([*seed, 2]))
-    views = []
-    for number, (draw, overlays) in enumerate(((frontal_view, FRONTAL), (lateral_view, LATERAL))):
-        view = draw(anatomy, size, np.random.default_rng([*seed, 3, number]))
-        for finding in findings:
-            if finding.kind in overlays:
-                overlays[finding.kind](view, finding, np.random.default_rng([*seed, 4, number]))
-        views.append(_expose(view, np.random.default_rng([*seed, 5, number])))
-    return views[0], views[1]
+    return anatomy
+
+
+def _draw_view(anatomy: Anatomy, findings: tuple[Finding, ...], seed: list[int], size: int, number: int) -> Array:
+    draw, overlays = VIEWS[number]
+    view = draw(anatomy, size, np.random.default_rng([*seed, 3, number]))
+    for finding in findings:
+        if finding.kind in overlays:
+            overlays[finding.kind](view, finding, np.random.default_rng([*seed, 4, number]))
+    return _expose(view, np.random.default_rng([*seed, 5, number]))

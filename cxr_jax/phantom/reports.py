@@ -3,6 +3,7 @@
 Adding a finding is one entry in `KINDS` here and one drawing function of the same name in `phantom_drawing`.
 """
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -354,6 +355,7 @@ NORMAL_BY_REGION: dict[str, tuple[str, ...]] = {
 REGION_SHARES = {"heart": 0.7, "mediastinum": 0.4, "lungs": 0.6, "volume": 0.2, "pleura": 0.2, "bones": 0.4}
 DENIED_FINDINGS = (0.6, 0.3, 0.1)  # the share of reports that deny none, one or two
 DENIALS = ("No {}.", "There is no {}.", "No evidence of {}.", "There is no evidence of {}.", "Negative for {}.")
+DENIAL = re.compile(r"\b(no|not|without|negative)\b", re.IGNORECASE)
 NORMAL_SUMMARIES = (
     "No acute cardiopulmonary abnormality.",
     "No acute disease.",
@@ -459,6 +461,13 @@ def summarise(finding: Finding, rng: np.random.Generator) -> str:
     """One affirmative phrase for the IMPRESSION section."""
     kind = KINDS[finding.kind]
     return _sentence(_pick(rng, kind.bilateral_summaries if finding.side == "bilateral" else kind.summaries), finding)
+
+
+def affirmed_kinds(sentence: str) -> tuple[str, ...]:
+    """The kinds of finding that a sentence in the words of drawn reports affirms; none where it denies something."""
+    if DENIAL.search(sentence):
+        return ()
+    return tuple(name for name, kind in KINDS.items() if re.search(kind.mention, sentence, re.IGNORECASE))
 
 
 def _join_or(phrases: list[str]) -> str:

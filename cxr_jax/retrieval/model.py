@@ -20,7 +20,9 @@ from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, inverse_temperature
 from cxr_jax.retrieval.abstention import UNCHECKED, Checks
 from cxr_jax.retrieval.draft import NEIGHBOURS, Draft, Drafter, Neighbours, SentencePool
+from cxr_jax.retrieval.heat import Heat
 from cxr_jax.retrieval.prompts import Prompts, as_questions
+from cxr_jax.retrieval.regions import Regions
 from cxr_jax.retrieval.rows import Lazily, Row
 from cxr_jax.retrieval.search import Candidates
 from cxr_jax.retrieval.store import SplitIndex
@@ -308,6 +310,23 @@ class Model:
     def _sentences(self) -> tuple[SentencePool, Candidates]:
         pool = SentencePool(self.reports, self._studies.tolist())
         return pool, Candidates(self.encode_text(pool.texts))
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Where it sees what sentences say.
+
+        Raises:
+          InputError: what may be shown is kept in a file that is damaged.
+        """
+        return Regions(self)
+
+    def region(self, image: Any, text: str) -> Heat:
+        """Where in an image a sentence is seen, float32 (h, w) in the image's frame; the higher, the more: `regions`.
+
+        Raises:
+          InputError: the image cannot be read, or the maps of what the sentence affirms have not passed their test.
+        """
+        return self.regions.of(image, text)
 
     def retrieve_images(self, text: str, top_k: int = 5, recall: float = 1.0) -> list[Neighbour]:
         """The training images that lie nearest to a text, one a study, nearest first."""

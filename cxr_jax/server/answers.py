@@ -7,14 +7,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cxr_jax.labels.statements import Statement, sentences, statements
+from cxr_jax.pages.charts import heat_png
 from cxr_jax.retrieval.abstention import UNCHECKED
 from cxr_jax.retrieval.draft import METHODS, NEIGHBOURS, Draft, Neighbours, Source
+from cxr_jax.retrieval.heat import Heat
 from cxr_jax.retrieval.model import Model, Neighbour
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.server.limits import RefusedError
 
 NO_DEVICE = "Not a medical device: nothing here is meant for diagnosis. Reports were written about other patients."
 MOST = NEIGHBOURS  # neighbours that may be asked for
+SHADED = 0.15  # of a region's square
 
 
 class ImageQuestion(NamedTuple):
@@ -33,15 +36,22 @@ class TextQuestion(NamedTuple):
     top_k: int
 
 
+class RegionQuestion(NamedTuple):
+    """An image, uint8 (side, side), in which the region of a sentence is asked for that `Answers.finding_of` knows."""
+
+    square: np.ndarray
+    text: str
+
+
 class Answers:
     """A model's answers; all but `about` and the studies is asked for by one thread.
 
     Raises:
-      InputError: the model has no pool.
+      InputError: the model has no pool, or which regions it may show cannot be read.
     """
 
     def __init__(self, model: Model):
-        self.model, self._pool = model, model.pool
+        self.model, self._pool, self._regions = model, model.pool, model.regions
         self.method = model.config["draft"]["method"]
         columns = model.pool.columns
         ids = (study.decode("utf-8") for study in columns.study_ids.tolist())
@@ -60,6 +70,7 @@ class Answers:
             "method": self.method,
             "methods": list(METHODS),
             "most_neighbours": MOST,
+            "regions": {finding: of._asdict() for finding, of in self._regions.shown.items()},
         }
 
     def warm_up(self, batch: int) -> None:
@@ -98,6 +109,16 @@ class Answers:
             for line, question in zip(found, questions, strict=True)
         ]
 
+    def finding_of(self, text: str) -> str:
+        """The finding in `about`'s regions that a sentence affirms; "" where it has no region to be shown."""
+        return self._regions.finding_of(text)
+
+    def regions(self, questions: Sequence[RegionQuestion]) -> list[bytes]:
+        """Each one's map over the square, a PNG of its size, clear where it is low."""
+        maps = [self._regions.shown[self.finding_of(question.text)].map for question in questions]
+        heats = (self._regions.heat(one.square, [one.text], of)[0] for one, of in zip(questions, maps, strict=True))
+        return [heat_png(_as_bytes(heat)) for heat in heats]
+
     def study(self, study_id: str) -> dict[str, Any]:
         """A study of the pool by its id: its report and its labels; raises a RefusedError where there is none."""
         row: Row = self._pool.rows[self._row(study_id)]
@@ -126,6 +147,7 @@ class Answers:
                         "share": round(sentence.share, 4),
                         "evidence": self._sources(sentence.sources),
                         "against": self._sources(sentence.against),
+                        "region": self.finding_of(sentence.text) or None,
                     }
                     for sentence in draft.sentences
                 ],
@@ -135,6 +157,12 @@ class Answers:
     def _sources(self, sources: Sequence[Source]) -> list[dict[str, Any]]:
         rows = self._pool.rows
         return [{"study_id": rows[s.row].study_id, "similarity": round(s.similarity, 4)} for s in sources]
+
+
+def _as_bytes(heat: Heat) -> np.ndarray:
+    """Its highest SHADED of the places; that a map points is tested, not how it falls off."""
+    low, high = float(np.quantile(heat, 1 - SHADED)), float(heat.max())
+    return np.round(255 * np.clip((heat - low) / max(high - low, 1e-12), 0, 1)).astype(np.uint8)
 
 
 def marked(report: str, said: frozenset[Statement]) -> list[dict[str, str]]:

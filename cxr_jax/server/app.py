@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from cxr_jax.retrieval.draft import METHODS
-from cxr_jax.server.answers import MOST, Answers, ImageQuestion, TextQuestion
+from cxr_jax.server.answers import MOST, Answers, ImageQuestion, RegionQuestion, TextQuestion
 from cxr_jax.server.batching import MOST as MOST_AT_ONCE
 from cxr_jax.server.batching import Batcher
 from cxr_jax.server.decoding import Decoders
@@ -50,6 +50,7 @@ def make_app(answers: Answers, token: str = "", loopback: bool = True, limits: L
         Route("/api/thumbnail", _line(api.thumbnail)),
         Route("/api/report", _line(api.report), methods=["POST"]),
         Route("/api/picture", _line(api.picture), methods=["POST"]),
+        Route("/api/region", _line(api.region), methods=["POST"]),
         Route("/api/search", _line(api.search), methods=["POST"]),
     ]
     handlers: dict[Any, Any] = {HTTPException: _http_error, Exception: _bug}
@@ -77,6 +78,7 @@ class _Api:
         thread = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._reports = Batcher(self._answers.reports, thread)
         self._searches = Batcher(self._answers.searches, thread)
+        self._regions = Batcher(self._answers.regions, thread, most=1)  # it takes long: others have their turns between
         side = self._answers.model.config["image_size"]
         self._decoders = await asyncio.to_thread(Decoders, DECODERS, side, self._limits)
         warming = asyncio.create_task(self._warm_up())
@@ -121,15 +123,27 @@ class _Api:
         data, _ = await read_form(request, self._limits)
         return Response((await self._decoders.picture(data)).pixels, media_type="image/png")
 
-    async def search(self, request: Request) -> Response:
-        content = await read_json(request, self._limits)
-        text = content.get("text")
+    async def region(self, request: Request) -> Response:
+        data, fields = await read_form(request, self._limits)
+        text = self._text(fields.get("text"))
+        if not self._answers.finding_of(text):
+            raise RefusedError(422, "no map of what this text says has passed its test; /api/about has those that did")
+        square, _ = await self._decoders.square(data)
+        return Response(await self._regions.ask(RegionQuestion(square, text)), media_type="image/png")
+
+    def _text(self, text: object) -> str:
+        """What was sent as text; raises a RefusedError where that cannot be embedded."""
         if not isinstance(text, str) or not text.strip():
             raise RefusedError(422, "text is missing or blank; send some words")
         if len(text) > self._limits.search_text:
             raise RefusedError(422, f"text is longer than {self._limits.search_text} characters")
         if any("\ud800" <= letter <= "\udfff" for letter in text):
             raise RefusedError(422, "text holds half a character (a lone surrogate)")
+        return text
+
+    async def search(self, request: Request) -> Response:
+        content = await read_json(request, self._limits)
+        text = self._text(content.get("text"))
         return reply(await self._searches.ask(TextQuestion(text, _top_k(content.get("top_k", TOP_K)))))
 
 

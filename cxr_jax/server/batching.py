@@ -16,10 +16,11 @@ class Batcher(Generic[Question, Answer]):
     Args:
       answer: as many questions to as many answers; what it raises, all who asked get.
       thread: of one worker; batchers that share it take turns.
+      most: at a time.
     """
 
-    def __init__(self, answer: Callable[[list[Question]], list[Answer]], thread: ThreadPoolExecutor):
-        self._answer, self._thread = answer, thread
+    def __init__(self, answer: Callable[[list[Question]], list[Answer]], thread: ThreadPoolExecutor, most: int = MOST):
+        self._answer, self._thread, self._most = answer, thread, most
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -34,7 +35,7 @@ class Batcher(Generic[Question, Answer]):
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
-            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             try:
                 answers = await loop.run_in_executor(self._thread, self._answer, [question for question, _ in batch])
                 for (_, future), answer in zip(batch, answers, strict=True):

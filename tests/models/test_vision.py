@@ -137,6 +137,20 @@ def test_the_parts_make_the_embedding(image):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), out, expected)
 
 
+@pytest.mark.parametrize("pooling", ["adaptive", "gated", "mean"])
+def test_what_the_places_give_sums_to_the_embedding(image, pooling):
+    model = encoder(pooling=pooling)
+    (z, out), variables = init_and_apply(model, image)
+    z_with, out_with = model.apply(variables, image, places=True)
+    places = out_with.pop("places")
+    assert places.ndim == 4
+    assert places.shape[1] > 1
+    np.testing.assert_allclose(places.sum(axis=(1, 2)), z, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(z_with, z, rtol=1e-5)
+    assert out_with.keys() == out.keys()
+    assert np.ptp(places, axis=(1, 2)).max() > 0
+
+
 def test_all_parts_off_is_densenet_mean_and_a_linear_head(image):
     model = encoder(**OFF)
     (z, out), variables = init_and_apply(model, image)

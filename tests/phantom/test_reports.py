@@ -8,6 +8,7 @@ from cxr_jax.phantom.reports import (
     NORMAL_BY_REGION,
     NORMAL_SUMMARIES,
     Finding,
+    affirmed_kinds,
     sample_findings,
     state,
     summarise,
@@ -58,6 +59,17 @@ def test_a_report_affirms_what_is_there_and_denies_nothing_of_it():
         assert report.tags == (tuple(finding.tag for finding in findings) or ("normal",))
         if "lungs are clear" in report.findings.lower():
             assert not {KINDS[finding.kind].region for finding in findings} & {"lungs"}
+
+
+def test_a_sentence_affirms_its_finding_and_a_denial_none():
+    rng = np.random.default_rng(0)
+    for finding in every_finding():
+        assert affirmed_kinds(state(finding, rng)) == affirmed_kinds(summarise(finding, rng)) == (finding.kind,)
+    for kind in KINDS.values():
+        for phrase in kind.absent:
+            assert affirmed_kinds(f"There is no evidence of {phrase}.") == affirmed_kinds(f"Without {phrase}.") == ()
+    assert affirmed_kinds("Clear lungs.") == ()
+    assert affirmed_kinds("Left pleural effusion and cardiomegaly") == ("cardiomegaly", "effusion")
 
 
 def test_impression_summarises_every_finding():

@@ -24,8 +24,8 @@ from tests.tiny import tiny_resolved
 REPORTS = [f"the heart is {word} and the lungs are clear" for word in ("large", "small", "normal", "shifted", "round")]
 
 
-def build(seed: int, pool: SplitIndex | None = None) -> Model:
-    config = tiny_resolved()
+def build(seed: int, pool: SplitIndex | None = None, *overrides: str) -> Model:
+    config = tiny_resolved(*overrides)
     tokenizer = tokenizer_of(config, REPORTS)
     config["text"]["bert"]["vocab_size"] = len(tokenizer)
     variables = init_variables(build_model(config), jax.random.key(seed), config["image_size"])

@@ -6,13 +6,14 @@ import io
 import json
 import socket
 import threading
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from cxr_jax.data import images
 from cxr_jax.retrieval.model import Model
+from cxr_jax.retrieval.regions import Regions, Shown
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.server.answers import Answers
@@ -44,6 +45,19 @@ class Dim:
         return [("too dim: so it is",) if square.mean() < self.below else () for square in squares]
 
 
+class Corner:
+    """Sees every effusion in the image's upper left, and shows no other finding."""
+
+    shown: ClassVar = {"effusion": Shown("similarity", 0.751, 40)}
+    finding_of = Regions.finding_of
+
+    def heat(self, square, texts, kind):
+        assert kind == "similarity"
+        heat = np.zeros((len(texts), *square.shape), np.float32)
+        heat[:, : SIDE // 4, : SIDE // 4] = 1
+        return heat
+
+
 class Brightness(Model):
     """The nearest report is that of the image as bright; of a text, of the image as bright as the text is long."""
 
@@ -59,7 +73,7 @@ class Brightness(Model):
         at = place(np.arange(STUDIES) / (STUDIES - 1))
         pictures = [images.encode_jpeg(np.full((16, 16), 10 * i, np.uint8)) for i in range(STUDIES)]
         self._pool, self._thresholds = SplitIndex("train", 7, rows, at, at, pictures), None
-        self.batches = []
+        self.batches, self.regions = [], Corner()
 
     scale = 10.0
 

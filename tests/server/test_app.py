@@ -18,7 +18,7 @@ from cxr_jax.server.limits import Limits
 from tests.data.test_dicom import saved as dicom_file
 from tests.data.test_grey import a_radiograph
 from tests.retrieval.test_model import build
-from tests.server.standin import ODD_ID, REPORTS, STUDIES, Brightness, Client, Dim, form, png, served
+from tests.server.standin import ODD_ID, REPORTS, SIDE, STUDIES, Brightness, Client, Dim, form, png, served
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_a_report_has_the_api_s_shape(client):
     )
     assert reply["draft"]["text"] == " ".join(s["text"] for s in reply["draft"]["sentences"]) == REPORTS[1]
     (sentence,) = reply["draft"]["sentences"]
-    assert {"text", "evidence", "against", "share"} == set(sentence)
+    assert {"text", "evidence", "against", "share", "region"} == set(sentence)
     assert sentence["evidence"][0] == {"study_id": "s1", "similarity": nearest["similarity"]}
     assert {source["study_id"] for source in sentence["against"]} == {f"s{i}" for i in range(0, 20, 4)}
     assert 0 < sentence["share"] < 1
@@ -96,6 +96,42 @@ def test_a_picture_is_what_the_model_looks_at(client, tmp_path):
     shown = np.asarray(Image.open(io.BytesIO(reply.body)))
     assert shown.shape == values.shape
     assert np.corrcoef(shown.ravel(), values.ravel())[0, 1] < -0.9
+
+
+def test_a_region_is_a_map_of_the_square(client):
+    reply = client.upload(png(200, 60), "/api/region", {"text": "Left pleural effusion."})
+    assert reply.headers["content-type"] == "image/png"
+    alpha = np.asarray(Image.open(io.BytesIO(reply.body)))[:, :, 3]
+    assert alpha.shape == (SIDE, SIDE)
+    assert alpha[: SIDE // 4, : SIDE // 4].min() > 0
+    assert alpha[SIDE // 2 :].max() == 0
+
+
+def test_only_what_passed_has_a_region(client):
+    assert client.get("/api/about").json["regions"] == {
+        "effusion": {"map": "similarity", "pointing": 0.751, "studies": 40}
+    }
+    drafts = [client.upload(png(grey)).json["draft"]["sentences"] for grey in (0, 222)]
+    regions = [(s["text"], s["region"]) for draft in drafts for s in draft]
+    assert regions == [(REPORTS[1], None), (REPORTS[0], "effusion")]
+
+
+@pytest.mark.parametrize(
+    ("data", "fields", "status", "says"),
+    [
+        (png(), {}, 422, "text is missing or blank"),
+        (png(), {"text": " "}, 422, "text is missing or blank"),
+        (png(), {"text": "effusion" * 2000}, 422, "longer than"),
+        (png(), {"text": "No pleural effusion."}, 422, "no map"),
+        (png(), {"text": "The heart is enlarged."}, 422, "no map"),
+        (png()[:-40], {"text": "Pleural effusion."}, 422, "damaged image"),
+        (b"", {"text": "Pleural effusion."}, 422, "empty"),
+    ],
+)
+def test_a_region_that_cannot_be_shown_is_one_line(client, data, fields, status, says):
+    reply = client.upload(data, "/api/region", fields)
+    assert reply.status == status
+    assert says in reply.error
 
 
 def test_it_says_what_it_was_trained_on(client):

@@ -32,6 +32,28 @@ def test_everyone_gets_their_own_answer_in_batches(thread):
     assert len(sizes) <= 5
 
 
+def test_what_takes_long_goes_one_by_one_and_lets_others_between(thread):
+    order = []
+
+    def slow(questions):
+        order.append(("slow", len(questions)))
+        time.sleep(0.05)
+        return questions
+
+    def quick(questions):
+        order.append(("quick", len(questions)))
+        return questions
+
+    async def run():
+        one, many = Batcher(slow, thread, most=1), Batcher(quick, thread)
+        waiting = [asyncio.create_task(one.ask(number)) for number in range(3)]
+        await asyncio.sleep(0.02)
+        await asyncio.gather(*(many.ask(number) for number in range(5)), *waiting)
+
+    asyncio.run(run())
+    assert order == [("slow", 1), ("quick", 5), ("slow", 1), ("slow", 1)]
+
+
 def test_a_lone_question_waits_for_nobody(thread):
     async def run():
         return await asyncio.wait_for(Batcher(lambda questions: questions, thread).ask("x"), 5)

@@ -23,6 +23,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     (folder / "dark.png").write_bytes(png(0))
     (folder / "light.png").write_bytes(png(200))
+    (folder / "fluid.png").write_bytes(png(222))
     Image.new("L", (40, 30), 7).save(folder / "flat.jpg")
     dicom_file(folder, a_radiograph(60, 40), "deep.dcm", bits=12, PatientName="Secret^Jane")
     (folder / "broken.png").write_bytes(png()[:60])
@@ -98,6 +99,36 @@ def test_a_dropped_file_gets_a_draft_and_each_sentence_its_evidence(page, files)
     page.js("document.querySelector('.evidence > button').click()")
     assert count(page, ".evidence .study") > before
     page.until("[...document.querySelectorAll('.evidence img')].slice(0, 2).every(i => i.naturalWidth === 16)")
+
+
+def corner(page):
+    """The canvas just within the picture's upper left: red less blue."""
+    return page.js(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => {"
+        "const x = document.createElement('canvas').getContext('2d', {willReadFrequently: true});"
+        "const side = Math.min(view.width, view.height);"
+        "x.drawImage(view, -(view.width - side) / 2 - side / 16, -(view.height - side) / 2 - side / 16);"
+        "const [red, , blue] = x.getImageData(0, 0, 1, 1).data; done(red - blue); })))"
+    )
+
+
+def test_a_sentence_opens_its_region_on_the_picture(page, files):
+    drop(page, files / "fluid.png", files / "dark.png")
+    assert corner(page) == 0
+    page.js("document.querySelector('.sentence').click()")
+    page.until("document.querySelector('.region').textContent.startsWith('Orange')")
+    assert "Of 40 drawn radiographs that show the like, it pointed at it in 75 %" in text(page, ".region")
+    assert corner(page) > 50
+    page.js("document.querySelector('.sentence').click()")
+    assert corner(page) == 0
+    page.js("document.querySelector('.sentence').click()")
+    page.until("document.querySelector('.region').textContent.startsWith('Orange')")
+    assert corner(page) > 50
+    page.js("document.querySelectorAll('#strip button')[1].click()")  # a denial has none
+    assert corner(page) == 0
+    page.js("document.querySelector('.sentence').click()")
+    assert page.js("document.querySelector('.region').hidden")
+    assert corner(page) == 0
 
 
 def test_neighbours_show_what_agrees_and_what_contradicts(page, files):

@@ -35,6 +35,7 @@ const form = (file, fields = {}) => {
   return { method: 'POST', body };
 };
 export const picture = async file => (await ask('api/picture', form(file))).blob();
+export const region = async (file, text) => (await ask('api/region', form(file, { text }))).blob();
 export const report = async (file, method, count) =>
   (await ask('api/report', form(file, { method, top_k: count }))).json();
 

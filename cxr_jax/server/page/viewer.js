@@ -46,6 +46,13 @@ export class Viewer {
     this.fit();
   }
 
+  // Lays a map of the square over the picture that lies in its middle (a bitmap, or nothing).
+  overlay(bitmap) {
+    this.heat?.close();
+    this.heat = bitmap;
+    this.paint();
+  }
+
   look(name, value) {
     const limits = { level: [0, 255], width: [4, 510] }[name];
     this[name] = limits ? Math.min(limits[1], Math.max(limits[0], value)) : value;
@@ -108,6 +115,13 @@ export class Viewer {
       context.imageSmoothingEnabled = this.scale < 6;
       context.imageSmoothingQuality = 'high';
       context.drawImage(this.source, 0, 0);
+      if (!this.heat) return;
+      const { width: w, height: h } = this.source, side = Math.max(w, h);
+      context.beginPath();
+      context.rect(0, 0, w, h);
+      context.clip();
+      context.imageSmoothingEnabled = true;
+      context.drawImage(this.heat, (w - side) / 2, (h - side) / 2, side, side);
     });
   }
 
