@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from cxr_jax.data import images
 from cxr_jax.phantom.drawing import draw_study
@@ -28,6 +29,7 @@ def test_command_writes_a_table_a_page_and_figures(tmp_path):
     assert "<script" not in page
 
 
+@pytest.mark.slow
 def test_every_warning_comes_to_the_preparation_and_to_the_audit(tmp_path):
     rng = np.random.default_rng(0)
     lines = ["image,report,split"]
@@ -61,6 +63,7 @@ def test_every_warning_comes_to_the_preparation_and_to_the_audit(tmp_path):
     assert "0000002:2.dcm" in (tmp_path / "audit" / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_what_training_refuses_the_audit_counts_and_fails_on_where_that_is_asked_for(tmp_path):
     frontal, _ = draw_study((), [4, 1], 64)
     lines = ["image,report,split"]

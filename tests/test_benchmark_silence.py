@@ -41,6 +41,7 @@ def results():
     return benchmark_silence.benchmark(model, index("val", 2, 60), index("test", 3, 12), foreign, 8)
 
 
+@pytest.mark.slow
 def test_what_is_no_chest_is_found_and_what_is_one_is_not(results):
     assert results["as it is"]["warned"] <= 0.25
     assert results["as it is"]["likeness"]["auroc"] == 0.5

@@ -169,7 +169,7 @@ def break_off(monkeypatch, stopper: Stopper, where: str, step: int, crash: bool)
     ("where", "step", "crash", "resumed_at"),
     [
         ("step", 5, True, 3),  # steps 4 and 5 are lost, to the checkpoint of step 3
-        ("step", 4, False, 4),
+        pytest.param("step", 4, False, 4, marks=pytest.mark.slow),
         pytest.param("validate", 3, False, 3, marks=pytest.mark.slow),
         pytest.param("step", 2, True, 0, marks=pytest.mark.slow),
         pytest.param("step", 6, False, 6, marks=pytest.mark.slow),
@@ -251,6 +251,7 @@ def test_training_again_a_finished_run_does_nothing_and_says_so(run, config, mon
     }
 
 
+@pytest.mark.slow
 def test_a_run_may_become_longer_and_is_not_cut_short(run, config, tmp_path, capsys):
     longer = RunFolder(shutil.copytree(run.root, tmp_path / "longer"))
     train(config | {"num_steps": 7, "eval_every": 2, "log_every": 7}, longer.root)

@@ -14,6 +14,7 @@ import argparse
 import importlib.util
 import json
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from cxr_jax.export.folder import FILES, ExportFolder
 from cxr_jax.export.model_card import EXAMPLE_TEXT, Facts, model_card
 from cxr_jax.export.stablehlo import export_encoders
 from cxr_jax.files import write_json, write_text
-from cxr_jax.retrieval import abstention
+from cxr_jax.retrieval import abstention, regions
 from cxr_jax.retrieval.loading import load_run
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.store import splits_in
@@ -72,6 +73,8 @@ def export_model(
                 write_json(folder.thresholds_file, model.drafter.thresholds.as_json())
                 if model.checks is not None:
                     abstention.save(folder.index, model.checks.limits, pool.step, pool.checkpoint)
+                if model.regions.shown:
+                    shutil.copyfile(run.index / regions.OFFERED, folder.index / regions.OFFERED)
             example = None
             if with_stablehlo:
                 for name, exported in export_encoders(model.config, model.variables).items():

@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from cxr_jax.errors import InputError
 from cxr_jax.files import write_json
 from cxr_jax.models.dual_encoder import build_model, variable_shapes
-from cxr_jax.retrieval import abstention
+from cxr_jax.retrieval import abstention, regions
 from cxr_jax.retrieval.loading import checks_of, load_run
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.store import SplitIndex, splits_in
@@ -31,7 +31,8 @@ MODEL_TYPE = "cxr_jax"
 WEIGHTS = "model.safetensors"
 # What is fetched of a model on the hub.
 FILES = ("config.json", WEIGHTS, "tokenizer*.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
-         "index/train.*", "index/train/*", "index/draft.json", f"index/{abstention.FILE}")  # fmt: skip
+         "index/train.*", "index/train/*", "index/draft.json", f"index/{abstention.FILE}",
+         f"index/{regions.OFFERED}")  # fmt: skip
 
 
 class ExportFolder:

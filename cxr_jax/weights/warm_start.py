@@ -79,7 +79,8 @@ def settled_by(source: Source, config: Mapping[str, Any]) -> dict[str, Any]:
     for pattern in patterns:
         if not any(re.search(pattern, weight) for weight in everything):
             raise InputError(
-                f"init_except holds {pattern!r}, which matches no weight of {config['init_from']}; mend it"
+                f"init_except holds {pattern!r}, which matches no weight of {config['init_from']}, whose names are as "
+                f"{everything[-1]}; mend it"
             )
     wanted = {weight: shape for weight, shape in ours.items() if not is_left_out(weight)}
     taken = account(name, kept, wanted, way_out=_way_out(flat, configuration.flatten(config)))

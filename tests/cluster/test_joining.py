@@ -119,6 +119,7 @@ run_command(main)
 """
 
 
+@pytest.mark.slow
 def test_who_has_nothing_to_save_does_not_end_the_one_that_saves(tmp_path):
     (tmp_path / "slow_save.py").write_text(SLOW_SAVE, encoding="utf-8")
     saved = tmp_path / "saved"

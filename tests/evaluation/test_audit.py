@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from cxr_jax.data import images, reports
 from cxr_jax.data.pipeline import Split
@@ -108,6 +109,7 @@ def test_warnings_are_counted_and_listed():
     assert (result["checks"]["warned_images"]["count"], result["checks"]["warned_images"]["of"]) == (5, 12)
 
 
+@pytest.mark.slow
 def test_r2gen_split_leaks_as_it_is_known_to(shared):
     folder = shared / "data" / "iu_xray"
     studies = {study.study_id: study for study in read_studies(folder)}

@@ -121,6 +121,7 @@ def test_bad_input_is_one_line(arguments, words):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_floors_of_r2gens_split_are_the_measured_ones(shared):
     annotation = json.loads((shared / "data/iu_xray/r2gen_annotation.json").read_text())
     train, val, test = ([study["report"] for study in annotation[split]] for split in ("train", "val", "test"))

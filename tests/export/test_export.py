@@ -22,6 +22,7 @@ from cxr_jax.errors import InputError
 from cxr_jax.export import __main__ as export
 from cxr_jax.files import write_json
 from cxr_jax.retrieval.model import DraftWarning, Model
+from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.runtime.run_folder import RunFolder
 from cxr_jax.train import train
 from cxr_jax.weights import hub
@@ -101,9 +102,14 @@ def test_no_report_and_no_path_leaves_with_it(run, model, exported):
 
 def test_with_its_index_it_retrieves_what_the_run_does(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(retrieve.parallel, "cache_compilations", lambda folder: None)
+    about = {"checkpoint": SplitIndex.load(run.index, "train").checkpoint}
+    shown = {"effusion": {"map": "similarity", "pointing": 0.75, "studies": 40}}
+    (run.index / "regions.json").write_text(json.dumps(about | {"shown": shown}))
     export.main(["--workdir", str(run.root), "--out", str(tmp_path / "model"), "--with_index"])
+    assert cxr_jax.load(tmp_path / "model").regions.shown == cxr_jax.load(run.root).regions.shown != {}
+    (run.index / "regions.json").unlink()
     index = {f"index/{file}" for file in contents(run.index) if file.startswith("train/")}
-    index |= {"index/draft.json", "index/abstention.json"}
+    index |= {"index/draft.json", "index/abstention.json", "index/regions.json"}
     assert contents(tmp_path / "model") == EXPORTED | index > EXPORTED | {"index/train/rows.jsonl"}
     assert "are in this folder" in (tmp_path / "model" / "README.md").read_text()
     Image.new("L", (40, 40), 90).save(tmp_path / "a.png")

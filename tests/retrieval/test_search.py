@@ -44,6 +44,7 @@ def test_top_k_of_embeddings():
     np.testing.assert_allclose(values, expected_values, atol=1e-6)
 
 
+@pytest.mark.slow
 @given(data=st.data(), k=st.integers(1, 20), candidates=st.sampled_from([16, 24]), group=st.sampled_from([2, 8]))
 def test_blocks_change_nothing(data, k, candidates, group):
     """Blocks of queries and of candidates, in groups or not: ties go to the lower row across all of them."""

@@ -230,6 +230,7 @@ def test_the_compiled_step_takes_batches_as_they_come(tiny):
     assert 0.5 * size < cost["argument_bytes"] < 2 * size
 
 
+@pytest.mark.slow
 def test_a_batch_that_fits_no_bucket_has_a_program_of_its_own(tiny):
     config, _, state = tiny
     config = config | {"batch_size": 16, "text": config["text"] | {"length_buckets": 2}}

@@ -518,6 +518,7 @@ def test_the_parts_of_a_batch_have_dropout_of_their_own():
     assert len(np.unique(out["text_embedding"].round(5), axis=0)) == 8
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_batch():
     """Temporaries, by XLA's own analysis; without micro-batches eight times the batch takes several times as much."""
 
@@ -535,6 +536,7 @@ def test_memory_does_not_grow_with_the_batch():
     assert temporaries(64, 0) > 2 * few
 
 
+@pytest.mark.slow
 def test_reports_in_parts_have_the_gradient_of_the_whole():
     """A batch of two shares, the first rows of each short; alone, and as two micro-batches."""
     config = tiny_resolved(NO_DROPOUT, SHALLOW, "image.frozen_batch_norm=true")

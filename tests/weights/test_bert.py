@@ -135,6 +135,7 @@ def test_the_encoder_computes_what_transformers_computes(tmp_path, bert, wanted,
     np.testing.assert_allclose(hidden_states(ours, fields=fields), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_minilm(shared):
     folder = str(shared / "data" / "minilm")
     fields = pretrained_bert.load_bert_config(folder)

@@ -113,7 +113,7 @@ def test_a_bert_left_out_whole_begins_as_without_init_from(source):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (("init_except=('head', 'no_such')",), "init_except holds 'no_such', which matches no weight of theirs; mend"),
+        (("init_except=('head', 'no_such')",), "init_except holds 'no_such', which matches no weight of theirs"),
         (("init_except=('.',)",), "init_from = theirs: init_except = ['.'] leaves nothing of it"),
         (("text.num_prompts=2",), "1 of another shape (params.text.soft_prompts.prompts: (4, 16), not (2, 16)); it has "
          "text.num_prompts = 4: set that, or name in --config.init_except what is to begin anew, or to be left behind"),

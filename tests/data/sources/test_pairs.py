@@ -490,6 +490,7 @@ def test_a_row_of_nobody_in_a_study_of_two_patients_is_refused(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_many_studies_of_several_patients_take_no_longer(tmp_path):
     """It was quadratic: 14 s for these."""
     rows = plain_rows(20_000, patient_id=lambda i: f"P{i}", study_id=lambda i: f"s{i // 2}")
