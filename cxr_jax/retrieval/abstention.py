@@ -142,7 +142,7 @@ def reasons(measures: Measures, limits: Limits) -> list[tuple[str, ...]]:
 _REASONS = {
     "likeness": "unlike the training images: highest correlation with one of them {:.2f}, less than {:.2f}",
     "upright": "upside down: more like the training images as it stands than turned by {:+.2f}, less than {:+.2f}",
-    "sides": "mirrored: more like the training images as it stands than mirrored by {:+.2f}, less than {:+.2f}",
+    "sides": "mirrored: more like the training images as it stands than mirrored by {:+.3f}, less than {:+.3f}",
     "polarity": "inverted: more like the training images as it stands than inverted by {:+.2f}, less than {:+.2f}",
     "embedding": "far from the training images: mean cosine to the nearest {:.3f}, less than {:.3f}",
     "agreement": "no agreement: the neighbours' reports agree by {:.2f}, less than {:.2f}",
