@@ -181,9 +181,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = cxr_jax.load(arguments.workdir)
     parallel.cache_compilations(Path(model.config["data"]["cache"]).expanduser() / "compiled")
     if files:
-        if arguments.find == "reports" and model.checks is None:
-            print(f"--workdir {arguments.workdir}: images are {UNCHECKED}", file=sys.stderr)
         method = arguments.method or (model.config["draft"]["method"] if arguments.abstain else "")
+        if (method or arguments.find == "reports") and model.checks is None:
+            print(f"--workdir {arguments.workdir}: images are {UNCHECKED}", file=sys.stderr)
         show_reports(
             _with_pool(model, arguments.pool), files, arguments.top_k, arguments.approximate, arguments.find,
             arguments.add.strip(), method, arguments.abstain,

@@ -8,6 +8,7 @@ import cxr_jax
 from cxr_jax import config as configuration
 from cxr_jax import retrieve
 from cxr_jax.errors import InputError
+from cxr_jax.retrieval.draft import Draft
 from cxr_jax.retrieval.model import Model, Neighbour
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.runtime.run_folder import RunFolder
@@ -18,7 +19,7 @@ class Brightness(Model):
     """Stands in for a model: an image's report is its brightness."""
 
     def __init__(self):
-        self.config, self.calls = {"data": {"cache": ""}}, []
+        self.config, self.calls = {"data": {"cache": ""}, "draft": {"method": "top1"}}, []
         self.checks, self.doubted = object(), {}  # {brightness: reasons}
 
     def doubts_each(self, images):
@@ -133,6 +134,16 @@ def test_an_index_without_limits_says_so_once(workdir, folder, model, capsys):
     printed = capsys.readouterr()
     assert printed.err.count("images are not checked: the index is of an older version") == 1
     assert "study20 " in printed.out
+
+
+@pytest.mark.parametrize("given", [["--abstain"], ["--method", "top1"]])
+def test_a_draft_beside_images_says_so_too(workdir, folder, model, capsys, given):
+    model.checks = None
+    model.draft_each = lambda images, method, abstain: [Draft(method, "", ())] * len(images)
+    retrieve.main(["--workdir", workdir, "--image", str(folder / "b.png"), "--find", "images", *given])
+    printed = capsys.readouterr()
+    assert "draft (top1)" in printed.out
+    assert printed.err.count("images are not checked") == 1
 
 
 def test_a_text_has_no_draft_to_withhold(workdir):
