@@ -320,7 +320,7 @@ class Model:
         """
         return Regions(self)
 
-    def region(self, image: Any, text: str) -> Heat:
+    def region(self, image: Any, text: Any) -> Heat:
         """Where in an image a sentence is seen, float32 (h, w) in the image's frame; the higher, the more: `regions`.
 
         Raises:

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, UInt8
 
 from cxr_jax.data import images
 from cxr_jax.errors import InputError
+from cxr_jax.labels.statements import statements
 from cxr_jax.models.dual_encoder import DualEncoder, build_model, l2_normalize
 from cxr_jax.phantom.reports import affirmed_kinds
 from cxr_jax.retrieval.heat import Heat, enlarged, hidden, in_frame, spread
@@ -82,16 +83,21 @@ class Regions:
         return np.asarray(pool.text_embeddings[pool.one_row_per_study()].mean(axis=0, dtype=np.float64), np.float32)
 
     def finding_of(self, text: str) -> str:
-        """The finding that a sentence affirms, where it is the only one and its map may be shown; "" else."""
-        kinds = affirmed_kinds(text)
+        """The finding that a sentence affirms, where it is the only one and its map may be shown; "" else.
+
+        In the words of drawn reports; of others the rules know more that deny ("free of effusion").
+        """
+        kinds = () if any(not said.affirmed for said in statements(text)) else affirmed_kinds(text)
         return kinds[0] if len(kinds) == 1 and kinds[0] in self.shown else ""
 
-    def of(self, image: Any, text: str) -> Heat:
+    def of(self, image: Any, text: Any) -> Heat:
         """The map of an image, as `images.grey_of` takes it, and a sentence: float32 (h, w), in the image's frame.
 
         Raises:
-          InputError: the image cannot be read, or no map of the sentence has passed.
+          InputError: the image cannot be read, or no map of the sentence has passed, or it is no string.
         """
+        if not isinstance(text, str):
+            raise InputError(f"text is a {type(text).__name__}; give a string")
         finding = self.finding_of(text)
         if not finding:
             known = ", ".join(sorted(self.shown)) or "none"
@@ -133,6 +139,8 @@ def offered(folder: Path, checkpoint: str) -> dict[str, Shown]:
         shown = {str(finding): Shown(**of) for finding, of in about["shown"].items()}
         if not {of.map for of in shown.values()} <= set(MAPS):
             raise ValueError(f"maps are {', '.join(MAPS)}")
+        if not all(0 <= of.pointing <= 1 and of.studies >= 0 for of in shown.values()):
+            raise ValueError("pointing is 0 to 1, studies a number of them")
         return shown if checkpoint and about["checkpoint"] == checkpoint else {}
     except FileNotFoundError:
         return {}

@@ -95,12 +95,21 @@ def test_a_map_that_passed_is_shown_in_the_image_s_frame(encoder, folder, kind):
     assert np.ptp(heat) > 0
 
 
-@pytest.mark.parametrize("text", ["No nodule.", "Left pleural effusion.", "A nodule and cardiomegaly.", "Clear lungs."])
+@pytest.mark.parametrize(
+    "text",
+    ["No nodule.", "Left pleural effusion.", "A nodule and cardiomegaly.", "Clear lungs.", "Nodule has resolved."],
+)
 def test_nothing_else_is_shown(encoder, folder, pictures, text):
     model = model_with(encoder, folder, {"nodule": OCCLUSION})
     with pytest.raises(InputError, match=r"passed for nodule; docs/regions\.md") as error:
         model.region(pictures[0], text)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", [None, 5, b"nodule", [NODULE]])
+def test_what_is_no_text_is_refused(model, pictures, text):
+    with pytest.raises(InputError, match=r"text is a \w+; give a string"):
+        model.region(pictures[0], text)
 
 
 def test_a_model_that_was_not_tested_shows_none(model, encoder, folder, pool, pictures):
@@ -115,8 +124,14 @@ def test_a_model_that_was_not_tested_shows_none(model, encoder, folder, pool, pi
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"checkpoint": "x", "maps": {"nodule": "magic"}}', '{"maps": []}']
-)
+    "content",
+    [
+        "", "[]", "{}", '{"checkpoint": "x", "maps": {"nodule": "magic"}}', '{"maps": []}', MAGIC,
+        MAGIC.replace("magic", "occlusion").replace("0.8", "NaN"),
+        MAGIC.replace("magic", "occlusion").replace("0.8", '"often"'),
+        MAGIC.replace("magic", "occlusion").replace("30", "null"),
+    ],
+)  # fmt: skip
 def test_a_damaged_file_is_named(folder, content):
     (folder / OFFERED).write_text(content)
     with pytest.raises(InputError, match=r"regions\.json: damaged .*; remove it") as error:
