@@ -87,6 +87,8 @@ def load(folder: Path, pool: SplitIndex) -> Limits | None:
         content: Any = json.loads(file.read_text(encoding="utf-8"))
         lowest = {name: float(content["lowest"][name]) for name in KEPT}
         of, limits = (content["step"], content["checkpoint"]), Limits(lowest, float(content["scale"]))
+        if not np.isfinite([*lowest.values(), limits.scale]).all():
+            raise ValueError("a number is not finite")
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -132,8 +134,9 @@ def reasons(measures: Measures, limits: Limits) -> list[tuple[str, ...]]:
         failed = [name for name, of in passed.items() if not of[number]]
         if "likeness" in failed:
             # It is a chest in another pose where it would pass in that one, and else no chest, which has no pose.
-            posed = [name for name in POSES if value["likeness"] - value[name] >= limits.lowest["likeness"]]
-            left_out = {"likeness"} if posed else {*POSES}
+            least = limits.lowest["likeness"] - ROUNDING
+            posed = {name for name in POSES if name in failed and value["likeness"] - value[name] >= least}
+            left_out = {"likeness", *POSES} - (posed or {"likeness"})
             failed = [name for name in failed if name not in left_out]
         lines.append(tuple(_REASONS[name].format(value[name], limits.lowest[name]) for name in failed))
     return lines

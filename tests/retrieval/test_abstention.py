@@ -84,6 +84,26 @@ def test_the_reason_is_the_pose_where_the_picture_would_pass_in_it(checks):
         assert sum("unlike the training images" in doubt for doubt in found) <= 1, reason
 
 
+def of_one(**values):
+    return Measures(*(np.array([values.get(name, 1.0)]) for name in Measures._fields))
+
+
+def test_only_the_pose_in_which_it_would_pass_is_the_reason():
+    """An inverted picture is hardly less alike upside down, and is not said to be that too."""
+    limits = Limits(dict.fromkeys(KEPT, 0.5), SCALE)
+    (lines,) = abstention.reasons(of_one(likeness=-0.8, upright=0.1, polarity=-1.6), limits)
+    assert [line.partition(":")[0] for line in lines] == ["inverted"]
+
+
+def test_whatever_does_not_pass_has_a_reason():
+    """Mirrored it would just pass, and is not so much more alike as to be called mirrored."""
+    limits = Limits({**dict.fromkeys(KEPT, 0.5), "sides": -0.1}, SCALE)
+    measures = of_one(likeness=0.49, sides=-0.05)
+    assert not limits.passed(measures)["likeness"].all()
+    (lines,) = abstention.reasons(measures, limits)
+    assert lines == ("unlike the training images: highest correlation with one of them 0.49, less than 0.50",)
+
+
 def test_what_is_no_chest_is_unlike_and_far(checks):
     rng = np.random.default_rng(0)
     for other in (
@@ -127,10 +147,11 @@ def test_damaged_limits_are_one_line(tmp_path, train, text):
 def test_limits_that_are_no_numbers_are_damaged(tmp_path, train, limits):
     abstention.save(tmp_path, limits, 3, "abc")
     content = json.loads((tmp_path / abstention.FILE).read_text())
-    content["lowest"]["upright"] = None
-    (tmp_path / abstention.FILE).write_text(json.dumps(content))
-    with pytest.raises(InputError, match="damaged"):
-        abstention.load(tmp_path, train)
+    for value in (None, np.nan, -np.inf):
+        content["lowest"]["upright"] = value
+        (tmp_path / abstention.FILE).write_text(json.dumps(content))
+        with pytest.raises(InputError, match="damaged"):
+            abstention.load(tmp_path, train)
 
 
 def test_an_empty_validation_split_gives_no_limits(train, val, gauge):
