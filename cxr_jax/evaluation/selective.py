@@ -18,6 +18,7 @@ from cxr_jax.labels.rules import rule_labels
 
 RISK = "1 - F1 of the labels that the rules read in the true report and in the prediction"
 POINTS = 101  # of a curve, at most
+DIGITS = 9  # of a confidence: votes that are equal differ behind them, by the order in which they were summed
 
 
 def label_risk(references: Sequence[str], predictions: Sequence[str]) -> Float[np.ndarray, " N"]:
@@ -75,7 +76,8 @@ def selective_metrics(
     """
     if not all(np.isfinite(values).all() for values in confidences.values()):
         raise InputError("confidence: holds NaN or infinity; the embeddings are broken (a diverged run?)")
-    ordered = {**confidences, "random": np.zeros(len(risk)), "oracle": -risk}
+    ordered = {name: np.round(values, DIGITS) for name, values in confidences.items()}
+    ordered |= {"random": np.zeros(len(risk)), "oracle": np.round(-risk, DIGITS)}
 
     def areas(weights: np.ndarray) -> np.ndarray:
         return np.stack([aurc(values, risk, weights) for values in ordered.values()], axis=1)

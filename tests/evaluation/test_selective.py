@@ -49,6 +49,14 @@ def test_measures_lie_between_the_oracle_and_a_random_order(given):
     assert {point[0] for point in metrics["curves"]["random"]} == {1.0}  # all at once: none is trusted more
 
 
+def test_what_rounding_alone_tells_apart_comes_together():
+    risk = np.array([0.0, 1.0, 0.0, 1.0])
+    votes = 1 + np.array([3, 1, 2, 0]) * 2e-16
+    assert len(set(votes)) > 1
+    area = selective_metrics({"votes": votes}, risk, resamples=10)["aurc"]
+    assert area["votes"] == area["random"]
+
+
 def test_the_risk_of_a_report_is_what_its_labels_miss():
     references = ["There is edema. The heart is enlarged.", "There is edema.", "Thanks.", "Thanks."]
     predictions = ["There is edema.", "No edema. Pneumothorax.", "", "There is edema."]
