@@ -105,9 +105,15 @@ def policy_table(metrics: Mapping[str, Any]) -> Table:
 def score_remarks(metrics: Mapping[str, Any]) -> list[str]:
     """Sentences beneath `score_table`: how many different reports there are, and why a ceiling lies under a floor.
 
-    Of val also what was chosen on it, "chosen_on_val".
+    Of val also what was chosen on it, "chosen_on_val"; before all how many drafts were withheld, "abstention".
     """
     remarks = []
+    if "abstention" in metrics:
+        withheld = metrics["abstention"]["withheld"]
+        remarks.append(
+            f"{withheld:,} of {metrics['n'] + withheld:,} images are doubted and their drafts withheld: scores are of "
+            f"the other {metrics['n']:,} alone, and compare with none of another coverage."
+        )
     if metrics.get("split") == "val" and metrics.get("chosen_on_val"):
         chosen = ", ".join(metrics["chosen_on_val"])
         remarks.append(f"Chosen on this very split, val, so that their scores are too good: {chosen}.")

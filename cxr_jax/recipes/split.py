@@ -128,7 +128,7 @@ def evaluate_split(
     cases = cases_of(query, train, similarity, rows, PAGE_CASES, map_cell(config), predicted)
     notes = [
         f"{dataset}, split by {data_split}. Checkpoint of step {query.step}. "
-        f"Scores: protocol {protocol}, all {len(query)} images.",
+        f"Scores: protocol {protocol}, {'' if abstain else 'all '}{len(query)} images.",
         f"{len(cases)} of {len(query)} cases are shown: the {PAGE_CASES // 8} best and the {PAGE_CASES // 8} worst by "
         "ROUGE-L, the others evenly spread."
         if len(cases) < len(query)

@@ -75,6 +75,8 @@ def test_doubted_images_are_withheld_and_named(own, method, capsys):
     assert {line["study_id"] for line in withheld}.isdisjoint(line["study_id"] for line in answered)
     assert all(line["reasons"] for line in withheld)
     assert f"{len(withheld)} of 24 withheld" in capsys.readouterr().out
+    for name in ("tables.md", "index.html"):
+        assert f"{len(withheld)} of 24 images are doubted and their drafts withheld" in (folder / name).read_text()
 
 
 def test_an_index_of_before_is_scored_with_a_line_that_says_so(own, capsys):
