@@ -92,7 +92,7 @@ def load(folder: Path, pool: SplitIndex) -> Limits | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: damaged ({error}); remove it, and limits are chosen anew") from error
+        raise InputError(f"{file}: damaged ({error}); remove it, and those of a run are chosen anew") from error
     return limits if of == (pool.step, pool.checkpoint) else None
 
 
