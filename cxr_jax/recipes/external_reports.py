@@ -16,7 +16,6 @@ from cxr_jax.evaluation.scoring import recall_both_ways, score_system
 from cxr_jax.evaluation.text_metrics import ReportScorer
 from cxr_jax.export.folder import ExportFolder
 from cxr_jax.retrieval.corpus import TRAIN
-from cxr_jax.retrieval.external import taken
 from cxr_jax.retrieval.store import SplitIndex, splits_in
 from cxr_jax.runtime.run_folder import RunFolder
 
@@ -53,7 +52,7 @@ class Answered:
 
 def with_report(query: SplitIndex) -> SplitIndex:
     """The images that have a report."""
-    return taken(query, [i for i, row in enumerate(query.rows) if row.report])
+    return query.take([i for i, row in enumerate(query.rows) if row.report])
 
 
 def answered(
@@ -74,7 +73,7 @@ def answered(
     on_val = list(pools) == [TRAIN] and "val" in splits_in(run.index)
     val = [row.report for row in SplitIndex.load(run.index, "val").rows] if on_val else reports
     predictions = [pool.rows[i].report for i in nearest[rows].tolist()]
-    return Answered(taken(query, rows), predictions, Pool(reports, val), on_val)
+    return Answered(query.take(rows), predictions, Pool(reports, val), on_val)
 
 
 def report_metrics(of: Answered, lines: Sequence[dict[str, Any]], protocol: str, exchange: Exchange) -> dict[str, Any]:

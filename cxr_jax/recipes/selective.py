@@ -4,7 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,58 +12,57 @@ from cxr_jax.errors import InputError
 from cxr_jax.evaluation.calibration import calibration
 from cxr_jax.evaluation.scoring import Predicted
 from cxr_jax.evaluation.selective import RISK, label_risk, selective_metrics
-from cxr_jax.retrieval import abstention
 from cxr_jax.retrieval.abstention import KEPT, UNCHECKED, Checks, Gauge, Limits, Measures, measures_of, reasons
-from cxr_jax.retrieval.draft import NEIGHBOURS
+from cxr_jax.retrieval.draft import Neighbours, voters_of
 from cxr_jax.retrieval.model import Model
-from cxr_jax.retrieval.rows import Lazily
-from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.voting import VOTED, read, support, vote, vote_weights
 
 
-def checks_of_run(index: Path, train: SplitIndex, model: Model | None) -> Checks | None:
-    """A run's checks, of the model where one is loaded, else by the limits that its index holds.
+class Checked(NamedTuple):
+    """A split's images under a run's checks, and the neighbours that vote on them."""
 
-    Where there are none, that is said on standard error.
+    checks: Checks
+    voters: Neighbours
+    measures: Measures
+
+
+def checked(
+    index: Path, query: SplitIndex, train: SplitIndex, model: Model | None, stored: Limits | None
+) -> Checked | None:
+    """A split under the checks of the model where one is loaded, else by the limits that its index holds.
+
+    Where there are neither, that is said on standard error.
+
+    Args:
+      index: the folder of the run's indices. stored: what `abstention.load` finds there.
     """
     checks = None
     if model is not None:
         checks = model.checks
-    elif (stored := abstention.load(index, train)) is not None:
+    elif stored is not None:
         checks = Checks(Gauge(train), stored)
     if checks is None:
         print(f"{index}: images are {UNCHECKED}", file=sys.stderr)
-    return checks
+        return None
+    voters = voters_of(query, train)
+    return Checked(checks, voters, measures_of(query, train, checks.gauge, checks.limits.scale, voters))
 
 
-def has_limits(index: Path, train: SplitIndex) -> bool:
-    """Whether an index holds the limits of its checkpoint."""
-    return abstention.load(index, train) is not None
-
-
-def measured(checks: Checks, split: SplitIndex, train: SplitIndex) -> Measures:
-    """The measures of a split's images."""
-    return measures_of(split, train, checks.gauge, checks.limits.scale)
-
-
-def selective_part(
-    checks: Checks, measures: Measures, query: SplitIndex, train: SplitIndex, predicted: Sequence[Predicted]
-) -> dict[str, Any]:
+def selective_part(of: Checked, query: SplitIndex, train: SplitIndex, predicted: Sequence[Predicted]) -> dict[str, Any]:
     """What metrics.json holds as "selective": `selective_metrics` of the split, its risk, limits, and who passes.
 
     Beside the checks' own measures stand "similarity", the cosine of the nearest report, and "support", how far the
     neighbours say what the draft does.
     """
-    similarity, rows = neighbours_of(query, train, NEIGHBOURS)
-    weights = vote_weights(similarity, checks.limits.scale)
-    texts = [prediction.text for prediction in predicted]
+    (checks, voters, measures), texts = of, [prediction.text for prediction in predicted]
+    weights = vote_weights(voters.similarity, checks.limits.scale)
     confidences = {
         "likeness": measures.likeness,
         "embedding": measures.embedding,
         "agreement": measures.agreement,
-        "similarity": similarity[:, 0].astype(np.float64),
-        "support": support(texts, _reports(train), rows, weights),
+        "similarity": voters.similarity[:, 0].astype(np.float64),
+        "support": support(texts, train.reports, voters.rows, weights),
     }
     risk = label_risk([row.report for row in query.rows], texts)
     passed = checks.limits.passed(measures)
@@ -80,24 +79,27 @@ def selective_part(
     }
 
 
-def calibration_part(checks: Checks, splits: Sequence[SplitIndex], train: SplitIndex) -> dict[str, Any]:
-    """{split: `calibration` of the weight of the vote that affirms an observation}; true is what the report affirms."""
+def calibration_part(of: Checked, val: SplitIndex, query: SplitIndex, train: SplitIndex) -> dict[str, Any]:
+    """{split: `calibration` of the weight of the vote that affirms an observation}, of val and of the split scored.
+
+    True is what the report affirms.
+    """
+    of_val = [] if val.name == query.name else [(val, voters_of(val, train))]
     result = {}
-    for split in splits:
-        similarity, rows = neighbours_of(split, train, NEIGHBOURS)
-        votes = vote(_reports(train), rows, vote_weights(similarity, checks.limits.scale))
+    for split, voters in (*of_val, (query, of.voters)):
+        votes = vote(train.reports, voters.rows, vote_weights(voters.similarity, of.checks.limits.scale))
         truth = read([row.report for row in split.rows])[0]
         result[split.name] = calibration(votes.affirmed, truth, VOTED)
     return result
 
 
-def kept_of(query: SplitIndex, measures: Measures, limits: Limits) -> tuple[SplitIndex, list[dict[str, Any]]]:
+def kept_of(query: SplitIndex, of: Checked) -> tuple[SplitIndex, list[dict[str, Any]]]:
     """The images of a split that are not doubted, and a line for each other one: who it is, and why.
 
     Raises:
       InputError: none is left.
     """
-    doubts = reasons(measures, limits)
+    doubts = reasons(of.measures, of.checks.limits)
     kept = [number for number, lines in enumerate(doubts) if not lines]
     if not kept:
         raise InputError(f"--abstain: all {len(query)} images of {query.name} are doubted; there is nothing to score")
@@ -113,7 +115,3 @@ def abstention_part(kept: int, withheld: Sequence[Mapping[str, Any]]) -> dict[st
     """What metrics.json holds as "abstention": how many drafts are withheld, and for which kinds of reasons."""
     kinds = Counter(reason.partition(":")[0] for line in withheld for reason in line["reasons"])
     return {"withheld": len(withheld), "coverage": kept / (kept + len(withheld)), "reasons": dict(kinds.most_common())}
-
-
-def _reports(train: SplitIndex) -> Lazily[str]:
-    return Lazily(len(train), lambda row: train.rows[row].report)

@@ -17,12 +17,11 @@ from cxr_jax.recipes.drafts import predictions_of
 from cxr_jax.recipes.selective import (
     abstention_part,
     calibration_part,
-    checks_of_run,
-    has_limits,
+    checked,
     kept_of,
-    measured,
     selective_part,
 )
+from cxr_jax.retrieval import abstention
 from cxr_jax.retrieval.draft import METHODS
 from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex
@@ -72,12 +71,11 @@ def evaluate_split(
     method = method or own
     put_together = method != METHODS[0]
     # By the index alone where that will do: a model takes seconds to load.
-    model = cxr_jax.load(workdir) if put_together or (abstain and not has_limits(run.index, train)) else None
-    checks = checks_of_run(run.index, train, model)
-    measures = None if checks is None else measured(checks, query, train)
-    withheld: list[dict[str, Any]] = []
-    if abstain and checks is not None and measures is not None:
-        query, withheld = kept_of(query, measures, checks.limits)
+    stored = abstention.load(run.index, train)
+    model = cxr_jax.load(workdir) if put_together or (abstain and stored is None) else None
+    under, withheld = checked(run.index, query, train, model, stored), list[dict[str, Any]]()
+    if abstain and under is not None:
+        query, withheld = kept_of(query, under)
     similarity, rows = neighbours_of(query, train, top_k)
     if put_together and model is not None:
         predicted = predictions_of(model, query, val, method)
@@ -92,10 +90,10 @@ def evaluate_split(
     if abstain:
         metrics["chosen_on_val"].append("the limits of what is doubted")
         metrics["abstention"] = abstention_part(len(query), withheld)
-    elif checks is not None and measures is not None:
+    elif under is not None:
         drafts = predicted or scoring.nearest_of(train, rows)
-        metrics["selective"] = selective_part(checks, measures, query, train, drafts)
-        metrics["calibration"] = calibration_part(checks, [val] if split == "val" else [val, query], train)
+        metrics["selective"] = selective_part(under, query, train, drafts)
+        metrics["calibration"] = calibration_part(under, val, query, train)
     add_scores(metrics, external, [line["patient_id"] for line in lines])
     note_scores(lines, external)
     if others:

@@ -17,10 +17,9 @@ from jaxtyping import Float
 from cxr_jax.data import images
 from cxr_jax.errors import InputError
 from cxr_jax.files import write_json
-from cxr_jax.retrieval.draft import NEIGHBOURS
+from cxr_jax.retrieval.draft import Neighbours, voters_of
 from cxr_jax.retrieval.likeness import Exemplars
-from cxr_jax.retrieval.rows import Lazily
-from cxr_jax.retrieval.search import Candidates, neighbours_of
+from cxr_jax.retrieval.search import Candidates
 from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.voting import agreement, vote_weights
 
@@ -169,19 +168,21 @@ class Checks:
         return reasons(self.gauge.measures(pictures, embeddings, agreement), self.limits)
 
 
-def measures_of(split: SplitIndex, train: SplitIndex, gauge: Gauge, scale: float) -> Measures:
+def measures_of(
+    split: SplitIndex, train: SplitIndex, gauge: Gauge, scale: float, voters: Neighbours | None = None
+) -> Measures:
     """Of a split's images, by its index alone: its thumbnails stand for the pictures.
 
     Args:
       train: the pool that votes, and that the gauge is of.
       scale: 1/τ of the vote.
+      voters: `voters_of` these, where they are at hand.
 
     Raises:
       InputError: a study of the split is in the pool, or they are of different checkpoints.
     """
-    similarity, nearest = neighbours_of(split, train, NEIGHBOURS)
-    reports = Lazily(len(train), lambda row: train.rows[row].report)
-    agree = agreement(reports, nearest, vote_weights(similarity, scale))
+    voters = voters_of(split, train) if voters is None else voters
+    agree = agreement(train.reports, voters.rows, vote_weights(voters.similarity, scale))
     return gauge.measures(thumbnails(split, range(len(split))), np.asarray(split.image_embeddings), agree)
 
 

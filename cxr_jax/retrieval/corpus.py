@@ -15,7 +15,7 @@ from cxr_jax.data.sources.pairs_table import TEXTS, alike, report_of
 from cxr_jax.data.tables import open_table
 from cxr_jax.encodings import lines_of, read_text
 from cxr_jax.errors import InputError
-from cxr_jax.retrieval.external import Embedder, taken
+from cxr_jax.retrieval.external import Embedder
 from cxr_jax.retrieval.model import Model
 from cxr_jax.retrieval.rows import Row
 from cxr_jax.retrieval.store import SplitIndex
@@ -82,7 +82,7 @@ def read_pool(
         if kept.all():
             return pool, 0
         _refuse_nothing(int(kept.sum()), len(kept))
-        return taken(pool, np.flatnonzero(kept[pool.columns.studies])), int((~kept).sum())
+        return pool.take(np.flatnonzero(kept[pool.columns.studies])), int((~kept).sum())
     parts = [part for name in dict.fromkeys(given) for part in _parts(embedder.model, name, notes)]
     left = [(row, thumbnail) for row, thumbnail in parts if ids.key(row.study_id) not in keys]
     _refuse_nothing(len(left), len(parts))

@@ -18,6 +18,8 @@ from cxr_jax.labels.rules import rule_labels
 from cxr_jax.labels.statements import Statement, joined, sentences, statements
 from cxr_jax.retrieval.composing import Library, compose, repeats
 from cxr_jax.retrieval.rows import Reports
+from cxr_jax.retrieval.search import neighbours_of
+from cxr_jax.retrieval.store import SplitIndex
 from cxr_jax.retrieval.voting import VOTED, Thresholds, Votes, agreement, vote, vote_weights
 from cxr_jax.subsequences import common_subsequence, word_positions
 
@@ -40,6 +42,12 @@ class Neighbours:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def voters_of(split: SplitIndex, pool: SplitIndex) -> Neighbours:
+    """The studies of a pool that vote on each of a split's images; raises as `search.neighbours_of`."""
+    similarity, rows = neighbours_of(split, pool, NEIGHBOURS)
+    return Neighbours(rows, similarity)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,19 +80,3 @@ class Embedder:
         thumbnails = Lazily(len(rows), lambda row: images.thumbnail(images.read(records[row].image).grey))
         texts = self.texts(reports)
         return SplitIndex(name, self.step, rows, image_embeddings, texts, thumbnails, checkpoint=self.checkpoint)
-
-
-def taken(index: SplitIndex, rows: Sequence[int] | np.ndarray) -> SplitIndex:
-    """Some rows of an index, in memory."""
-    rows = np.asarray(rows, np.int64)
-    return SplitIndex(
-        index.name,
-        index.step,
-        [index.rows[i] for i in rows.tolist()],
-        index.image_embeddings[rows],
-        index.text_embeddings[rows],
-        Lazily(len(rows), lambda row: index.thumbnails[int(rows[row])]),
-        None if index.attention is None else index.attention[rows],
-        index.checkpoint,
-        index.place,
-    )

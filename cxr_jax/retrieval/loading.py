@@ -11,9 +11,8 @@ from cxr_jax.errors import InputError
 from cxr_jax.models.dual_encoder import build_model, variable_shapes
 from cxr_jax.retrieval import abstention
 from cxr_jax.retrieval.abstention import Checks, Gauge, Limits, limits_of
-from cxr_jax.retrieval.draft import NEIGHBOURS
+from cxr_jax.retrieval.draft import voters_of
 from cxr_jax.retrieval.model import Model
-from cxr_jax.retrieval.search import neighbours_of
 from cxr_jax.retrieval.store import SplitIndex, splits_in
 from cxr_jax.retrieval.voting import Thresholds, vote, vote_weights
 from cxr_jax.runtime.run_folder import RunFolder
@@ -60,8 +59,8 @@ def checks_of(model: Model, stored: Limits | None, val: SplitIndex | None = None
 
 def of_validation(val: SplitIndex, model: Model) -> Thresholds:
     """The thresholds of drafts that serve a model's validation split best."""
-    similarity, rows = neighbours_of(val, model.pool, NEIGHBOURS)
-    votes = vote(model.reports, rows, vote_weights(similarity, model.scale))
+    voters = voters_of(val, model.pool)
+    votes = vote(model.reports, voters.rows, vote_weights(voters.similarity, model.scale))
     return Thresholds.chosen(votes, [row.report for row in val.rows])
 
 

@@ -106,7 +106,7 @@ class Model:
     @property
     def reports(self) -> Lazily[str]:
         """The pool's reports, by row, each read when it is asked for."""
-        return Lazily(len(self.pool), lambda row: self.pool.rows[row].report)
+        return self.pool.reports
 
     def with_pool(self, pool: SplitIndex) -> "Model":
         """The same model, compiled as it is, with another pool (`corpus.read_pool`), and its own thresholds and limits.

@@ -65,16 +65,21 @@ class SplitIndex:
         """The first row of each study: a study's report counts once, however many images it has."""
         return self.columns.first_rows()
 
-    def take(self, rows: Sequence[int]) -> "SplitIndex":
-        """These rows of it, in memory."""
-        rows, attention = list(rows), self.attention
+    @property
+    def reports(self) -> Lazily[str]:
+        """The reports, by row, each read when it is asked for."""
+        return Lazily(len(self), lambda row: self.rows[row].report)
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> "SplitIndex":
+        """These rows of it, in memory but for the thumbnails, each of which is read when it is asked for."""
+        rows = np.asarray(rows, np.int64)
         return dataclasses.replace(
             self,
-            rows=[self.rows[row] for row in rows],
-            image_embeddings=np.asarray(self.image_embeddings[rows]),
-            text_embeddings=np.asarray(self.text_embeddings[rows]),
-            thumbnails=[self.thumbnails[row] for row in rows],
-            attention=None if attention is None else np.asarray(attention[rows]),
+            rows=[self.rows[row] for row in rows.tolist()],
+            image_embeddings=self.image_embeddings[rows],
+            text_embeddings=self.text_embeddings[rows],
+            thumbnails=Lazily(len(rows), lambda row: self.thumbnails[int(rows[row])]),
+            attention=None if self.attention is None else self.attention[rows],
             stored_columns=None,
         )
 
